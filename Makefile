@@ -1,0 +1,47 @@
+# make demo   install, train and attack the quick preset, print the result table   (about 4 minutes on two cores)
+# make test   install, then format check, linter, type checker and tests
+# make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONPATH :=
+
+.PHONY: demo test lock install
+.DEFAULT_GOAL := demo
+
+install: $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	@echo "== training and attacking the quick preset (digits, 5 cells of 9 models; finished runs are kept)"
+	$(BIN)/python train.py --preset quick --skip-existing
+
+test: $(VENV)/.installed-dev
+	@echo "== format and lint"
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@echo "== types"
+	$(BIN)/mypy
+	@echo "== tests"
+	$(BIN)/python -m pytest
+
+$(VENV)/.installed: requirements.lock
+	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@# Bytecode is written once here: imports would otherwise be slow where PYTHONDONTWRITEBYTECODE is set.
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@echo "== installing the development tools of requirements-dev.lock"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	@touch $@
+
+# torch and torchvision are held at one release pair, for every Python version alike.
+lock:
+	printf 'torch==2.14.1\ntorchvision==0.29.1\n' | uv pip compile --quiet --universal --python-version 3.10 \
+	  --custom-compile-command "make lock" --no-emit-index-url -c /dev/stdin requirements.txt -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command "make lock" \
+	  --no-emit-index-url requirements-dev.txt -o requirements-dev.lock

@@ -1,0 +1,156 @@
+"""A run's folder: every file name in it, and what "finished" means."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifacts.files import TEMPORARY_PREFIX, file_hash, write_text
+from configs.config import ExperimentConfig, differing_fields
+from configs.errors import UsageError
+
+SHADOW_FOLDER = re.compile(r"shadow_\d{3,}")
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> Path:
+    """The folder of a cell's target: `runs/<name>`, else `runs/<method>[/sparsity_S]/<dataset>[/seed_N]`."""
+    if name is not None:
+        if not SAFE_NAME.fullmatch(name):
+            raise UsageError(f"argument --name: {name!r} is not allowed; use letters, digits, '.', '_' and '-'")
+        return runs_dir / name
+    folder = runs_dir / config.method
+    if config.method != "dense":
+        folder /= f"sparsity_{config.sparsity:g}"
+    folder /= config.dataset_name
+    return folder if config.seed == 0 else folder / f"seed_{config.seed}"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One model's folder."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> RunDir:
+        """Where the model with this configuration lives."""
+        folder = cell_folder(config, runs_dir, name)
+        return cls(folder if config.model_index == 0 else folder / f"shadow_{config.model_index - 1:03d}")
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "best_model.pth"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pth"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def signals(self) -> Path:
+        return self.path / "signals.npz"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "experiment_summary.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "run.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    def read_config(self) -> ExperimentConfig:
+        """The stored configuration; UsageError or OSError when it cannot be read."""
+        return ExperimentConfig.from_dict(_read_json(self.config))
+
+    def read_summary(self) -> dict[str, Any]:
+        """The stored summary; UsageError or OSError when it cannot be read."""
+        summary = _read_json(self.summary)
+        if not isinstance(summary, dict) or not isinstance(summary.get("hashes"), dict):
+            raise UsageError(f"{self.summary} is not a summary of a run")
+        return summary
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write the completion marker; must be the last file of a run."""
+        hashes = {path.name: file_hash(path) for path in (self.config, self.model, self.history)}
+        write_text(self.summary, json.dumps({**summary, "hashes": hashes}, indent=2) + "\n")
+
+    def damage(self) -> str | None:
+        """None if the finished run's files are those its summary vouches for, else what is wrong, in words."""
+        try:
+            hashes = self.read_summary()["hashes"]
+            for path in (self.config, self.model, self.history):
+                if not path.is_file():
+                    return f"{path.name} is missing"
+                if file_hash(path) != hashes.get(path.name):
+                    return f"{path.name} is not the file that the run wrote (its hash differs)"
+        except (OSError, ValueError) as error:
+            return f"experiment_summary.json cannot be used ({one_line(error)})"
+        return None
+
+    def clear(self) -> None:
+        """Delete this run's own files, the summary first; shadows and foreign files stay."""
+        for path in (self.summary, self.signals, self.model, self.checkpoint, self.history, self.config, self.log):
+            path.unlink(missing_ok=True)
+        self.clear_temporaries()
+
+    def clear_temporaries(self) -> None:
+        """Delete what a killed process left half-written here."""
+        for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What a run folder holds with respect to a configuration.
+
+    kind: new | resume | finished | damaged (finished once, but its files no longer verify) |
+    stale (another experiment).
+    """
+
+    kind: str
+    detail: str = ""
+
+
+def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> RunStatus:
+    """Compare a run folder with the configuration that wants it."""
+    if not run.config.is_file():
+        if any(path.exists() for path in (run.summary, run.model, run.checkpoint)):
+            return RunStatus("stale", "the folder holds a model without a config.json")
+        return RunStatus("new")
+    try:
+        stored = run.read_config()
+    except (OSError, ValueError) as error:
+        return RunStatus("stale", f"config.json cannot be read ({one_line(error)})")
+    if stored.fingerprint() != config.fingerprint():
+        return RunStatus("stale", "; ".join(differing_fields(config.identity(), stored.identity())))
+    if run.summary.is_file():
+        damage = run.damage() if verify else None
+        return RunStatus("damaged", damage) if damage else RunStatus("finished")
+    return RunStatus("resume" if run.checkpoint.is_file() else "new")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message folded to one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path.name} is not valid JSON ({one_line(error)})") from None

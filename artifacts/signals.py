@@ -1,0 +1,134 @@
+"""The signals cache: a model's query outputs in one file, the whole contract between training and the attacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.files import write_atomic
+from configs.errors import RunError
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class QuerySettings:
+    """How a model was asked. Part of a cache's key.
+
+    num_queries: 1 to 18 views an example. samia: whether the sensitivity was measured. draws, eps: its Gaussian noise.
+    """
+
+    num_queries: int = 2
+    samia: bool = True
+    draws: int = 10
+    eps: float = 1e-3
+
+    def serves(self, wanted: QuerySettings) -> bool:
+        """Whether a cache made with these settings answers `wanted`: an unasked-for sensitivity does no harm."""
+        return dataclasses.replace(self, samia=True) == dataclasses.replace(wanted, samia=True) and (
+            self.samia or not wanted.samia
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """One model's answers on its pool.
+
+    pool: int64 [n] positions in the data set's training set. labels: int64 [n].
+    membership: bool [n], whether the example trained this model, as recorded by the training itself.
+    logits: float32 [n, C] of the plain query. phi: float32 [n, Q], `z_y - logsumexp_{c != y} z_c` a query.
+    sensitivity: float32 [n, C] or None (SAMIA).
+    weights_hash, data_hash: sha256 of the weights file and of the data set.
+    """
+
+    pool: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    membership: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    phi: NDArray[np.float32]
+    sensitivity: NDArray[np.float32] | None
+    weights_hash: str
+    data_hash: str
+    settings: QuerySettings
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays by name, without an absent sensitivity."""
+        named = {
+            "pool": self.pool,
+            "labels": self.labels,
+            "membership": self.membership,
+            "logits": self.logits,
+            "phi": self.phi,
+            "sensitivity": self.sensitivity,
+        }
+        return {name: np.ascontiguousarray(array) for name, array in named.items() if array is not None}
+
+
+def phi(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`z_y - logsumexp_{c != y} z_c`, the logit of the true class's probability (Carlini et al. 2022, stable form).
+
+    logits [n, C] with C >= 2, labels [n]; float64 [n], higher = more confident in the true class.
+    """
+    z = np.asarray(logits, dtype=np.float64).copy()
+    rows = np.arange(len(z))
+    true = z[rows, labels].copy()
+    z[rows, labels] = -np.inf
+    top = z.max(axis=1)
+    return true - top - np.log(np.exp(z - top[:, None]).sum(axis=1))
+
+
+def save_signals(path: Path, signals: Signals) -> None:
+    """Write the cache atomically, uncompressed, with a digest of its own contents."""
+    arrays = signals.arrays()
+    meta = {
+        "format": FORMAT,
+        "weights_hash": signals.weights_hash,
+        "data_hash": signals.data_hash,
+        "settings": dataclasses.asdict(signals.settings),
+        "digest": _digest(arrays),
+    }
+    text = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), dtype=np.uint8)
+    write_atomic(path, lambda stream: np.savez(stream, allow_pickle=False, meta=text, **arrays))
+
+
+def load_signals(path: Path) -> Signals:
+    """Read and verify a cache; RunError in one line when it is missing, damaged or not one."""
+    try:
+        # opened here, so that the file is closed even when numpy finds no zip archive in it
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            meta = json.loads(stored["meta"].tobytes().decode())
+            arrays = {name: stored[name] for name in stored.files if name != "meta"}
+        if meta["format"] != FORMAT:
+            raise RunError(f"{path} has format {meta['format']}, not {FORMAT}")
+        if meta["digest"] != _digest(arrays):
+            raise RunError(f"{path} is damaged (its digest differs)")
+        return Signals(
+            pool=arrays["pool"],
+            labels=arrays["labels"],
+            membership=arrays["membership"],
+            logits=arrays["logits"],
+            phi=arrays["phi"],
+            sensitivity=arrays.get("sensitivity"),
+            weights_hash=str(meta["weights_hash"]),
+            data_hash=str(meta["data_hash"]),
+            settings=QuerySettings(**meta["settings"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path} cannot be read as signals ({type(error).__name__})") from None
+
+
+def _digest(arrays: dict[str, NDArray[np.generic]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

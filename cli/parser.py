@@ -1,0 +1,142 @@
+"""One way to build every script's parser, and to lay preset, configuration file and flags over each other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from configs.config import ExperimentConfig, Machine, Places, Talk, Tracking
+from configs.errors import UsageError
+from configs.knobs import add_flags, flag_name
+from configs.presets import PRESETS
+from configs.version import VERSION
+from data.registry import AUGMENTATIONS, DATASETS
+from mia.registry import ATTACKS
+from models.registry import ARCHITECTURES
+from pruning.registry import METHODS
+
+CHOICES = {
+    "datasets": tuple(DATASETS),
+    "architectures": tuple(ARCHITECTURES),
+    "augmentations": AUGMENTATIONS,
+    "methods": tuple(METHODS),
+    "attacks": tuple(ATTACKS),
+}
+PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
+DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "seed", "num_shadows")
+MODEL_KNOBS = ("arch", "layers", "width_mult", "pretrained")
+# Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
+STORED_ONLY = ("schema_version", "fingerprint", "dataset_name", "pretrained_hash", "model_index", "method", "sparsity")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line and exit code 2, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(" ".join(message.split()))
+
+
+def new_parser(description: str, example: str) -> OneLineParser:
+    """A parser with the flags that every script has."""
+    parser = OneLineParser(
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    general = parser.add_argument_group("general")
+    general.add_argument("-h", "--help", action="help", help="show this help and exit")
+    general.add_argument("--version", action="version", version=VERSION, help="show the version and exit")
+    general.add_argument("--config", metavar="FILE.json", help="flags from a JSON object; explicit flags override it")
+    add_flags(parser, Talk, "messages", CHOICES)
+    return parser
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that describe a model and how it is trained."""
+    parser.add_argument_group("presets").add_argument(
+        "--preset", choices=list(PRESETS), help="a named set of flags; --config and explicit flags override it"
+    )
+    add_flags(parser, ExperimentConfig, "data and membership", CHOICES, only=DATA_KNOBS)
+    add_flags(parser, ExperimentConfig, "model", CHOICES, only=MODEL_KNOBS)
+    add_flags(parser, ExperimentConfig, "pruning", CHOICES, only=PRUNING_KNOBS)
+    taken = (*DATA_KNOBS, *MODEL_KNOBS, *PRUNING_KNOBS, "sparsity")
+    add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
+    add_flags(parser, Machine, "machine", CHOICES)
+    add_flags(parser, Tracking, "Weights & Biases", CHOICES)
+    existing = parser.add_argument_group("runs that exist already")
+    existing.add_argument("--skip-existing", action="store_true", help="keep finished runs whose files verify")
+    existing.add_argument("--overwrite", action="store_true", help="delete them and train again")
+    existing.add_argument("--dry-run", action="store_true", help="print every run and its state; write nothing")
+
+
+def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | None = None) -> None:
+    """Folder flags; `results_dir` is the script's own default."""
+    add_flags(parser, Places, "folders", CHOICES, only=names)
+    if results_dir is not None:
+        parser.set_defaults(results_dir=results_dir)
+        action = next(action for action in parser._actions if action.dest == "results_dir")
+        action.help = f"folder of tables and figures (default: {results_dir})"
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse; a preset's values come first, a configuration file's over them, explicit flags over both."""
+    explicit = list(sys.argv[1:] if argv is None else argv)
+    scout = OneLineParser(add_help=False, allow_abbrev=False)
+    scout.add_argument("--config")
+    scout.add_argument("--preset")
+    found = scout.parse_known_args(explicit)[0]
+    tokens: list[str] = []
+    if found.preset in PRESETS:
+        known = {action.dest for action in parser._actions}
+        tokens += as_tokens({name: value for name, value in PRESETS[found.preset].items() if name in known})
+    if found.config is not None:
+        tokens += as_tokens(_read_config_file(Path(found.config), parser))
+    args = parser.parse_args(tokens + explicit)
+    if getattr(args, "quiet", False) and args.verbose:
+        raise UsageError("argument --quiet: cannot go with --verbose; give one of them")
+    if getattr(args, "skip_existing", False) and args.overwrite:
+        raise UsageError("argument --skip-existing: cannot go with --overwrite; give one of them")
+    return args
+
+
+def as_tokens(values: dict[str, Any]) -> list[str]:
+    """`{"epochs": 50, "wandb": true}` -> `--epochs 50 --wandb`; None and false stand for a flag not given."""
+    tokens: list[str] = []
+    for name, value in values.items():
+        if value is None or value is False or value == []:
+            continue
+        tokens.append(flag_name(name))
+        if value is not True:
+            tokens += [str(item) for item in (value if isinstance(value, list) else [value])]
+    return tokens
+
+
+def _read_config_file(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"argument --config: {path} cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UsageError(f"argument --config: {path} is not valid JSON") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"argument --config: {path} must hold one JSON object of flags")
+    known = {action.dest for action in parser._actions} - {"help", "version", "config"}
+    if "fingerprint" in values:
+        values = _flags_of_stored(values, known)
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(f"argument --config: {path} sets {unknown[0]!r}, which is no flag of this script")
+    return values
+
+
+def _flags_of_stored(values: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
+    if "prune_method" in known and values.get("method", "dense") != "dense":
+        flags |= {"prune": True, "prune_method": values["method"], "sparsity": values["sparsity"]}
+    return flags

@@ -1,0 +1,114 @@
+"""Planning and training, shared by train.py and run_experiment.py."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from artifacts.signals import QuerySettings
+from cli.progress import SweepBar
+from configs.config import ExperimentConfig, Machine, Places, Tracking
+from configs.errors import UsageError
+from configs.knobs import from_args
+from sweep.cells import queries_of
+from sweep.plan import PlannedRun
+
+log = logging.getLogger(__name__)
+IN_THE_WAY_SHOWN = 3
+
+
+def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConfig:
+    """The configuration that the flags describe; `auto` precision becomes what this machine computes in."""
+    from training.device import pick_device, pick_precision
+
+    device = pick_device(args.device)
+    return from_args(ExperimentConfig, args, precision=pick_precision(args.precision, device), **overrides)
+
+
+def print_plan(runs: Sequence[PlannedRun]) -> None:
+    """`--dry-run`: a line a run, and how many of each state."""
+    for planned in runs:
+        detail = f"  ({planned.status.detail})" if planned.status.detail else ""
+        print(f"{planned.status.kind:9}{planned.run.path}{detail}")
+    kinds = [planned.status.kind for planned in runs]
+    counts = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
+    print(f"{len(runs)} runs: {', '.join(counts)}")
+
+
+def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool) -> list[PlannedRun]:
+    """The runs to train. Refuses, before anything is written, what would need a run to be replaced unasked.
+
+    A damaged run is trained again with --skip-existing (it does not verify); a folder with another experiment is only
+    ever replaced by --overwrite.
+    """
+    stale = [planned for planned in runs if planned.status.kind == "stale"]
+    if stale and not overwrite:
+        first = stale[0]
+        raise UsageError(
+            f"{first.run.path} holds another experiment ({first.status.detail}); give another --runs-dir"
+            + (f" ({len(stale)} folders are in the way)" if len(stale) > 1 else "")
+            + ", or --overwrite to replace it"
+        )
+    there = [planned for planned in runs if planned.status.kind in ("finished", "damaged")]
+    if there and not (skip_existing or overwrite):
+        shown = ", ".join(str(planned.run.path) for planned in there[:IN_THE_WAY_SHOWN])
+        more = f" and {len(there) - IN_THE_WAY_SHOWN} more" if len(there) > IN_THE_WAY_SHOWN else ""
+        raise UsageError(f"finished already: {shown}{more}; --skip-existing keeps them, --overwrite trains them again")
+    keep = set() if overwrite else {"finished"}
+    return [planned for planned in runs if planned.status.kind not in keep]
+
+
+def check_inputs(configs: Sequence[ExperimentConfig], data_dir: str) -> None:
+    """Open the data and draw the split of every cell once, so that bad data stops a sweep before it starts."""
+    from training.inputs import open_data, open_split
+
+    for config in {dataclasses.replace(config, method="dense", sparsity=0.0) for config in configs}:
+        data, _ = open_data(config, data_dir)
+        open_split(config, data)
+
+
+def train_runs(
+    chosen: Sequence[PlannedRun], args: argparse.Namespace, samia: bool, num_queries: int | None, group: str
+) -> list[str]:
+    """Train the chosen runs with the local engine; returns a line for every run that failed."""
+    from sweep.local import jobs_and_threads, run_jobs
+    from sweep.worker import Job, Outcome
+    from training.device import pick_device
+
+    if not chosen:
+        return []
+    places: Places = from_args(Places, args)
+    machine: Machine = from_args(Machine, args)
+    tracking: Tracking = from_args(Tracking, args)
+    check_inputs(
+        list({planned.config.cell_fingerprint(): planned.config for planned in chosen}.values()), args.data_dir
+    )
+    for planned in chosen:
+        if planned.status.kind in ("finished", "damaged", "stale"):
+            planned.run.clear()
+
+    def job(planned: PlannedRun) -> Job:
+        queries: QuerySettings = queries_of(planned.config, num_queries, samia)
+        return Job(planned.config, str(planned.run.path), places, machine, queries, tracking, group)
+
+    processes, threads = jobs_and_threads(machine.jobs, machine.num_threads, pick_device(args.device).type, len(chosen))
+    log.info("training %d models, %d at once, %d CPU threads each", len(chosen), processes, threads)
+    epochs = {str(planned.run.path): planned.config.epochs for planned in chosen}
+    with SweepBar(len(chosen), sum(epochs.values()), args.quiet) as bar:
+
+        def done(outcome: Outcome) -> None:
+            bar.done(outcome.folder, outcome.finished, epochs[outcome.folder], outcome.reason)
+
+        outcomes = run_jobs([job(planned) for planned in chosen], processes, threads, bar.epoch, done)
+    return [f"{outcome.folder}: {outcome.reason}" for outcome in outcomes if not outcome.finished]
+
+
+def runs_folder(args: argparse.Namespace) -> Path:
+    """`--runs-dir`, refused when it is a file."""
+    folder = Path(args.runs_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"argument --runs-dir: {folder} is a file; give a folder")
+    return folder

@@ -1,0 +1,240 @@
+"""What one model is (ExperimentConfig, fingerprinted) and the settings around it (never fingerprinted)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from configs.errors import UsageError
+from configs.knobs import check_fields, knob
+
+# Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides one model's weights, and nothing else.
+
+    A field that does not apply to the method is None (see `sweep.plan.resolve`), so a new knob of one method leaves
+    the runs of all others alone.
+    """
+
+    method: str = "dense"
+    sparsity: float = knob(
+        0.0, "fraction of zeros among prunable weights, in [0, 1)", kind=float, low=0.0, below=1.0, metavar="S"
+    )
+    dataset: str = knob("cifar10", "data set", choices="datasets")
+    dataset_name: str = ""
+    image_size: int | None = knob(
+        None, "side in pixels that an image folder is resized to", kind=int, low=4, high=1024, shown="32"
+    )
+    pool_size: int | None = knob(
+        None, "cap on the pool (members and non-members together)", kind=int, low=2, shown="the whole training set"
+    )
+    train_fraction: float = knob(
+        0.5,
+        "share of the pool that trains each model; 1.0 leaves no non-members, so such a run cannot be attacked",
+        kind=float,
+        low=0.01,
+        high=1.0,
+    )
+    arch: str = knob("resnet", "architecture", choices="architectures")
+    layers: int | None = knob(None, "depth", kind=int, low=1, shown="20 for resnet, 28 for wideresnet")
+    width_mult: int | None = knob(
+        None, "channel multiplier", kind=int, low=1, high=64, shown="1 for resnet, 2 for wideresnet"
+    )
+    epochs: int = knob(200, "passes over the members", kind=int, low=1)
+    batch_size: int = knob(128, "examples a step", kind=int, low=1)
+    lr: float = knob(0.1, "peak learning rate of SGD", kind=float, low=0.0)
+    momentum: float = knob(0.9, "momentum of SGD", kind=float, low=0.0, below=1.0)
+    weight_decay: float = knob(5e-4, "weight decay of SGD", kind=float, low=0.0)
+    scheduler: str = knob(
+        "multistep",
+        "learning-rate schedule; multistep is x0.1 at 50 and 75 percent of the epochs",
+        choices=("multistep", "cosine", "onecycle"),
+    )
+    augment: str = knob("standard", "standard is random crop and mirror", choices="augmentations")
+    precision: str = knob(
+        "auto",
+        "arithmetic of training; queries are always float32. auto takes bfloat16 where the hardware has it",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    select: str = knob(
+        "last",
+        "which epoch's model is kept; best is by test accuracy among the epochs at full target sparsity",
+        choices=("last", "best"),
+    )
+    pretrained: str | None = knob(
+        None,
+        "start from these weights: a .pth file, or the folder of a cell, whose models then start their counterparts",
+        shown="random initialisation",
+        metavar="PATH",
+    )
+    pretrained_hash: str | None = None
+    prune_epoch: int | None = knob(
+        None,
+        "static: epoch at which the mask is taken; 0 is before training",
+        kind=int,
+        low=0,
+        shown="half of --epochs",
+    )
+    prune_freq: int | None = knob(None, "dpf: optimiser steps between two mask updates", kind=int, low=1, shown="16")
+    target_epoch: int | None = knob(
+        None, "dpf: epoch at which the full sparsity is reached", kind=int, low=0, shown="half of --epochs"
+    )
+    freeze_epoch: int | None = knob(
+        None, "dpf: epoch after which the mask is fixed; -1 is never", kind=int, low=-1, shown="nine tenths of --epochs"
+    )
+    seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
+    num_shadows: int = knob(8, "shadow models a cell", kind=int, low=0, high=4096)
+    model_index: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0 <= self.model_index <= self.num_shadows:
+            raise UsageError(f"model index {self.model_index} is not allowed; give 0 to {self.num_shadows}")
+
+    @property
+    def num_models(self) -> int:
+        """M: the target and its shadows; the split is drawn for all of them."""
+        return self.num_shadows + 1
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
+        fields = dataclasses.asdict(self)
+        del fields["pretrained"]
+        return {"schema_version": SCHEMA_VERSION, **fields}
+
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON of `identity`."""
+        return _hash(self.identity())
+
+    def cell_fingerprint(self) -> str:
+        """The same for the cell: what a target and its shadows have in common."""
+        identity = self.identity()
+        # Each model of a cell may start from its own counterpart's weights; the cell is told apart by the rest.
+        for own in ("model_index", "pretrained_hash"):
+            del identity[own]
+        return _hash({**identity, "pretrained": self.pretrained_hash is not None})
+
+    def to_json(self) -> str:
+        """The configuration and its fingerprint, as written to `config.json`."""
+        fields = {**dataclasses.asdict(self), "schema_version": SCHEMA_VERSION, "fingerprint": self.fingerprint()}
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> ExperimentConfig:
+        """Read back what `to_json` wrote; unknown or ill-typed fields raise UsageError."""
+        if not isinstance(fields, dict):
+            raise UsageError("a configuration must be a JSON object")
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        extra = sorted(set(fields) - set(known) - {"schema_version", "fingerprint"})
+        if extra:
+            raise UsageError(f"unknown configuration field {extra[0]!r}")
+        return cls(**{name: value for name, value in fields.items() if name in known})
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def differing_fields(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """`name: theirs -> ours` for each field of two identities that differs."""
+    names = sorted(set(ours) | set(theirs))
+    return [f"{name}: {theirs.get(name)} -> {ours.get(name)}" for name in names if ours.get(name) != theirs.get(name)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where things are read and written."""
+
+    runs_dir: str = knob("runs", "folder of the trained models", metavar="DIR")
+    results_dir: str = knob("results/mia", "folder of tables and figures", metavar="DIR")
+    summary_dir: str = knob(".", "folder of the two summary CSVs", metavar="DIR")
+    data_dir: str = knob("datasets", "folder of downloads, or the image folder itself", metavar="DIR")
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """How the work is spread over this machine; nothing here changes what is computed."""
+
+    device: str = knob("auto", "auto, cpu, cuda, cuda:N or mps", metavar="DEVICE")
+    num_threads: int | None = knob(
+        None, "CPU threads of each process", kind=int, low=1, high=1024, shown="cores / --jobs"
+    )
+    jobs: int | None = knob(
+        None, "models trained at once, a process each", kind=int, low=1, high=1024, shown="CPU: one a core; GPU: 1"
+    )
+    checkpoint_seconds: float = knob(
+        60.0, "least time between two checkpoints of a run; 0 writes one every epoch", kind=float, low=0.0
+    )
+    eval_every: int | None = knob(
+        None,
+        "epochs between test evaluations in the history",
+        kind=int,
+        low=1,
+        shown="ten in all for a target, one at the end for a shadow",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackOptions:
+    """Which attacks, on how many targets, with which queries."""
+
+    attacks: tuple[str, ...] | None = knob(None, "attacks to run", choices="attacks", many=True, shown="all of them")
+    num_targets: int = knob(1, "models of a cell that play the target in turn", kind=int, low=1, high=4097)
+    num_queries: int | None = knob(
+        None,
+        "queries an example: itself, its mirror image, shifted copies of both (18 in all)",
+        kind=int,
+        low=1,
+        high=18,
+        shown="2 where training mirrored its pictures, else 1",
+    )
+    attack_recipe: str = knob(
+        "fast", "training of the attack networks; paper is the published, slow one", choices=("fast", "paper")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracking:
+    """Weights & Biases (optional package)."""
+
+    wandb: bool = knob(False, "log to Weights & Biases; offline without a key", kind=bool)
+    wandb_project: str = knob("pruning-mia", "project", metavar="NAME")
+    wandb_entity: str | None = knob(None, "user or team", shown="your own", metavar="NAME")
+    wandb_tags: tuple[str, ...] = knob((), "tags", many=True, shown="none", metavar="TAG")
+
+
+@dataclasses.dataclass(frozen=True)
+class Talk:
+    """How much is said on standard error."""
+
+    verbose: bool = knob(False, "a log line for each epoch", kind=bool)
+    quiet: bool = knob(False, "warnings and results only", kind=bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    """The grid of cells."""
+
+    methods: tuple[str, ...] = knob(("dense", "static", "dpf"), "pruning methods", choices="methods", many=True)
+    sparsities: tuple[float, ...] = knob(
+        (0.5, 0.7, 0.8, 0.9, 0.95),
+        "sparsities of every pruned method, in [0, 1)",
+        kind=float,
+        low=0.0,
+        below=1.0,
+        many=True,
+        metavar="S",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for flag, values in (("--methods", self.methods), ("--sparsities", self.sparsities)):
+            twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+            if twice is not None:
+                raise UsageError(f"argument {flag}: {twice} is given twice; name each once")

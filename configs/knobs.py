@@ -1,0 +1,155 @@
+"""A knob is declared once, in a dataclass field: its default, range, unit and help. Flags and checks come from it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from configs.errors import UsageError
+
+Choices = Mapping[str, Iterable[str]]
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    kind: type = str,
+    low: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] | str | None = None,
+    many: bool = False,
+    shown: str | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """Declare a dataclass field that is also a command-line flag.
+
+    `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
+    the entry layer supplies. `shown` words the default where None stands for something derived.
+    """
+    meta = {
+        "help": help,
+        "kind": kind,
+        "low": low,
+        "high": high,
+        "below": below,
+        "choices": choices,
+        "many": many,
+        "shown": shown,
+        "metavar": metavar,
+    }
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def flag_name(field_name: str) -> str:
+    """`pool_size` -> `--pool-size`."""
+    return "--" + field_name.replace("_", "-")
+
+
+def allowed_range(meta: Mapping[str, Any]) -> str:
+    """The allowed values in words, for an error line."""
+    kind = "a whole number" if meta["kind"] is int else "a number"
+    low, high, below = meta["low"], meta["high"], meta["below"]
+    if low is not None and below is not None:
+        return f"{kind} in [{low:g}, {below:g})"
+    if low is not None and high is not None:
+        return f"{kind} from {low:g} to {high:g}"
+    if low is not None:
+        return f"{kind} of at least {low:g}"
+    return kind
+
+
+def check_value(name: str, meta: Mapping[str, Any], value: Any) -> Any:
+    """Return `value` as the knob's kind, or raise UsageError naming the flag and the allowed range."""
+    kind = meta["kind"]
+    refusal = UsageError(f"argument {flag_name(name)}: {value!r} is not allowed; give {allowed_range(meta)}")
+    if kind in (int, float):
+        try:
+            number = kind(value)
+        except (TypeError, ValueError, OverflowError):
+            raise refusal from None
+        if isinstance(value, bool) or (kind is int and isinstance(value, float) and value != number):
+            raise refusal
+        if not math.isfinite(number):
+            raise refusal
+        too_low = meta["low"] is not None and number < meta["low"]
+        too_high = meta["high"] is not None and number > meta["high"]
+        if too_low or too_high or (meta["below"] is not None and number >= meta["below"]):
+            raise refusal
+        return number
+    if isinstance(meta["choices"], tuple) and value not in meta["choices"]:
+        raise UsageError(f"argument {flag_name(name)}: {value!r} is unknown; choose from {', '.join(meta['choices'])}")
+    return value
+
+
+def check_fields(config: Any) -> None:
+    """Check every knob of a dataclass instance; None is allowed where the default is None."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if "kind" not in field.metadata or (value is None and field.default is None):
+            continue
+        for item in value if field.metadata["many"] else (value,):
+            check_value(field.name, field.metadata, item)
+
+
+def add_flags(
+    parser: argparse.ArgumentParser,
+    cls: type,
+    title: str,
+    choices: Choices,
+    leave_out: Iterable[str] = (),
+    only: Iterable[str] | None = None,
+) -> None:
+    """Add one argument group with a flag for each knob of the dataclass `cls`."""
+    group = parser.add_argument_group(title)
+    for field in dataclasses.fields(cls):
+        if "kind" not in field.metadata or field.name in leave_out or (only is not None and field.name not in only):
+            continue
+        _add_flag(group, field, choices)
+
+
+def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices) -> None:
+    meta, flag = field.metadata, flag_name(field.name)
+    if meta["kind"] is bool:
+        group.add_argument(flag, action="store_true", default=field.default, help=meta["help"])
+        return
+    value: Any = field.default
+    default = meta["shown"] or (" ".join(map(str, value)) if meta["many"] else value)
+    named = meta["choices"] if isinstance(meta["choices"], tuple) else choices.get(meta["choices"] or "")
+    options: dict[str, Any] = {"default": field.default, "help": f"{meta['help']} (default: {default})"}
+    if named is not None:
+        options["choices"] = list(named)
+        options["metavar"] = meta["metavar"] or "{" + ",".join(options["choices"]) + "}"
+    else:
+        options["type"] = _parser_of(field)
+        options["metavar"] = meta["metavar"] or {int: "N", float: "X"}.get(meta["kind"], "NAME")
+    if meta["many"]:
+        options["nargs"] = "+"
+    group.add_argument(flag, **options)
+
+
+def _parser_of(field: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return check_value(field.name, field.metadata, text)
+        except UsageError as error:
+            # argparse puts "argument --flag: " in front by itself
+            raise argparse.ArgumentTypeError(str(error).split(": ", 1)[1]) from None
+
+    return parse
+
+
+def from_args(cls: type, args: argparse.Namespace, **overrides: Any) -> Any:
+    """Build the dataclass from parsed arguments; a list of a `many` knob becomes a tuple."""
+    values = {}
+    for field in dataclasses.fields(cls):
+        if field.name in overrides:
+            values[field.name] = overrides[field.name]
+        elif hasattr(args, field.name):
+            value = getattr(args, field.name)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)

@@ -1,0 +1,43 @@
+"""Named starting points for `--preset`; an explicit flag overrides a preset's value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Minutes on two CPU cores, no network. With augmentation, digits leak next to nothing.
+    "quick": {
+        "dataset": "digits",
+        "arch": "resnet",
+        "layers": 8,
+        "augment": "none",
+        "epochs": 40,
+        "methods": ["dense", "static", "dpf"],
+        "sparsities": [0.8, 0.95],
+        "num_shadows": 8,
+    },
+    # A night on one GPU.
+    "standard": {
+        "dataset": "cifar10",
+        "arch": "resnet",
+        "layers": 20,
+        "epochs": 100,
+        "methods": ["dense", "static", "dpf"],
+        "sparsities": [0.5, 0.7, 0.8, 0.9, 0.95],
+        "num_shadows": 16,
+        "num_targets": 4,
+    },
+    # Publication size: 11 cells of 65 models.
+    "paper": {
+        "dataset": "cifar10",
+        "arch": "resnet",
+        "layers": 20,
+        "epochs": 200,
+        "methods": ["dense", "static", "dpf"],
+        "sparsities": [0.5, 0.7, 0.8, 0.9, 0.95],
+        "num_shadows": 64,
+        "num_targets": 8,
+        "num_queries": 18,
+        "attack_recipe": "paper",
+    },
+}

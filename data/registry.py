@@ -1,0 +1,79 @@
+"""The datasets by name. Importing this module costs nothing: a loader is looked up when a dataset is asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from configs.errors import UsageError
+
+if TYPE_CHECKING:
+    from data.base import ImageData
+
+AUGMENTATIONS = ("standard", "flip", "none")
+MAX_QUERIES = 18
+DEFAULT_IMAGE_SIZE = 32
+IMAGE_SIZE_RANGE = (4, 1024)
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One dataset.
+
+    `load` is "module:function" of a `(data_dir, image_size, seed, progress) -> ImageData`.
+    `needs_folder` says that `--data-dir` has to name a folder of the user's own pictures, which `--image-size`
+    resizes; the others either carry their data with them or download it into `--data-dir`.
+    """
+
+    load: str
+    needs_folder: bool
+    summary: str
+
+
+DATASETS = {
+    "cifar10": DatasetEntry("data.torchvision_sets:load_cifar10", False, "CIFAR-10: 50,000 + 10,000, 3x32x32"),
+    "cifar100": DatasetEntry("data.torchvision_sets:load_cifar100", False, "CIFAR-100: 50,000 + 10,000, 3x32x32"),
+    "fashion_mnist": DatasetEntry(
+        "data.torchvision_sets:load_fashion_mnist", False, "Fashion-MNIST: 60,000 + 10,000, 1x28x28"
+    ),
+    "svhn": DatasetEntry("data.torchvision_sets:load_svhn", False, "SVHN: 73,257 + 26,032, 3x32x32"),
+    "digits": DatasetEntry("data.digits:load", False, "scikit-learn's digits: 1,400 + 397, 1x8x8, no download"),
+    "imagefolder": DatasetEntry(
+        "data.imagefolder:load", True, "your pictures: DIR/train/<class>/*, DIR/test/<class>/*"
+    ),
+    "synthetic": DatasetEntry("data.synthetic:load", False, "noise with arbitrary labels: 512 + 128, 3x16x16"),
+}
+
+
+def load_dataset(name: str, data_dir: Path, image_size: int | None, seed: int, progress: bool) -> ImageData:
+    """The dataset `name`, whole and in memory.
+
+    `data_dir` is where downloads go, or the folder of pictures; datasets that need no files ignore it.
+    `image_size` is the side in pixels to which `imagefolder` resizes (None: 32); elsewhere it has to be None.
+    `seed` draws the synthetic pictures; every other dataset is the same for all seeds.
+    `progress` allows a bar on stderr, which is drawn on a terminal only.
+
+    Raises UsageError, naming the flag, for an unknown name, a wrong size, and files that are missing or unreadable.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"--dataset {name}: unknown dataset; allowed: {', '.join(DATASETS)}")
+    entry = DATASETS[name]
+    if image_size is not None and not entry.needs_folder:
+        raise UsageError(f"--image-size {image_size}: --dataset {name} has a fixed picture size; leave the flag out")
+    size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
+    smallest, largest = IMAGE_SIZE_RANGE
+    if not smallest <= size <= largest:
+        raise UsageError(f"--image-size {size}: out of range; allowed: {smallest} to {largest}")
+    load: Callable[[Path, int, int, bool], ImageData] = resolve_name(entry.load)
+    return load(Path(data_dir).expanduser(), size, seed, progress)
+
+
+def folder_name(data_dir: Path) -> str:
+    """The folder's own name in the letters A-Z a-z 0-9 . _ - (others become -), to name a cell; never empty."""
+    name = Path(os.path.abspath(Path(data_dir).expanduser())).name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "imagefolder"

@@ -1,0 +1,127 @@
+"""Who trains on what: the pool, and for every model of a cell its members.
+
+Both are functions of their arguments alone. Neither the pruning method nor the sparsity is one of them, so cells with
+the same dataset, seed and number of models share their split: their differences are paired example by example.
+
+Random numbers are `Generator(PCG64(SeedSequence([seed, tag]))).random`, one tag for each purpose, so that a pool and a
+membership drawn from one seed are independent. Only uniform float64 draws and stable sorting are used, which do not
+change between numpy releases; a test pins the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import UsageError
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+POOL_TAG = 0x9001
+MEMBERSHIP_TAG = 0x3E3B
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """`pool` [n]: indices into the training set, ascending. `membership` [M, n]: whether model m trained on pool[i].
+
+    Raises ValueError where the two do not fit together.
+    """
+
+    pool: IntArray
+    membership: BoolArray
+
+    def __post_init__(self) -> None:
+        if self.pool.dtype != np.int64 or self.pool.ndim != 1:
+            raise ValueError(f"pool must be int64 [n], got {self.pool.dtype} {list(self.pool.shape)}")
+        if self.membership.dtype != np.bool_ or self.membership.ndim != 2:
+            raise ValueError(f"membership must be bool [M, n], got {self.membership.dtype} {self.membership.shape}")
+        if self.membership.shape[1] != len(self.pool):
+            raise ValueError(f"membership is for {self.membership.shape[1]} examples, the pool holds {len(self.pool)}")
+
+    def members(self, model: int) -> IntArray:
+        """Positions in the pool (not in the training set) on which `model` trains, ascending."""
+        return np.flatnonzero(self.membership[model]).astype(np.int64)
+
+    def non_members(self, model: int) -> IntArray:
+        """Positions in the pool on which `model` does not train, ascending."""
+        return np.flatnonzero(~self.membership[model]).astype(np.int64)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The fields by name; `Split(**arrays)` gives the split back."""
+        return {"pool": self.pool, "membership": self.membership}
+
+    def split_hash(self) -> str:
+        """SHA-256 (hex) over the shape, the pool's indices and every membership bit."""
+        digest = hashlib.sha256(repr(self.membership.shape).encode("ascii"))
+        digest.update(self.pool.astype("<i8").tobytes())
+        digest.update(np.packbits(self.membership, axis=1).tobytes())
+        return digest.hexdigest()
+
+
+def draw_pool(labels: IntArray, pool_size: int | None, seed: int) -> IntArray:
+    """`pool_size` of the N examples, as ascending indices; all of them for None or a size of N and more.
+
+    Stratified by class: examples are ranked at random within their class and taken in the order rank / class size, ties
+    at random. Rank 0 of every class present in `labels` [N] comes before all others, so every class is in the pool;
+    and for one seed a smaller pool is a subset of a larger one.
+
+    Raises UsageError where the pool has fewer examples than there are classes.
+    """
+    labels = np.asarray(labels)
+    if pool_size is None or pool_size >= len(labels):
+        return np.arange(len(labels), dtype=np.int64)
+    _, class_of, class_sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if pool_size < len(class_sizes):
+        raise UsageError(f"--pool-size {pool_size}: too small; allowed: {len(class_sizes)} (one a class) or more")
+    luck = _generator(seed, POOL_TAG).random(len(labels))
+    by_class = np.lexsort((luck, class_of))
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(class_sizes) - class_sizes, class_sizes)
+    order = np.lexsort((luck, rank / class_sizes[class_of]))
+    return np.sort(order[:pool_size]).astype(np.int64)
+
+
+def draw_membership(n: int, num_models: int, train_fraction: float, seed: int) -> BoolArray:
+    """Balanced membership [M, n] of n pool examples in M models.
+
+    One uniform number a (model, example) is sorted along the models; example i trains the k_i models with the smallest
+    numbers, k_i = floor(f M + v_i) with one more uniform v_i an example. So an example is IN floor or ceil of f M
+    models, a model's expected share is f, and for f M whole (f = 0.5 and even M) the count is exact. f = 1: all IN.
+
+    Raises UsageError for values out of range and where a model would have no member, or (f < 1) no non-member.
+    """
+    if n < 1 or num_models < 1:
+        raise UsageError(f"--pool-size {n} with {num_models} models: both have to be 1 or more")
+    if not 0 < train_fraction <= 1:
+        raise UsageError(f"--train-fraction {train_fraction}: out of range; allowed: above 0, up to 1")
+    generator = _generator(seed, MEMBERSHIP_TAG)
+    order = np.argsort(generator.random((num_models, n)), axis=0, kind="stable")
+    whole, part = divmod(train_fraction * num_models, 1.0)
+    # floor(whole + part + v) without the addition, which would round v just below 1 up to the next whole number.
+    held_by = int(whole) + (generator.random(n) >= 1.0 - part)
+    membership = np.zeros((num_models, n), dtype=np.bool_)
+    np.put_along_axis(membership, order, np.arange(num_models)[:, None] < held_by, axis=0)
+    _check_both_sides(membership, train_fraction)
+    return membership
+
+
+def _check_both_sides(membership: BoolArray, train_fraction: float) -> None:
+    share = membership.mean(axis=1)
+    side = "member" if share.min() == 0 else "non-member"
+    if share.min() == 0 or (train_fraction < 1 and share.max() == 1):
+        n = membership.shape[1]
+        raise UsageError(
+            f"--train-fraction {train_fraction} of {n} pool examples: a model has no {side}; "
+            "choose a fraction nearer to 0.5, more models or a larger --pool-size"
+        )
+
+
+def _generator(seed: int, tag: int) -> np.random.Generator:
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: out of range; allowed: 0 and above")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, tag])))

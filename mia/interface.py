@@ -1,0 +1,272 @@
+"""What an attack is given, what it gives back, and how it says that it cannot run.
+
+An attack sees arrays only: no files, no models, and never the target's membership.
+
+Trimming. The split is balanced, so every example is IN a fixed number k of the M models. Leave the target out, and the
+number of IN shadows of an example is k - 1 if the target holds it and k if not: the count *is* the label. Whatever
+depends on counts (a per-example spread, a network that memorises examples) would find members in pure noise. `trim`
+therefore keeps the same number of IN shadows for every example, and the same number of OUT shadows, from the shadows'
+membership alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+RECIPES = ("fast", "paper")
+
+
+class AttackUnavailable(Exception):
+    """An attack is not defined on these inputs; the message is one line that says why."""
+
+
+class TooFewShadows(AttackUnavailable):
+    """An attack needs more shadow models than the cell has."""
+
+    def __init__(self, attack: str, needed: int, have: int) -> None:
+        super().__init__(f"{attack} needs at least {needed} shadow models; this cell has {have} (--num-shadows)")
+        self.needed = needed
+        self.have = have
+
+
+@dataclass(frozen=True)
+class AttackSettings:
+    """Knobs of the attacks.
+
+    recipe: how attack networks are trained, one of RECIPES; seed: of the attack networks and of the bootstrap;
+    device: torch device string for the attack networks.
+    """
+
+    recipe: str = "fast"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe is {self.recipe!r}; allowed: {', '.join(RECIPES)}")
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """Scores of one attack on one target.
+
+    scores: float64 [n], finite, higher = member. threshold: a member is claimed where score >= threshold; None where
+    the shadows cannot calibrate one, and then `note` says why.
+    """
+
+    scores: Float64Array
+    threshold: float | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.scores.dtype != np.float64 or self.scores.ndim != 1 or not np.isfinite(self.scores).all():
+            raise ValueError(f"scores must be finite float64 [n], got {self.scores.dtype} {self.scores.shape}")
+
+
+@dataclass(frozen=True, eq=False)
+class AttackInputs:
+    """Signals of one target and its S shadows (S may be 0) on n examples with C classes and Q queries.
+
+    labels: int64 [n], true classes. target_logits: [n, C] and shadow_logits: [S, n, C], of the plain query.
+    target_phi: [n, Q] and shadow_phi: [S, n, Q], logit-scaled confidences. shadow_in, shadow_out: bool [S, n], trimmed
+    membership: every example is IN the same number of shadows, OUT of the same number; a dropped pair is False in both.
+    target_sensitivity: [n, C] and shadow_sensitivity: [S, n, C], or None. seed: of the random choices of trimming.
+
+    Raises ValueError (one line) for shapes that disagree, values that are not finite, or membership that is not
+    trimmed.
+    """
+
+    labels: IntArray
+    target_logits: FloatArray
+    target_phi: FloatArray
+    shadow_logits: FloatArray
+    shadow_phi: FloatArray
+    shadow_in: BoolArray
+    shadow_out: BoolArray
+    target_sensitivity: FloatArray | None = None
+    shadow_sensitivity: FloatArray | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        _check_values(self)
+
+    @property
+    def num_shadows(self) -> int:
+        return int(self.shadow_phi.shape[0])
+
+    @property
+    def num_examples(self) -> int:
+        return int(self.labels.shape[0])
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.target_logits.shape[1])
+
+    @property
+    def num_queries(self) -> int:
+        return int(self.target_phi.shape[1])
+
+    @property
+    def in_count(self) -> int:
+        """IN shadows of each example (the same for all, by trimming)."""
+        return int(self.shadow_in[:, 0].sum())
+
+    @property
+    def out_count(self) -> int:
+        """OUT shadows of each example."""
+        return int(self.shadow_out[:, 0].sum())
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether shadows give both member and non-member examples to learn from."""
+        return self.in_count > 0 and self.out_count > 0
+
+
+def _check_shapes(inputs: AttackInputs) -> None:
+    if inputs.labels.ndim != 1 or inputs.target_logits.ndim != 2 or inputs.target_phi.ndim != 2:
+        raise ValueError("labels must be [n], target_logits [n, C], target_phi [n, Q]")
+    n, classes = inputs.labels.shape[0], inputs.target_logits.shape[1]
+    queries, shadows = inputs.target_phi.shape[1], inputs.shadow_phi.shape[0]
+    if n == 0 or classes < 2 or queries == 0:
+        raise ValueError(f"attacks need examples, two classes and a query; got n={n}, C={classes}, Q={queries}")
+    expected = {
+        "target_logits": (n, classes),
+        "target_phi": (n, queries),
+        "shadow_logits": (shadows, n, classes),
+        "shadow_phi": (shadows, n, queries),
+        "shadow_in": (shadows, n),
+        "shadow_out": (shadows, n),
+        "target_sensitivity": (n, classes),
+        "shadow_sensitivity": (shadows, n, classes),
+    }
+    for name, shape in expected.items():
+        array = getattr(inputs, name)
+        if array is not None and array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    if (inputs.target_sensitivity is None) != (inputs.shadow_sensitivity is None):
+        raise ValueError("target_sensitivity and shadow_sensitivity must be given together")
+
+
+def _check_values(inputs: AttackInputs) -> None:
+    if inputs.labels.dtype != np.int64 or inputs.labels.min() < 0 or inputs.labels.max() >= inputs.num_classes:
+        raise ValueError(f"labels must be int64 in [0, {inputs.num_classes}), got {inputs.labels.dtype}")
+    if inputs.shadow_in.dtype != np.bool_ or inputs.shadow_out.dtype != np.bool_:
+        raise ValueError("shadow_in and shadow_out must be bool")
+    for name in ("target_logits", "target_phi", "shadow_logits", "shadow_phi"):
+        _check_finite(name, getattr(inputs, name))
+    for name in ("target_sensitivity", "shadow_sensitivity"):
+        if getattr(inputs, name) is not None:
+            _check_finite(name, getattr(inputs, name))
+    if (inputs.shadow_in & inputs.shadow_out).any():
+        raise ValueError("a shadow cannot be both IN and OUT for an example")
+    for name in ("shadow_in", "shadow_out"):
+        counts = getattr(inputs, name).sum(axis=0)
+        if counts.min() != counts.max():
+            raise ValueError(
+                f"{name} holds {counts.min()} to {counts.max()} shadows per example; use mia.interface.trim"
+            )
+
+
+def _check_finite(name: str, array: FloatArray) -> None:
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{name} must be floating point, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def trim(membership_shadows: BoolArray, seed: int) -> tuple[BoolArray, BoolArray]:
+    """Keep equally many IN shadows, and equally many OUT shadows, for every example.
+
+    membership_shadows: bool [S, n]. Returns (shadow_in, shadow_out), bool [S, n]; surplus pairs, chosen at random with
+    the seed, are False in both. A side whose smallest count is 0 is empty.
+    """
+    rng = np.random.default_rng([seed, 0])
+    return _cap(membership_shadows, rng), _cap(~membership_shadows, rng)
+
+
+def _cap(side: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """Keep min over examples of the True count in every column of `side`, the kept ones chosen at random."""
+    kept = np.zeros_like(side)
+    cap = int(side.sum(axis=0).min()) if side.size else 0
+    if cap:
+        keys = rng.random(side.shape, dtype=np.float32)
+        keys[~side] = 2.0  # random keys lie in [0, 1): what is not on this side sorts last
+        np.put_along_axis(kept, np.argsort(keys, axis=0)[:cap], True, axis=0)
+    return kept
+
+
+def from_models(
+    logits: FloatArray,
+    phi: FloatArray,
+    membership: BoolArray,
+    labels: IntArray,
+    target: int,
+    seed: int,
+    sensitivity: FloatArray | None = None,
+) -> AttackInputs:
+    """Leave-one-out inputs: model `target` is attacked, the other M - 1 models are its shadows.
+
+    logits: [M, n, C]; phi: [M, n, Q]; membership: bool [M, n]; labels: int64 [n]; sensitivity: [M, n, C] or None.
+    Of `membership`, the target's row is not used.
+    """
+    if not 0 <= target < membership.shape[0]:
+        raise ValueError(f"target is {target}; allowed: 0 to {membership.shape[0] - 1}")
+    shadow_in, shadow_out = trim(np.delete(membership, target, axis=0), seed)
+    return AttackInputs(
+        labels=labels,
+        target_logits=logits[target],
+        target_phi=phi[target],
+        shadow_logits=np.delete(logits, target, axis=0),
+        shadow_phi=np.delete(phi, target, axis=0),
+        shadow_in=shadow_in,
+        shadow_out=shadow_out,
+        target_sensitivity=None if sensitivity is None else sensitivity[target],
+        shadow_sensitivity=None if sensitivity is None else np.delete(sensitivity, target, axis=0),
+        seed=seed,
+    )
+
+
+def leave_out(inputs: AttackInputs, shadow: int) -> AttackInputs:
+    """Let one shadow play the target, the other shadows serve it: for calibration, where membership is known.
+
+    The result holds the examples `inputs.shadow_in[shadow] | inputs.shadow_out[shadow]`, in order: for the others the
+    pair was dropped by trimming. What is left of the trimmed pairs is trimmed again, for the reason trimming exists.
+    """
+    kept = inputs.shadow_in[shadow] | inputs.shadow_out[shadow]
+    rest = np.arange(inputs.num_shadows) != shadow
+    block = np.ix_(rest, kept)
+    rng = np.random.default_rng([inputs.seed, 1, shadow])
+    sensitivity = inputs.shadow_sensitivity
+    return AttackInputs(
+        labels=inputs.labels[kept],
+        target_logits=inputs.shadow_logits[shadow][kept],
+        target_phi=inputs.shadow_phi[shadow][kept],
+        shadow_logits=inputs.shadow_logits[block],
+        shadow_phi=inputs.shadow_phi[block],
+        shadow_in=_cap(inputs.shadow_in[block], rng),
+        shadow_out=_cap(inputs.shadow_out[block], rng),
+        target_sensitivity=None if sensitivity is None else sensitivity[shadow][kept],
+        shadow_sensitivity=None if sensitivity is None else sensitivity[block],
+        seed=inputs.seed,
+    )
+
+
+def require_pairs(attack: str, inputs: AttackInputs) -> None:
+    """Raise AttackUnavailable unless the trimmed shadows give both members and non-members."""
+    if inputs.has_pairs:
+        return
+    if inputs.num_shadows < 3:
+        raise TooFewShadows(attack, 3, inputs.num_shadows)
+    raise AttackUnavailable(
+        f"{attack} needs shadows that hold and shadows that do not hold every example; "
+        f"this cell has {inputs.in_count} and {inputs.out_count} per example"
+    )

@@ -1,0 +1,103 @@
+"""Threshold attacks on one statistic of the output: confidence, entropy, modified entropy, loss.
+
+Song & Mittal 2021 (arXiv 2003.10595), as evaluated by WeMeM (Shang et al., NDSS 2025): one threshold for each class,
+chosen on the shadows. The score is the statistic minus its class's threshold and a member is claimed at score >= 0, so
+AUC and accuracy describe one and the same attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mia import signals
+from mia.interface import (
+    AttackInputs,
+    AttackResult,
+    AttackSettings,
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    IntArray,
+    require_pairs,
+)
+
+Statistic = Callable[[FloatArray, IntArray], Float64Array]
+NO_PAIRS = "no shadow pairs of both sides to calibrate a threshold on"
+
+
+def best_threshold(values: Float64Array, is_in: BoolArray) -> float:
+    """The t among `values` that maximises `(P(in >= t) + P(out < t)) / 2`; the smallest such t on ties.
+
+    values: [k]; is_in: bool [k]. O(k log k). Raises ValueError unless both sides have a value.
+    """
+    members = int(is_in.sum())
+    others = is_in.size - members
+    if members == 0 or others == 0:
+        raise ValueError("a threshold needs values of members and of non-members")
+    order = np.argsort(values, kind="stable")
+    ordered, inside = values[order], is_in[order]
+    in_below = np.concatenate(([0], np.cumsum(inside)[:-1]))
+    out_below = np.arange(is_in.size) - in_below
+    first = np.concatenate(([True], ordered[1:] != ordered[:-1]))  # only a run's first entry has all below it counted
+    # integers, so that two thresholds of equal worth compare equal
+    gain = np.where(first, out_below * members - in_below * others, -(members * others) - 1)
+    return float(ordered[np.argmax(gain)])
+
+
+def shadow_values(inputs: AttackInputs, statistic: Statistic) -> Float64Array:
+    """A statistic of every shadow on every example, float64 [S, n]; one shadow at a time to bound memory."""
+    values = np.empty((inputs.num_shadows, inputs.num_examples))
+    for s in range(inputs.num_shadows):
+        values[s] = statistic(inputs.shadow_logits[s], inputs.labels)
+    return values
+
+
+def calibrate(inputs: AttackInputs, values: Float64Array) -> tuple[float | None, str | None]:
+    """One threshold from the shadows' values [S, n] on their trimmed pairs, or (None, why not)."""
+    if not inputs.has_pairs:
+        return None, NO_PAIRS
+    pairs = inputs.shadow_in | inputs.shadow_out
+    return best_threshold(values[pairs], inputs.shadow_in[pairs]), None
+
+
+def class_thresholds(inputs: AttackInputs, values: Float64Array) -> Float64Array:
+    """A threshold for each class, float64 [C]; a class without pairs of both sides takes that of all classes."""
+    pairs = inputs.shadow_in | inputs.shadow_out
+    is_in, kept = inputs.shadow_in[pairs], values[pairs]
+    classes = np.broadcast_to(inputs.labels, pairs.shape)[pairs]
+    thresholds = np.full(inputs.num_classes, best_threshold(kept, is_in))
+    for c in np.unique(classes):
+        own = classes == c
+        if 0 < is_in[own].sum() < own.sum():
+            thresholds[c] = best_threshold(kept[own], is_in[own])
+    return thresholds
+
+
+def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> dict[str, AttackResult]:
+    require_pairs(name, inputs)
+    thresholds = class_thresholds(inputs, shadow_values(inputs, statistic))
+    scores = statistic(inputs.target_logits, inputs.labels) - thresholds[inputs.labels]
+    return {name: AttackResult(scores, threshold=0.0)}
+
+
+def confidence(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+    """p_y against its class's threshold. Raises AttackUnavailable without shadow pairs of both sides."""
+    return _per_class("confidence", signals.confidence, inputs)
+
+
+def entropy(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+    """`sum_c p_c log p_c` against its class's threshold. Raises as `confidence` does."""
+    return _per_class("entropy", signals.entropy, inputs)
+
+
+def modified_entropy(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+    """Modified entropy against its class's threshold. Raises as `confidence` does."""
+    return _per_class("modified_entropy", signals.modified_entropy, inputs)
+
+
+def loss(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+    """log p_y, one threshold for all examples (Yeom et al. 2018); without shadows it has scores but no threshold."""
+    threshold, note = calibrate(inputs, shadow_values(inputs, signals.log_confidence))
+    return {"loss": AttackResult(signals.log_confidence(inputs.target_logits, inputs.labels), threshold, note)}

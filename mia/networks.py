@@ -1,0 +1,280 @@
+"""Attack networks: trained on the shadows' outputs and memberships, applied once to the target's outputs.
+
+Shokri-NN (Shokri et al. 2017), Top3-NN, ClassLabel-NN and SAMIA (Yuan & Zhang 2022), neural network (WeMeM, Shang et
+al. 2025). The score is the member logit minus the non-member logit. The loss is plain cross-entropy also when the sides
+are unequal: that shifts all scores by one constant, which the threshold absorbs. The threshold maximises balanced
+accuracy on the very pairs that trained the network; holding pairs out would change the attack, and these networks see
+far more pairs than they can memorise.
+
+Recipes. "paper": SGD with the published hyper-parameters. "fast": a fixed number of AdamW steps of up to 256 pairs with
+a cosine schedule, so its cost does not grow with the pool; `benchmarks/attack_recipes.py` compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mia.interface import (
+    AttackInputs,
+    AttackResult,
+    AttackSettings,
+    AttackUnavailable,
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    IntArray,
+    require_pairs,
+)
+from mia.mia_classic import best_threshold
+from mia.signals import log_softmax
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Float32Array = npt.NDArray[np.float32]
+MEMBER, NON_MEMBER = 1, 0
+PREDICT_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one network is trained: optimiser steps, batch size, optimiser, learning rate, weight decay, schedule."""
+
+    steps: int
+    batch: int
+    adamw: bool
+    lr: float
+    weight_decay: float
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step: cosine to 0 for AdamW, else x0.1 at one half and at three quarters."""
+        done = step / self.steps
+        if self.adamw:
+            return self.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+        return self.lr * (1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01)
+
+
+def make_plan(recipe: str, pairs: int, steps: int, lr: float) -> Plan:
+    """The plan for a recipe; pairs: training pairs of one network; steps and lr: of the fast recipe."""
+    if recipe == "paper":
+        return Plan(100 * math.ceil(pairs / 128), 128, adamw=False, lr=1e-3, weight_decay=5e-4)
+    batch = min(max(pairs // 24, 64), 256)
+    return Plan(steps, batch, adamw=True, lr=lr, weight_decay=5e-4)
+
+
+def build_mlp(inputs: int) -> nn.Module:
+    """in-512-256-128-2, ReLU, dropout 0.2 after the first two layers, Xavier-normal weights: [N, inputs] -> [N, 2]."""
+    from torch import nn
+
+    widths = (inputs, 512, 256, 128)
+    layers: list[nn.Module] = []
+    for i, (width_in, width_out) in enumerate(pairwise(widths)):
+        layers += [nn.Linear(width_in, width_out), nn.ReLU()] + ([nn.Dropout(0.2)] if i < 2 else [])
+    network = nn.Sequential(*layers, nn.Linear(128, 2))
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return network
+
+
+def build_samia(num_classes: int) -> nn.Module:
+    """SAMIA's transformer over the classes, one token (p_c, s_c, onehot_c) each: [N, C, 3] -> [N, 2]; no positions."""
+    from torch import nn
+
+    layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.2, activation="gelu", batch_first=True, norm_first=False)
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.BatchNorm1d(3 * num_classes),
+        nn.Unflatten(1, (num_classes, 3)),
+        nn.Linear(3, 64),
+        nn.GELU(),
+        nn.TransformerEncoder(layer, 3, enable_nested_tensor=False),
+        nn.Flatten(),
+        nn.Linear(64 * num_classes, 64),
+        nn.ReLU(),
+        nn.Linear(64, 2),
+    )
+
+
+def build_shokri(groups: int, inputs: int) -> nn.Module:
+    """One in-64-2 network per group, side by side: [groups * b, inputs], group after group, -> [groups * b, 2].
+
+    A grouped convolution of width 1 over b positions is one linear layer per group.
+    """
+    from torch import nn
+
+    class PerGroup(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Conv1d(groups * inputs, groups * 64, 1, groups=groups)
+            self.out = nn.Conv1d(groups * 64, groups * 2, 1, groups=groups)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            channels = x.reshape(groups, -1, inputs).transpose(1, 2).reshape(1, groups * inputs, -1)
+            y: torch.Tensor = self.out(self.hidden(channels).relu())
+            return y.reshape(groups, 2, -1).transpose(1, 2).reshape(-1, 2)
+
+    return PerGroup()
+
+
+def _rows(groups: IntArray) -> torch.Tensor:
+    """Indices of each group's entries, int64 [G, largest group], padded with -1. groups: [N], values 0 to G - 1."""
+    import torch
+
+    counts = np.bincount(groups)
+    rows = np.full((counts.size, counts.max()), -1)
+    rows[np.arange(counts.max()) < counts[:, None]] = np.argsort(groups, kind="stable")
+    return torch.from_numpy(rows)
+
+
+def _batches(rows: torch.Tensor, plan: Plan) -> Iterator[torch.Tensor]:
+    """`plan.steps` index batches [G, about plan.batch], epoch after epoch, every row shuffled with its padding last."""
+    import torch
+
+    step, parts = 0, math.ceil(rows.shape[1] / plan.batch)
+    while True:
+        order = (torch.rand(rows.shape) + (rows < 0)).argsort(dim=1)
+        # near-equal parts: batch normalisation cannot train on the single example a plain split may leave over
+        for batch in rows.gather(1, order).tensor_split(parts, dim=1):
+            if step == plan.steps:
+                return
+            yield batch
+            step += 1
+
+
+def _fit(network: nn.Module, features: torch.Tensor, is_in: torch.Tensor, rows: torch.Tensor, plan: Plan) -> None:
+    """Train in place; the loss is the sum over groups of the mean cross-entropy over a group's part of the batch."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    optimiser: torch.optim.Optimizer
+    if plan.adamw:
+        optimiser = torch.optim.AdamW(network.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
+    else:
+        optimiser = torch.optim.SGD(network.parameters(), plan.lr, momentum=0.9, weight_decay=plan.weight_decay)
+    network.train()
+    for step, batch in enumerate(_batches(rows, plan)):
+        index, weight = batch.clamp(min=0).to(features.device), (batch >= 0).to(features)
+        optimiser.param_groups[0]["lr"] = plan.lr_at(step)
+        logits = network(features[index.flatten()])
+        losses = cross_entropy(logits, is_in[index.flatten()], reduction="none").reshape(index.shape)
+        optimiser.zero_grad()
+        ((losses * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)).sum().backward()
+        optimiser.step()
+
+
+def _predict(network: nn.Module, features: torch.Tensor, rows: torch.Tensor) -> Float64Array:
+    """Member logit minus non-member logit, float64 [N]."""
+    import torch
+
+    scores = torch.empty(features.shape[0], dtype=torch.float64)
+    network.eval()
+    with torch.no_grad():
+        for batch in rows.split(max(1, PREDICT_BATCH // rows.shape[0]), dim=1):
+            index = batch.clamp(min=0).flatten()
+            logits = network(features[index.to(features.device)]).double().cpu()
+            valid = batch.flatten() >= 0
+            scores[index[valid]] = (logits[:, MEMBER] - logits[:, NON_MEMBER])[valid]
+    return scores.numpy()
+
+
+def posterior(logits: FloatArray, labels: IntArray, sensitivity: FloatArray | None) -> Float32Array:
+    """p, unsorted, float32 [n, C]."""
+    return np.exp(log_softmax(logits)).astype(np.float32)
+
+
+def top_three(logits: FloatArray, labels: IntArray, sensitivity: FloatArray | None) -> Float32Array:
+    """The three largest probabilities, descending, float32 [n, min(3, C)]."""
+    return -np.sort(-posterior(logits, labels, sensitivity), axis=1)[:, :3]
+
+
+def posterior_and_label(logits: FloatArray, labels: IntArray, sensitivity: FloatArray | None) -> Float32Array:
+    """p joined with one-hot y, float32 [n, 2C]."""
+    return np.concatenate([posterior(logits, labels, sensitivity), _one_hot(labels, logits.shape[1])], axis=1)
+
+
+def class_tokens(logits: FloatArray, labels: IntArray, sensitivity: FloatArray | None) -> Float32Array:
+    """SAMIA's tokens (p_c, s_c, onehot(y)_c), float32 [n, C, 3]."""
+    if sensitivity is None:
+        raise AttackUnavailable("samia needs the sensitivity queries of target and shadows; this cell's cache has none")
+    columns = (posterior(logits, labels, None), sensitivity.astype(np.float32), _one_hot(labels, logits.shape[1]))
+    return np.stack(columns, axis=2)
+
+
+def _one_hot(labels: IntArray, num_classes: int) -> Float32Array:
+    return np.eye(num_classes, dtype=np.float32)[labels]
+
+
+@dataclass(frozen=True)
+class NetworkAttack:
+    """What tells one attack network from another.
+
+    features: of [n] examples, float32 [n, ...]; build: (groups, feature shape) -> network; per_class: one network a
+    class; steps, lr: of the fast recipe.
+    """
+
+    name: str
+    features: Callable[[FloatArray, IntArray, FloatArray | None], Float32Array]
+    build: Callable[[int, tuple[int, ...]], nn.Module]
+    steps: int
+    lr: float
+    per_class: bool = False
+
+    def __call__(self, inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+        """Train on the shadows' pairs, score the target; the global random state of torch is left as it was.
+
+        Raises AttackUnavailable without shadow pairs of both sides, or without an input that the attack needs.
+        """
+        import torch
+
+        require_pairs(self.name, inputs)
+        features, is_in, groups = self._pairs(inputs)
+        target = self.features(inputs.target_logits, inputs.labels, inputs.target_sensitivity)
+        device = torch.device(settings.device)
+        rows = _rows(groups)
+        with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+            torch.manual_seed(settings.seed)
+            network = self.build(rows.shape[0], target.shape[1:]).to(device)
+            x, y = torch.from_numpy(features).to(device), torch.from_numpy(is_in.astype(np.int64)).to(device)
+            _fit(network, x, y, rows, make_plan(settings.recipe, rows.shape[1], self.steps, self.lr))
+        threshold = best_threshold(_predict(network, x, rows), is_in)
+        scores = _predict(network, torch.from_numpy(target).to(device), _rows(self._groups(inputs)))
+        return {self.name: AttackResult(scores, threshold)}
+
+    def _groups(self, inputs: AttackInputs) -> IntArray:
+        """The network that judges each example, int64 [n]: classes that occur, numbered without gaps, or all 0."""
+        if not self.per_class:
+            return np.zeros(inputs.num_examples, dtype=np.int64)
+        return np.asarray(np.unique(inputs.labels, return_inverse=True)[1], dtype=np.int64)
+
+    def _pairs(self, inputs: AttackInputs) -> tuple[Float32Array, BoolArray, IntArray]:
+        """The trimmed (shadow, example) pairs: features [P, ...], IN or OUT [P], groups [P]."""
+        features, is_in, groups = [], [], []
+        example_groups = self._groups(inputs)
+        for s in range(inputs.num_shadows):
+            kept = inputs.shadow_in[s] | inputs.shadow_out[s]
+            sensitivity = None if inputs.shadow_sensitivity is None else inputs.shadow_sensitivity[s][kept]
+            features.append(self.features(inputs.shadow_logits[s][kept], inputs.labels[kept], sensitivity))
+            is_in.append(inputs.shadow_in[s][kept])
+            groups.append(example_groups[kept])
+        return np.concatenate(features), np.concatenate(is_in), np.concatenate(groups)
+
+
+def _mlp(groups: int, shape: tuple[int, ...]) -> nn.Module:
+    return build_mlp(shape[0])
+
+
+shokri_nn = NetworkAttack("shokri_nn", posterior, lambda groups, shape: build_shokri(groups, shape[0]), 300, 1e-3, True)
+top3_nn = NetworkAttack("top3_nn", top_three, _mlp, 300, 5e-4)
+class_label_nn = NetworkAttack("class_label_nn", posterior_and_label, _mlp, 300, 5e-4)
+samia = NetworkAttack("samia", class_tokens, lambda groups, shape: build_samia(shape[0]), 250, 3e-3)
+neural_network = NetworkAttack("neural_network", posterior, _mlp, 300, 5e-4)

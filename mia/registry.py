@@ -1,0 +1,77 @@
+"""Every attack by name. Importing this module loads no numerical library, so that `--help` stays fast.
+
+A new attack is one function `(AttackInputs, AttackSettings) -> dict[str, AttackResult]` and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from mia.interface import AttackInputs, AttackResult, AttackSettings
+
+    AttackFunction = Callable[[AttackInputs, AttackSettings], dict[str, AttackResult]]
+
+SUITES = ("advanced", "wemem", "baseline")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack.
+
+    title: for people; implementation: "module:function"; min_shadows: below it the attack is not defined;
+    needs_sensitivity: whether the SAMIA queries must have been made; variants: the keys that it can return.
+    """
+
+    name: str
+    suite: str
+    title: str
+    implementation: str
+    min_shadows: int
+    variants: tuple[str, ...]
+    needs_sensitivity: bool = False
+
+    def function(self) -> AttackFunction:
+        """The attack itself; imports its module."""
+        return cast("AttackFunction", resolve_name(self.implementation))
+
+
+LIRA_VARIANTS = (
+    "lira",
+    "lira_online",
+    "lira_online_fixed",
+    "lira_online_fixed_reference",
+    "lira_offline",
+    "lira_offline_fixed",
+    "lira_offline_reference",
+)
+
+ATTACKS: dict[str, Attack] = {
+    "lira": Attack("lira", "advanced", "LiRA", "mia.lira:lira", 5, LIRA_VARIANTS),
+    "shokri_nn": Attack("shokri_nn", "advanced", "Shokri-NN", "mia.networks:shokri_nn", 3, ("shokri_nn",)),
+    "top3_nn": Attack("top3_nn", "advanced", "Top3-NN", "mia.networks:top3_nn", 3, ("top3_nn",)),
+    "class_label_nn": Attack(
+        "class_label_nn", "advanced", "ClassLabel-NN", "mia.networks:class_label_nn", 3, ("class_label_nn",)
+    ),
+    "samia": Attack("samia", "advanced", "SAMIA", "mia.networks:samia", 3, ("samia",), needs_sensitivity=True),
+    "confidence": Attack("confidence", "wemem", "Confidence", "mia.mia_classic:confidence", 3, ("confidence",)),
+    "entropy": Attack("entropy", "wemem", "Entropy", "mia.mia_classic:entropy", 3, ("entropy",)),
+    "modified_entropy": Attack(
+        "modified_entropy", "wemem", "Modified entropy", "mia.mia_classic:modified_entropy", 3, ("modified_entropy",)
+    ),
+    "neural_network": Attack(
+        "neural_network", "wemem", "Neural network", "mia.networks:neural_network", 3, ("neural_network",)
+    ),
+    "loss": Attack("loss", "baseline", "LOSS", "mia.mia_classic:loss", 0, ("loss",)),
+    "lira_global": Attack(
+        "lira_global", "baseline", "LiRA, global threshold", "mia.lira:lira_global", 0, ("lira_global",)
+    ),
+}
+
+
+def available(name: str, num_shadows: int) -> bool:
+    """Whether a cell with this many shadow models has enough of them for the attack."""
+    return num_shadows >= ATTACKS[name].min_shadows

@@ -1,0 +1,44 @@
+"""Multiply-adds of the dense network, layer by layer, so that a sparse one can be weighed by its densities."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def conv_flops(model: nn.Module, channels: int, size: int) -> dict[str, int]:
+    """Multiply-adds of each convolution, by module name, for one example of channels x size x size; no biases."""
+    return _layer_flops(model, nn.Conv2d, channels, size)
+
+
+def linear_flops(model: nn.Module, channels: int, size: int) -> dict[str, int]:
+    """Multiply-adds of each linear layer, by module name, for one example of channels x size x size; no biases."""
+    return _layer_flops(model, nn.Linear, channels, size)
+
+
+def flops_per_example(model: nn.Module, channels: int, size: int) -> int:
+    """Multiply-adds of all convolutions and linear layers for one example, at density 1."""
+    return sum(conv_flops(model, channels, size).values()) + sum(linear_flops(model, channels, size).values())
+
+
+def _layer_flops(model: nn.Module, kind: type[nn.Module], channels: int, size: int) -> dict[str, int]:
+    """A pass over shapes alone, through a copy: neither the model's buffers nor any random numbers are touched."""
+    shadow = copy.deepcopy(model).to("meta").eval()
+    counts: dict[str, int] = {}
+    for name, module in shadow.named_modules():
+        if isinstance(module, kind):
+            module.register_forward_hook(partial(_count, counts, name))
+    with torch.no_grad():
+        shadow(torch.empty(1, channels, size, size, device="meta"))
+    return counts
+
+
+def _count(counts: dict[str, int], name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+    # Every number of a layer's output is one weight row long: in/groups x kernel, or the linear layer's inputs.
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    counts[name] = counts.get(name, 0) + output.numel() * weight[0].numel()

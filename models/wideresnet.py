@@ -1,0 +1,65 @@
+"""Wide residual networks (Zagoruyko & Komodakis 2016, arXiv 1605.07146): WRN-D-K, pre-activated, without dropout."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.layers import conv1x1, conv3x3, initialise
+
+STEM_WIDTH = 16
+BASE_WIDTHS = (16, 32, 64)
+
+
+class WideBlock(nn.Module):
+    """BN-ReLU-conv-BN-ReLU-conv, plus the shortcut.
+
+    A shortcut whose shape changes is a 1x1 convolution of the activated input, as in the authors' code, so that it
+    shares the first BatchNorm and has none of its own.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = conv3x3(in_channels, out_channels, stride)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels)
+        changes_shape = stride != 1 or in_channels != out_channels
+        self.shortcut = conv1x1(in_channels, out_channels, stride) if changes_shape else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.bn1(x))
+        out = self.conv2(F.relu(self.bn2(self.conv1(activated))))
+        return out + (x if self.shortcut is None else self.shortcut(activated))
+
+
+class WideResNet(nn.Module):
+    """3x3 stem of 16 channels, three stages of `blocks` blocks, BN, ReLU, the mean over the picture, one linear layer.
+
+    `width_mult` multiplies the stages' widths 16, 32, 64 and leaves the stem alone.
+    """
+
+    def __init__(self, blocks: int, width_mult: int, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        widths = [width * width_mult for width in BASE_WIDTHS]
+        self.conv1 = conv3x3(in_channels, STEM_WIDTH)
+        self.stage1 = _stage(STEM_WIDTH, widths[0], blocks, stride=1)
+        self.stage2 = _stage(widths[0], widths[1], blocks, stride=2)
+        self.stage3 = _stage(widths[1], widths[2], blocks, stride=2)
+        self.bn = nn.BatchNorm2d(widths[2])
+        self.linear = nn.Linear(widths[2], num_classes)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.stage3(self.stage2(self.stage1(self.conv1(x))))
+        return self.linear(F.relu(self.bn(out)).mean(dim=(2, 3)))
+
+
+def build(layers: int, width_mult: int, in_channels: int, num_classes: int) -> WideResNet:
+    """WRN-`layers`-`width_mult` with 6n + 4 `layers`."""
+    return WideResNet((layers - 4) // 6, width_mult, in_channels, num_classes)
+
+
+def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
+    first = WideBlock(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(WideBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))

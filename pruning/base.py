@@ -1,0 +1,82 @@
+"""The pruner interface. Every hook here is a no-op, which makes this class the dense baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from configs.config import ExperimentConfig
+from pruning.weights import FlatWeights
+
+
+@dataclass(frozen=True)
+class PruneState:
+    """What the history logs of a pruner: fractions of the prunable weights in [0, 1]."""
+
+    target_sparsity: float
+    sparsity: float
+    returned: float
+
+
+class Pruner:
+    """Hooks of the training loop around one optimiser step t = 0, 1, ...
+
+    `before_forward(t)`, forward, backward, `after_backward()`, the optimiser's step, `after_step()`; `finish()` once at
+    the end. The optimiser updates `leaf`; the model computes with `weights.values`.
+    """
+
+    def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
+        self.final_sparsity = config.sparsity
+        self.total_steps = config.epochs * steps_per_epoch
+
+    def attach(self, model: nn.Module) -> nn.Parameter:
+        """Take over the model's convolution weights; returns the leaf that the optimiser must update."""
+        self.weights = FlatWeights(model)
+        self.mask = torch.ones_like(self.weights.values)
+        self.leaf = self._make_leaf()
+        self.leaf.grad = self.weights.grad
+        return self.leaf
+
+    def _make_leaf(self) -> nn.Parameter:
+        return nn.Parameter(self.weights.values)
+
+    def before_forward(self, step: int) -> None:
+        """Set the weights that this step's forward and backward use."""
+
+    def after_backward(self) -> None:
+        """Change the gradient before the optimiser sees it."""
+
+    def after_step(self) -> None:
+        """Undo what the optimiser must not have done."""
+
+    def finish(self) -> None:
+        """Leave the result in the model: `weights.values` is w * mask at the final sparsity."""
+
+    def evaluation_weights(self) -> Tensor:
+        """[P] the weights that the model of this moment stands for (those that an evaluation must use)."""
+        return self.weights.values
+
+    def at_target(self, step: int) -> bool:
+        """Whether the mask in force after optimiser step `step - 1` is at full target sparsity."""
+        return True
+
+    def state(self) -> PruneState:
+        """Figures for the history; synchronises with the device, so once an epoch."""
+        return PruneState(0.0, self.sparsity(), 0.0)
+
+    def sparsity(self) -> float:
+        """Fraction of zeros among prunable weights."""
+        return 1.0 - torch.count_nonzero(self.mask).item() / self.mask.numel()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact resume needs: dense weights and mask."""
+        return {"leaf": self.leaf.detach().clone(), "mask": self.mask.to(torch.bool)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved, in place."""
+        with torch.no_grad():
+            self.leaf.copy_(state["leaf"])
+            self.mask.copy_(state["mask"])

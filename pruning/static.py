@@ -1,0 +1,54 @@
+"""One-shot magnitude pruning: the mask is taken once and never changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from configs.config import ExperimentConfig
+from pruning.base import Pruner, PruneState
+from pruning.weights import magnitude_mask
+
+
+class StaticPruner(Pruner):
+    """Dense up to `prune_epoch`, then forward uses w * mask and the gradient is grad * mask."""
+
+    def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
+        super().__init__(config, steps_per_epoch)
+        assert config.prune_epoch is not None  # filled in by sweep.plan.resolve
+        self.prune_step = config.prune_epoch * steps_per_epoch
+        self.pruned = False
+
+    def before_forward(self, step: int) -> None:
+        if not self.pruned and step >= self.prune_step:
+            self._prune()
+
+    def _prune(self) -> None:
+        self.mask.copy_(magnitude_mask(self.weights.values, self.final_sparsity))
+        self.weights.values.mul_(self.mask)
+        self.pruned = True
+
+    def after_backward(self) -> None:
+        if self.pruned:
+            self.weights.grad.mul_(self.mask)
+
+    def after_step(self) -> None:
+        # The momentum of the dense phase would otherwise move a pruned weight away from zero.
+        if self.pruned:
+            self.weights.values.mul_(self.mask)
+
+    def finish(self) -> None:
+        if not self.pruned:
+            self._prune()
+
+    def at_target(self, step: int) -> bool:
+        return self.pruned
+
+    def state(self) -> PruneState:
+        return PruneState(self.final_sparsity if self.pruned else 0.0, self.sparsity(), 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "pruned": self.pruned}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.pruned = bool(state["pruned"])

@@ -1,0 +1,1 @@
+"""Tables and figures, made from result rows and score arrays alone."""

@@ -1,0 +1,65 @@
+"""Records to data frames and CSV text, such that types, empty fields and numbers survive."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import pandas as pd
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a figure is missing: None or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def to_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """A line a record, with exactly these columns; what a record lacks is missing.
+
+    Integers stay integers where some are missing (Int64), which pandas on its own would turn into floats.
+    """
+    return pd.DataFrame({name: _column([record.get(name) for record in records]) for name in columns})
+
+
+def _column(values: Sequence[Any]) -> pd.Series[Any]:
+    values = [None if is_empty(value) else value for value in values]
+    present = [value for value in values if value is not None]
+    if any(isinstance(value, bool) or not isinstance(value, Real) for value in present):
+        return pd.Series(values, dtype="object")
+    whole = bool(present) and all(isinstance(value, Integral) for value in present)
+    return pd.Series(values, dtype="Int64" if whole else "float64")
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """CSV text: floats in their shortest form that reads back equal, LF line ends, formulas made harmless."""
+    text = {
+        name: [_as_field(value) for value in column]
+        for name, column in frame.items()
+        if not pd.api.types.is_numeric_dtype(column)
+    }
+    return frame.assign(**text).to_csv(index=False, lineterminator="\n")  # type: ignore[arg-type]
+
+
+def _as_field(value: Any) -> Any:
+    # The csv module leaves a lone carriage return unquoted before Python 3.13, and its own reader then fails on it.
+    return re.sub("\r\n?", "\n", escape(value)) if isinstance(value, str) else value
+
+
+def escape(text: str) -> str:
+    """Text that a spreadsheet would run (it starts with = + - @, a tab or a carriage return), led by an apostrophe."""
+    return f"'{text}" if _is_formula(text) else text
+
+
+def unescape(text: str) -> str:
+    """The text that `escape` was given."""
+    return text[1:] if text.startswith("'") and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    # Apostrophes before the formula count too: otherwise reading could not tell them from the one that was added.
+    return text.lstrip("'").startswith(_FORMULA_STARTS)

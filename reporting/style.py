@@ -1,0 +1,98 @@
+"""How figures look: size, fonts, one colour a method and one an attack, and bytes that depend on the data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import seaborn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from artifacts.files import write_atomic
+from mia.registry import ATTACKS
+from pruning.registry import METHODS
+
+Colour = tuple[float, float, float]
+
+DPI = 150
+GREY: Colour = (0.45, 0.45, 0.45)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE: dict[str, Any] = {
+    **seaborn.axes_style("whitegrid"),
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.fontsize": 9.5,
+    "legend.title_fontsize": 9.5,
+    "figure.labelsize": 11,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.08,
+    "font.size": 10,
+    "grid.color": "0.9",
+    "axes.edgecolor": "0.4",
+}
+
+
+def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
+    """Draw and write one PNG, atomically and without pyplot's global state; size in inches. Equal data, equal bytes."""
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        # The software's version is the only text that matplotlib puts into a PNG on its own.
+        write_atomic(path, lambda stream: figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None}))
+    return path
+
+
+def _palette(index: int) -> Colour:
+    colours = seaborn.color_palette("colorblind")
+    return to_rgb(colours[index % len(colours)])
+
+
+def method_title(method: str) -> str:
+    """A method's name for people."""
+    return METHODS[method].title if method in METHODS else method
+
+
+def method_colour(method: str) -> Colour:
+    """The same colour for a method in every figure: dark grey for those that do not prune."""
+    if not prunes(method):
+        return (0.2, 0.2, 0.2)
+    return _palette([name for name in METHODS if prunes(name)].index(method) if method in METHODS else -1)
+
+
+def method_marker(method: str) -> str:
+    """The same marker for a method in every figure, so that colour is never the only sign."""
+    return MARKERS[list(METHODS).index(method) % len(MARKERS) if method in METHODS else -1]
+
+
+def prunes(method: str) -> bool:
+    """Whether the method has a sparsity."""
+    return method not in METHODS or METHODS[method].prunes
+
+
+def shades(method: str, count: int) -> list[Colour]:
+    """A colour for each of `count` rising sparsities of one method: its own colour, from light to dark."""
+    colour = method_colour(method)
+    if count == 1:
+        return [colour]
+    end = min(0.2 * (count - 1), 0.45)  # beyond that, lines vanish on white or lose their hue
+    steps = [end * (2 * index / (count - 1) - 1) for index in range(count)]
+    return [_mix(colour, 1.0, -step) if step < 0 else _mix(colour, 0.0, step) for step in steps]
+
+
+def _mix(colour: Colour, grey: float, share: float) -> Colour:
+    red, green, blue = (channel + (grey - channel) * share for channel in colour)
+    return red, green, blue
+
+
+def attack_colours(titles: Sequence[str]) -> dict[str, Colour]:
+    """The same colour for an attack in every figure, by title."""
+    known = [attack.title for attack in ATTACKS.values()]
+    order = list(dict.fromkeys([*known, *titles]))
+    return {title: _palette(order.index(title)) for title in titles}

@@ -1,0 +1,1 @@
+"""From a grid of cells to finished runs, and from finished runs back to cells."""

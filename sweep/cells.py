@@ -1,0 +1,168 @@
+"""From a runs directory back to cells: what is there, which of it can be trusted, and its signals as arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.run_dir import RunDir, inspect_run, one_line
+from artifacts.signals import QuerySettings
+from configs.config import ExperimentConfig, Places
+from configs.errors import RunError, UsageError
+from pruning.registry import METHODS
+from training.ask import ensure_signals
+from training.run import experiment_name
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Cell:
+    """A target and its shadows, found by configuration.
+
+    models: the finished runs by model index (0 = target). problems: runs that exist and cannot be used, in words.
+    """
+
+    config: ExperimentConfig
+    experiment: str
+    models: dict[int, RunDir] = dataclasses.field(default_factory=dict)
+    problems: list[str] = dataclasses.field(default_factory=list)
+    unfinished: int = 0
+
+    @property
+    def num_shadows(self) -> int:
+        """Finished shadows."""
+        return len(self.models) - (0 in self.models)
+
+    @property
+    def reason(self) -> str:
+        """Why the cell cannot be attacked; empty when it can."""
+        if 0 not in self.models:
+            return "; ".join(self.problems) or "the target model is not finished"
+        if self.config.train_fraction >= 1.0:
+            return "trained on the whole pool (--train-fraction 1.0): no non-members to tell from members"
+        return ""
+
+    def summary(self) -> dict[str, Any] | None:
+        """The target's summary, if it is finished."""
+        return self.models[0].read_summary() if 0 in self.models else None
+
+
+@dataclasses.dataclass(frozen=True)
+class CellSignals:
+    """The signals of a cell's models, stacked in the order of `indices` (model indices, the target first).
+
+    logits [M, n, C], phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool int64 [n].
+    """
+
+    indices: tuple[int, ...]
+    logits: NDArray[np.float32]
+    phi: NDArray[np.float32]
+    sensitivity: NDArray[np.float32] | None
+    membership: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    pool: NDArray[np.int64]
+
+
+def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
+    """Every cell below a directory, in the order of methods and sparsities.
+
+    UsageError, naming `flag`, when the directory does not exist or holds no run at all.
+    """
+    if not runs_dir.is_dir():
+        raise UsageError(f"argument {flag}: {runs_dir} does not exist; train something first (python train.py)")
+    cells: dict[str, Cell] = {}
+    strays: list[Cell] = []
+    for path in sorted(runs_dir.rglob("config.json")):
+        run = RunDir(path.parent)
+        try:
+            config = run.read_config()
+        except (OSError, ValueError) as error:
+            if run.model.exists() or run.summary.exists():
+                problem = f"{run.path}: config.json cannot be used ({one_line(error)})"
+                strays.append(Cell(ExperimentConfig(), run.path.name, problems=[problem]))
+            continue
+        cell = cells.setdefault(config.cell_fingerprint(), Cell(config, experiment_name(config, run)))
+        _add_run(cell, config, run)
+    if not cells and not strays:
+        raise UsageError(f"argument {flag}: {runs_dir} holds no run; train something first (python train.py)")
+    return sorted(cells.values(), key=_order) + strays
+
+
+def find_cell(run_dir: Path) -> Cell:
+    """The one cell whose target lives in `run_dir`; other cells in folders below it (other seeds) are left out."""
+    cells = find_cells(run_dir, "--run-dir")
+    run = RunDir(run_dir)
+    if not run.config.is_file():
+        raise UsageError(f"argument --run-dir: {run_dir} holds no run itself; give the folder of a target model")
+    try:
+        config = run.read_config()
+    except (OSError, ValueError):
+        return next(cell for cell in cells if cell.problems)
+    if config.model_index != 0:
+        raise UsageError(f"argument --run-dir: {run_dir} is a shadow model; give the folder of its target")
+    return next(cell for cell in cells if cell.config.cell_fingerprint() == config.cell_fingerprint())
+
+
+def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
+    status = inspect_run(run, config)
+    if status.kind == "damaged":
+        cell.problems.append(f"{run.path}: {status.detail}")
+    elif status.kind != "finished":
+        cell.unfinished += 1
+    elif config.model_index in cell.models:
+        log.warning("%s is the same model as %s; the latter is used", run.path, cell.models[config.model_index].path)
+    else:
+        cell.models[config.model_index] = run
+        if config.model_index == 0:
+            cell.config, cell.experiment = config, experiment_name(config, run)
+
+
+def _order(cell: Cell) -> tuple[Any, ...]:
+    config = cell.config
+    methods = list(METHODS)
+    return (config.dataset_name, config.arch, config.layers, config.seed, methods.index(config.method), config.sparsity)
+
+
+def queries_of(config: ExperimentConfig, num_queries: int | None, samia: bool) -> QuerySettings:
+    """The queries of a cell. A mirror image is only asked about where training showed mirror images."""
+    default = 1 if config.augment == "none" else 2
+    return QuerySettings(num_queries=num_queries or default, samia=samia)
+
+
+def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -> CellSignals:
+    """Signals of all finished models of a cell, queried again where the cache does not serve.
+
+    A shadow whose signals cannot be had is named in `cell.problems` and left out; RunError when it is the target.
+    """
+    signals = {}
+    for index in sorted(cell.models):
+        run = cell.models[index]
+        try:
+            signals[index] = ensure_signals(run, run.read_config(), places, device, queries)
+        except (RunError, UsageError, OSError, MemoryError) as error:
+            cell.problems.append(f"{run.path}: {one_line(error)}")
+            if index == 0:
+                raise RunError(cell.problems[-1]) from None
+            del cell.models[index]
+    first = signals[0]
+    for index, other in list(signals.items()):
+        if other.data_hash != first.data_hash or not np.array_equal(other.pool, first.pool):
+            cell.problems.append(f"{cell.models.pop(index).path}: its pool is not the target's")
+            del signals[index]
+    found = signals.values()
+    sensitivities = [one.sensitivity for one in found if one.sensitivity is not None]
+    return CellSignals(
+        indices=tuple(signals),
+        logits=np.stack([one.logits for one in found]),
+        phi=np.stack([one.phi[:, : queries.num_queries] for one in found]),
+        sensitivity=np.stack(sensitivities) if queries.samia and len(sensitivities) == len(signals) else None,
+        membership=np.stack([one.membership for one in found]),
+        labels=first.labels,
+        pool=first.pool,
+    )

@@ -1,0 +1,139 @@
+"""Cells to runs: every configuration of a sweep, completed and checked, with what its folder holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from artifacts.files import file_hash
+from artifacts.run_dir import RunDir, RunStatus, inspect_run
+from configs.config import ExperimentConfig, SweepOptions
+from configs.errors import UsageError
+from configs.knobs import flag_name
+from data.registry import DATASETS, DEFAULT_IMAGE_SIZE, folder_name
+from models.registry import ARCHITECTURES, check_architecture
+from pruning.registry import METHODS
+
+# What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
+# that have seen its non-members.
+SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "seed", "num_shadows")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """One model of the sweep."""
+
+    config: ExperimentConfig
+    run: RunDir
+    status: RunStatus
+
+
+def resolve(config: ExperimentConfig, data_dir: str) -> ExperimentConfig:
+    """Fill in what a configuration leaves to its method, architecture and data set, and drop what does not apply.
+
+    Raises UsageError naming the flag for combinations that make no sense.
+    """
+    method, architecture = METHODS[config.method], ARCHITECTURES[config.arch]
+    layers = config.layers if config.layers is not None else architecture.default_layers
+    width = config.width_mult if config.width_mult is not None else architecture.default_width
+    check_architecture(config.arch, layers, width)
+    folder = DATASETS[config.dataset].needs_folder
+    if config.image_size is not None and not folder:
+        raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")
+    values: dict[str, int | None] = dict.fromkeys(all_knobs())
+    for name, default in method.knobs.items():
+        given = getattr(config, name)
+        share = round(config.epochs * default) if isinstance(default, float) else default
+        values[name] = share if given is None else given
+    _check_epochs(config.epochs, values)
+    return dataclasses.replace(
+        config,
+        sparsity=config.sparsity if method.prunes else 0.0,
+        dataset_name=folder_name(Path(data_dir)) if folder else config.dataset,
+        image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if folder else None,
+        layers=layers,
+        width_mult=width,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def all_knobs() -> tuple[str, ...]:
+    """The configuration fields that belong to one pruning method each."""
+    return tuple(name for method in METHODS.values() for name in method.knobs)
+
+
+def check_knobs_apply(config: ExperimentConfig, methods: Iterable[str]) -> None:
+    """Refuse a flag that no method of the command reads."""
+    methods = tuple(methods)
+    for name in all_knobs():
+        owners = [method for method, entry in METHODS.items() if name in entry.knobs]
+        if getattr(config, name) is not None and not set(owners) & set(methods):
+            raise UsageError(f"argument {flag_name(name)}: applies to {', '.join(owners)} only; leave the flag out")
+
+
+def _check_epochs(epochs: int, values: dict[str, int | None]) -> None:
+    for name in ("prune_epoch", "target_epoch", "freeze_epoch"):
+        value = values.get(name)
+        if value is not None and value > epochs:
+            raise UsageError(f"argument {flag_name(name)}: {value} is past --epochs {epochs}; give at most {epochs}")
+    target, freeze = values.get("target_epoch"), values.get("freeze_epoch")
+    if target is not None and freeze is not None and 0 <= freeze < target:
+        raise UsageError(
+            f"argument --freeze-epoch: {freeze} is before --target-epoch {target}, so the mask would freeze below the "
+            f"target sparsity; give at least {target}, or -1 for never"
+        )
+
+
+def plan_cells(template: ExperimentConfig, sweep: SweepOptions, data_dir: str) -> list[ExperimentConfig]:
+    """The target configuration of every cell, dense before static before dpf as the methods are given."""
+    check_knobs_apply(template, sweep.methods)
+    return [
+        resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir)
+        for method in sweep.methods
+        for sparsity in (sweep.sparsities if METHODS[method].prunes else (0.0,))
+    ]
+
+
+def plan_runs(
+    cells: Iterable[ExperimentConfig], runs_dir: Path, name: str | None = None, shadows: bool = True
+) -> list[PlannedRun]:
+    """Every model of every cell with the state of its folder; targets come first, so that results appear early."""
+    runs = []
+    for cell in cells:
+        for index in range(cell.num_models if shadows else 1):
+            config = with_start(dataclasses.replace(cell, model_index=index))
+            run = RunDir.of(config, runs_dir, name)
+            runs.append(PlannedRun(config, run, inspect_run(run, config)))
+    return sorted(runs, key=lambda planned: planned.config.model_index > 0)
+
+
+def with_start(config: ExperimentConfig) -> ExperimentConfig:
+    """Resolve `--pretrained`: the file itself, or this model's counterpart in the folder of a cell."""
+    if config.pretrained is None:
+        return config
+    path = Path(config.pretrained)
+    if path.is_dir():
+        start = RunDir(path if config.model_index == 0 else path / f"shadow_{config.model_index - 1:03d}")
+        _check_counterpart(config, start)
+        path = start.model
+    elif (path.parent / RunDir(path.parent).config.name).is_file():
+        raise UsageError(
+            f"argument --pretrained: {path} was trained on one model's members; give its folder {path.parent}, "
+            "so that every model starts from its own counterpart"
+        )
+    if not path.is_file():
+        raise UsageError(f"argument --pretrained: {path} does not exist")
+    return dataclasses.replace(config, pretrained=str(path), pretrained_hash=file_hash(path))
+
+
+def _check_counterpart(config: ExperimentConfig, start: RunDir) -> None:
+    if not start.summary.is_file():
+        raise UsageError(f"argument --pretrained: {start.path} holds no finished run to start from")
+    theirs = start.read_config()
+    for name in SPLIT_FIELDS:
+        if getattr(theirs, name) != getattr(config, name):
+            raise UsageError(
+                f"argument --pretrained: {start.path} has another split ({name} {getattr(theirs, name)}, "
+                f"here {getattr(config, name)}); its weights have seen this run's non-members"
+            )

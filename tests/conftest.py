@@ -1,0 +1,42 @@
+"""Shared by all tests: a small configuration, and the scripts as functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Tests of exact resumes and equal bytes need one thread wherever they run.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+from configs.config import ExperimentConfig
+from sweep.plan import resolve
+
+torch.set_num_threads(1)
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def make_config() -> Callable[..., ExperimentConfig]:
+    """A resolved configuration of a tiny run on the synthetic data; keyword arguments override."""
+
+    def make(**fields: object) -> ExperimentConfig:
+        base = ExperimentConfig(
+            dataset="synthetic",
+            layers=8,
+            epochs=4,
+            batch_size=32,
+            augment="none",
+            precision="float32",
+            pool_size=120,
+            num_shadows=3,
+            lr=0.05,
+        )
+        return resolve(dataclasses.replace(base, **fields), "datasets")  # type: ignore[arg-type]
+
+    return make

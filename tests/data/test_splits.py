@@ -1,0 +1,151 @@
+"""Pool and membership: balanced, stratified, seeded, and pinned for good."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.errors import UsageError
+from data.splits import Split, draw_membership, draw_pool
+
+
+def test_membership_is_pinned() -> None:
+    small = draw_membership(n=12, num_models=4, train_fraction=0.5, seed=1)
+    assert ["".join(map(str, row)) for row in small.astype(int)] == [
+        "111110101001",
+        "000101010100",
+        "010001001111",
+        "101010110010",
+    ]
+    split = Split(np.arange(1000), draw_membership(n=1000, num_models=5, train_fraction=0.3, seed=7))
+    assert split.split_hash() == "95215d285fca73fc112d53e28753ebc45063090b0dceb7857a87d7e776416786"
+
+
+def test_pool_is_pinned() -> None:
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
+    assert draw_pool(labels, 3, seed=0).tolist() == [0, 7, 9]
+    assert draw_pool(labels, 6, seed=0).tolist() == [0, 3, 4, 7, 8, 9]
+
+
+@given(
+    n=st.integers(40, 120),
+    num_models=st.integers(1, 9),
+    train_fraction=st.floats(0.2, 0.8),
+    seed=st.integers(0, 2**64),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_example_is_in_floor_or_ceil_of_its_models(
+    n: int, num_models: int, train_fraction: float, seed: int
+) -> None:
+    membership = draw_membership(n, num_models, train_fraction, seed)
+    counts = membership.sum(axis=0)
+    assert membership.shape == (num_models, n)
+    assert membership.dtype == np.bool_
+    assert set(counts) <= {int(np.floor(train_fraction * num_models)), int(np.ceil(train_fraction * num_models))}
+    assert np.array_equal(membership, draw_membership(n, num_models, train_fraction, seed))
+
+
+@pytest.mark.parametrize("num_models", [2, 4, 64])
+def test_half_of_an_even_number_of_models_is_exact(num_models: int) -> None:
+    membership = draw_membership(2000, num_models, 0.5, seed=1)
+    assert np.all(membership.sum(axis=0) == num_models // 2)
+
+
+@pytest.mark.parametrize(("num_models", "fraction"), [(1, 0.5), (3, 0.5), (5, 0.3), (4, 0.9), (10, 0.7)])
+def test_a_models_share_is_the_fraction(num_models: int, fraction: float) -> None:
+    share = draw_membership(20_000, num_models, fraction, seed=2).mean(axis=1)
+    assert np.abs(share - fraction).max() < 0.02
+
+
+def test_fraction_one_is_everything() -> None:
+    assert draw_membership(7, 3, 1.0, seed=0).all()
+
+
+def test_models_and_seeds_differ() -> None:
+    membership = draw_membership(500, 4, 0.5, seed=0)
+    assert 0.2 < np.mean(membership[0] == membership[1]) < 0.6
+    assert 0.3 < np.mean(membership == draw_membership(500, 4, 0.5, seed=1)) < 0.7
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1, float("nan")])
+def test_train_fraction_range(fraction: float) -> None:
+    with pytest.raises(UsageError, match=r"--train-fraction .*: out of range"):
+        draw_membership(10, 2, fraction, 0)
+
+
+@pytest.mark.parametrize(("fraction", "side"), [(1e-9, "no member"), (1 - 1e-9, "no non-member")])
+def test_a_model_without_one_side_is_refused(fraction: float, side: str) -> None:
+    with pytest.raises(UsageError, match=rf"--train-fraction .* {side}.*--pool-size"):
+        draw_membership(10, 2, fraction, 0)
+
+
+@pytest.mark.parametrize(("n", "models"), [(0, 2), (10, 0)])
+def test_empty_split_is_refused(n: int, models: int) -> None:
+    with pytest.raises(UsageError, match="1 or more"):
+        draw_membership(n, models, 0.5, 0)
+
+
+def test_negative_seed_is_refused() -> None:
+    with pytest.raises(UsageError, match="--seed -1"):
+        draw_membership(10, 2, 0.5, -1)
+
+
+@pytest.mark.parametrize("size", [None, 10, 11])
+def test_pool_of_everything(size: int | None) -> None:
+    pool = draw_pool(np.zeros(10, dtype=np.int64), size, 0)
+    assert pool.tolist() == list(range(10))
+    assert pool.dtype == np.int64
+
+
+def test_pool_is_stratified_nested_and_sorted() -> None:
+    labels = np.repeat(np.arange(4), [400, 200, 100, 3])
+    np.random.default_rng(0).shuffle(labels)
+    previous: set[int] = set()
+    for size in (4, 70, 351, 600):
+        pool = draw_pool(labels, size, seed=5)
+        assert pool.tolist() == sorted(set(pool.tolist()))
+        counts = np.bincount(labels[pool], minlength=4)
+        assert counts.sum() == size
+        assert counts.min() >= 1
+        assert np.abs(counts - size * np.array([400, 200, 100, 3]) / 703).max() <= 2
+        assert previous <= set(pool.tolist())
+        previous = set(pool.tolist())
+    assert not np.array_equal(draw_pool(labels, 70, seed=5), draw_pool(labels, 70, seed=6))
+
+
+def test_pool_smaller_than_the_classes_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--pool-size 3: too small; allowed: 4 \(one a class\) or more"):
+        draw_pool(np.arange(4).repeat(5), 3, 0)
+
+
+def test_split_positions_and_round_trip() -> None:
+    split = Split(np.array([3, 5, 9]), np.array([[True, False, True], [False, True, False]]))
+    assert split.members(0).tolist() == [0, 2]
+    assert split.non_members(0).tolist() == [1]
+    assert Split(**split.to_arrays()).split_hash() == split.split_hash()
+
+
+def test_split_hash_sees_pool_and_membership() -> None:
+    pool, membership = np.array([3, 5, 9]), np.array([[True, False, True]])
+    hashes = {
+        Split(pool, membership).split_hash(),
+        Split(pool + 1, membership).split_hash(),
+        Split(pool, ~membership).split_hash(),
+    }
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    ("pool", "membership"),
+    [
+        (np.array([0.0, 1.0]), np.ones((1, 2), dtype=bool)),
+        (np.array([0, 1]), np.ones((1, 2))),
+        (np.array([0, 1]), np.ones((1, 3), dtype=bool)),
+        (np.array([0, 1]), np.ones(2, dtype=bool)),
+    ],
+)
+def test_split_refuses_what_does_not_fit(pool: np.ndarray, membership: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"pool|membership"):
+        Split(pool, membership)

@@ -1,0 +1,123 @@
+"""The networks: sizes known from elsewhere, shapes, initial weights, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from configs.errors import UsageError
+from models import registry
+from models.registry import ARCHITECTURES, build_model, check_architecture
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def on_meta(arch: str, layers: int, width_mult: int) -> nn.Module:
+    with torch.device("meta"):
+        return build_model(arch, layers, width_mult, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("layers", "count"),
+    [(8, 78_042), (14, 175_258), (20, 272_474), (32, 466_906), (44, 661_338), (56, 855_770), (110, 1_730_714)],
+)
+def test_resnet_parameters(layers: int, count: int) -> None:
+    assert parameters(on_meta("resnet", layers, 1)) == count
+
+
+@pytest.mark.parametrize(
+    ("layers", "width_mult", "count"),
+    [
+        (16, 4, 2_748_890),
+        (22, 2, 1_079_642),
+        (28, 2, 1_467_610),
+        (28, 4, 5_849_050),
+        (28, 8, 23_354_842),
+        (28, 10, 36_479_194),
+    ],
+)
+def test_wideresnet_parameters(layers: int, width_mult: int, count: int) -> None:
+    assert parameters(on_meta("wideresnet", layers, width_mult)) == count
+
+
+def test_convolution_weights_of_resnet20() -> None:
+    convolutions = [module for module in on_meta("resnet", 20, 1).modules() if isinstance(module, nn.Conv2d)]
+    assert sum(convolution.weight.numel() for convolution in convolutions) == 270_256
+    assert all(convolution.bias is None for convolution in convolutions)
+    assert len(convolutions) == 19 + 2
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("channels", "size", "classes"), [(1, 4, 2), (1, 8, 10), (3, 17, 7), (1, 28, 10), (3, 32, 100)]
+)
+def test_any_input(arch: str, channels: int, size: int, classes: int) -> None:
+    layers = {"resnet": 8, "wideresnet": 10}[arch]
+    model = build_model(arch, layers, 1, channels, classes)
+    assert model(torch.zeros(2, channels, size, size)).shape == (2, classes)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_defaults_are_allowed_and_the_seed_decides(arch: str) -> None:
+    entry = ARCHITECTURES[arch]
+    models = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        models.append(build_model(arch, entry.default_layers, entry.default_width, 3, 10).state_dict())
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert not torch.equal(models[0]["conv1.weight"], models[2]["conv1.weight"])
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_initial_weights(arch: str) -> None:
+    torch.manual_seed(0)
+    for module in build_model(arch, {"resnet": 20, "wideresnet": 16}[arch], 2, 3, 10).modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 4000:
+            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+            assert float(module.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+        elif isinstance(module, nn.BatchNorm2d):
+            assert torch.all(module.weight == 1)
+            assert torch.all(module.bias == 0)
+
+
+def test_width_multiplies_resnet() -> None:
+    model = build_model("resnet", 8, 2, 3, 10)
+    assert model.state_dict()["conv1.weight"].shape[0] == 32
+    assert model.state_dict()["linear.weight"].shape == (10, 128)
+
+
+@pytest.mark.parametrize("layers", [-4, 0, 2, 7, 9, 18, 52])
+def test_resnet_depth(layers: int) -> None:
+    with pytest.raises(UsageError, match=rf"--layers {layers}: resnet needs 6n\+2: 8, 14, 20"):
+        build_model("resnet", layers, 1, 3, 10)
+
+
+@pytest.mark.parametrize("layers", [-2, 0, 4, 8, 20, 27])
+def test_wideresnet_depth(layers: int) -> None:
+    with pytest.raises(UsageError, match=rf"--layers {layers}: wideresnet needs 6n\+4: 10, 16, 22, 28"):
+        build_model("wideresnet", layers, 2, 3, 10)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("width_mult", [0, -1])
+def test_width_range(arch: str, width_mult: int) -> None:
+    with pytest.raises(UsageError, match=f"--width-mult {width_mult}: out of range; allowed: 1 and above"):
+        check_architecture(arch, ARCHITECTURES[arch].default_layers, width_mult)
+
+
+def test_unknown_architecture() -> None:
+    with pytest.raises(UsageError, match="--arch vgg: unknown architecture; allowed: resnet, wideresnet"):
+        build_model("vgg", 16, 1, 3, 10)
+
+
+def test_family_without_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = replace(ARCHITECTURES["resnet"], uses_width=False)
+    monkeypatch.setitem(registry.ARCHITECTURES, "narrow", narrow)
+    check_architecture("narrow", 8, 1)
+    with pytest.raises(UsageError, match="--width-mult 2: narrow has one width; allowed: 1"):
+        check_architecture("narrow", 8, 2)

@@ -1,0 +1,79 @@
+"""Masks and schedules, against torch's own pruning and numbers known by hand."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
+
+from configs.errors import RunError
+from models.registry import build_model
+from pruning.report import measure_sparsity
+from pruning.schedule import cubic_sparsity
+from pruning.weights import FlatWeights, magnitude_mask, prunable_weights
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9, 0.95])
+def test_mask_equals_torch_global_unstructured(sparsity: float) -> None:
+    torch.manual_seed(0)
+    model = build_model("resnet", 8, 1, 3, 10)
+    flat = FlatWeights(model)
+    ours = flat.by_name(magnitude_mask(flat.values, sparsity))
+    reference = build_model("resnet", 8, 1, 3, 10)
+    reference.load_state_dict(model.state_dict())
+    convolutions = [(m, "weight") for m in reference.modules() if isinstance(m, nn.Conv2d)]
+    prune.global_unstructured(convolutions, pruning_method=prune.L1Unstructured, amount=sparsity)
+    names = [name for name, module in reference.named_modules() if isinstance(module, nn.Conv2d)]
+    for name, (module, _) in zip(names, convolutions, strict=True):
+        assert torch.equal(ours[f"{name}.weight"], module.weight_mask), name
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.floats(0, 0.99))
+@settings(max_examples=100, deadline=None)
+def test_mask_removes_exactly_the_count_even_with_ties(values: list[int], sparsity: float) -> None:
+    weights = torch.tensor(values, dtype=torch.float32)
+    mask = magnitude_mask(weights, sparsity)
+    assert int((mask == 0).sum()) == round(sparsity * len(values))
+    if 0 < mask.sum() < len(values):
+        assert weights.abs()[mask == 0].max() <= weights.abs()[mask == 1].min()
+
+
+def test_ties_are_broken_by_position() -> None:
+    assert magnitude_mask(torch.tensor([1.0, -1.0, 1.0, 1.0]), 0.5).tolist() == [0, 0, 1, 1]
+
+
+def test_flat_views_share_memory_and_keep_every_value() -> None:
+    model = build_model("resnet", 8, 1, 1, 10)
+    before = {name: weight.detach().clone() for name, weight in prunable_weights(model).items()}
+    flat = FlatWeights(model)
+    for name, weight in prunable_weights(model).items():
+        assert torch.equal(weight, before[name])
+    flat.values.mul_(2.0)
+    for name, weight in prunable_weights(model).items():
+        assert torch.equal(weight, before[name] * 2)
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_resnet20_has_270256_prunable_weights() -> None:
+    assert FlatWeights(build_model("resnet", 20, 1, 3, 10)).values.numel() == 270_256
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.25, 0.5203), (0.5, 0.7875), (0.75, 0.8859), (1.0, 0.9)])
+def test_cubic_schedule_published_values(share: float, value: float) -> None:
+    assert cubic_sparsity(0.9, round(1000 * share), 1000) == pytest.approx(value, abs=5e-5)
+
+
+def test_cubic_schedule_edges() -> None:
+    assert cubic_sparsity(0.9, 0, 1000) == 0.0
+    assert cubic_sparsity(0.9, 0, 0) == 0.9
+    assert cubic_sparsity(0.9, 5000, 1000) == 0.9
+
+
+def test_report_counts_zeros_and_refuses_a_cut_layer() -> None:
+    parameters = {"a": torch.tensor([0.0, 1.0, 0.0, 2.0]), "bias": torch.tensor([0.0, 1.0])}
+    report = measure_sparsity(parameters, ("a",))
+    assert (report.sparsity, report.sparsity_all_parameters) == (0.5, 0.5)
+    assert (report.parameters, report.prunable_parameters) == (6, 4)
+    with pytest.raises(RunError, match="layer a is at sparsity"):
+        measure_sparsity({"a": torch.zeros(3), "bias": torch.ones(1)}, ("a",))

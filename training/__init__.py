@@ -1,0 +1,1 @@
+"""Training one model with exact membership, and asking it for its outputs."""

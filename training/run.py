@@ -1,0 +1,202 @@
+"""One model from its configuration to its finished folder: the only way a model is trained in this project."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from torch import nn
+
+from artifacts.files import write_text
+from artifacts.logs import log_file
+from artifacts.run_dir import RunDir, inspect_run
+from artifacts.signals import QuerySettings, save_signals
+from configs.config import ExperimentConfig, Machine, Places
+from configs.errors import RunError
+from data.augment import Augmenter
+from data.base import ImageData
+from data.splits import Split
+from models.flops import conv_flops, linear_flops
+from pruning.report import measure_sparsity
+from training.ask import ask, load_for_query, member_figures
+from training.checkpoint import load_start_weights, load_torch, save_model, save_torch
+from training.device import describe_machine, pick_device
+from training.inputs import open_data, open_split
+from training.loop import Trainer
+from training.query import accuracy_and_loss, predict_logits
+from training.tracking import Tracker
+
+EpochHook = Callable[[dict[str, Any]], None]
+CHECKPOINT_KEYS = ("fingerprint", "data_hash", "split_hash", "step", "model", "pruner", "optimizer", "history", "best")
+log = logging.getLogger(__name__)
+
+
+def run_one(
+    config: ExperimentConfig,
+    run: RunDir,
+    places: Places,
+    machine: Machine,
+    queries: QuerySettings,
+    on_epoch: EpochHook | None = None,
+    tracker: Tracker | None = None,
+) -> dict[str, Any]:
+    """Train (or resume) one model, query it, and finish its folder; returns the summary.
+
+    The folder must be new, resumable or already finished; what to do about others is the caller's decision.
+    Raises RunError when the run cannot be finished, UsageError when its inputs are wrong.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run.lock, timeout=0), log_file(run.log):
+            if inspect_run(run, config).kind == "finished":
+                return run.read_summary()
+            run.clear_temporaries()
+            return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
+    except Timeout:
+        raise RunError(f"{run.path} is in use by another process") from None
+
+
+def _train_and_finish(
+    config: ExperimentConfig,
+    run: RunDir,
+    places: Places,
+    machine: Machine,
+    queries: QuerySettings,
+    on_epoch: EpochHook | None,
+    tracker: Tracker,
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    device = pick_device(machine.device)
+    data, data_hash = open_data(config, places.data_dir)
+    split = open_split(config, data)
+    write_text(run.config, config.to_json())
+    trainer = Trainer(config, data, split.pool[split.members(config.model_index)], device)
+    keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
+    spent = _resume(trainer, run, keys)
+    log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
+    with tracker.run(config, run) as track:
+
+        def report(row: dict[str, Any]) -> None:
+            track(row)
+            if on_epoch is not None:
+                on_epoch(row)
+
+        _train(trainer, run, keys, machine, report, started - spent)
+        summary = _finish(trainer, run, keys, split, queries, time.perf_counter() - started + spent)
+        track({name: value for name, value in summary.items() if isinstance(value, int | float)})
+    return summary
+
+
+def _resume(trainer: Trainer, run: RunDir, keys: dict[str, str]) -> float:
+    """Load the checkpoint if there is one; returns the seconds already spent on this run."""
+    if not run.checkpoint.is_file():
+        if trainer.config.pretrained is not None:
+            trainer.start_from(load_start_weights(Path(trainer.config.pretrained)))
+        return 0.0
+    state = load_torch(run.checkpoint, CHECKPOINT_KEYS)
+    for name, value in keys.items():
+        if state[name] != value:
+            raise RunError(f"{run.checkpoint} belongs to another experiment ({name} differs); --overwrite starts again")
+    trainer.load_state_dict(state)
+    log.info("resuming %s at epoch %d", run.path, trainer.epoch)
+    return float(state["seconds"])
+
+
+def _train(
+    trainer: Trainer, run: RunDir, keys: dict[str, str], machine: Machine, report: EpochHook, started: float
+) -> None:
+    config = trainer.config
+    every = machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.epochs)
+    saved = time.perf_counter()
+    while trainer.epoch < config.epochs:
+        row = trainer.run_epoch()
+        last = trainer.epoch == config.epochs
+        if last:
+            trainer.pruner.finish()
+            state = trainer.pruner.state()
+            row.update(target_sparsity=state.target_sparsity, sparsity=state.sparsity)
+        selecting = config.select == "best" and trainer.pruner.at_target(trainer.step_count)
+        if last or selecting or trainer.epoch % every == 0:
+            row["test_accuracy"], row["test_loss"] = trainer.test()
+        if selecting:
+            trainer.consider_best(row["test_accuracy"])
+        log.debug("epoch %d: %s", trainer.epoch, row)
+        report(row)
+        if last or time.perf_counter() - saved >= machine.checkpoint_seconds:
+            save_torch(run.checkpoint, {**keys, **trainer.state_dict(), "seconds": time.perf_counter() - started})
+            saved = time.perf_counter()
+
+
+def _finish(
+    trainer: Trainer, run: RunDir, keys: dict[str, str], split: Split, queries: QuerySettings, seconds: float
+) -> dict[str, Any]:
+    """Export, query, and write the summary last."""
+    config, data, device = trainer.config, trainer.data, trainer.device
+    best = trainer.best
+    model_file = trainer.export()
+    if best is not None:
+        model_file = dataclasses.replace(model_file, weights=best["weights"], masks=best["masks"])
+    prunable = tuple(model_file.masks)
+    learned = {name for name, _ in trainer.model.named_parameters()}
+    report = measure_sparsity({name: model_file.weights[name] for name in learned}, prunable)
+    weights_hash = save_model(run.model, model_file, config.fingerprint())
+    _write_history(run.history, trainer.history)
+    model = load_for_query(config, data, run, device)
+    signals = ask(model, config, data, keys["data_hash"], split, queries, weights_hash, device)
+    save_signals(run.signals, signals)
+    augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)
+    test_logits = predict_logits(model, data.test_images, augmenter)
+    test_accuracy, test_loss = accuracy_and_loss(test_logits, data.test_labels.numpy())
+    summary = {
+        **config.identity(),
+        **keys,
+        "experiment": experiment_name(config, run),
+        "selected_epoch": best["epoch"] if best else config.epochs,
+        **member_figures(signals),
+        "test_accuracy": test_accuracy,
+        "test_loss": test_loss,
+        "num_members": int(signals.membership.sum()),
+        "num_pool": len(signals.pool),
+        "measured_sparsity": report.sparsity,
+        "sparsity_all_parameters": report.sparsity_all_parameters,
+        "layer_sparsities": report.layers,
+        "parameters": report.parameters,
+        "prunable_parameters": report.prunable_parameters,
+        **_flops(model, data, report.layers),
+        "seconds": seconds,
+        "machine": describe_machine(device),
+    }
+    run.write_summary(summary)
+    log.debug("finished %s: test accuracy %.4f", run.path, test_accuracy)
+    return run.read_summary()
+
+
+def _flops(model: nn.Module, data: ImageData, layer_sparsities: dict[str, float]) -> dict[str, int]:
+    """Multiply-adds an example: of the dense network, and counting only the weights that are kept."""
+    convolutions = conv_flops(model, data.channels, data.image_size)
+    linear = sum(linear_flops(model, data.channels, data.image_size).values())
+    kept = sum(count * (1.0 - layer_sparsities[f"{name}.weight"]) for name, count in convolutions.items())
+    return {"flops_dense": sum(convolutions.values()) + linear, "flops": round(kept) + linear}
+
+
+def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
+    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set."""
+    folder = run.path if config.model_index == 0 else run.path.parent
+    standard = folder.name in (config.dataset_name, f"seed_{config.seed}")
+    if not standard:
+        return folder.name
+    parts = [config.method] + ([f"{config.sparsity:g}"] if config.method != "dense" else []) + [config.dataset_name]
+    return "_".join(parts + ([f"seed_{config.seed}"] if config.seed else []))
+
+
+def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    buffer = io.StringIO()
+    pd.DataFrame(rows).to_csv(buffer, index=False, lineterminator="\n")
+    write_text(path, buffer.getvalue())
