@@ -44,14 +44,15 @@ def body(args: argparse.Namespace) -> int:
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
     samia = not args.no_mia and (options.attacks is None or "samia" in options.attacks) and args.num_shadows > 0
-    failed = train_runs(chosen, args, samia, args.num_queries, group=f"sweep-{args.dataset}-{args.arch}")
-    code = _evaluate(args, options)
+    group = f"sweep-{args.dataset}-{args.arch}"
+    failed = train_runs(chosen, args, samia, args.num_queries, group)
+    code = _evaluate(args, options, group)
     for line in failed:
         log.error("failed: %s", line)
     return SOME_FAILED if failed else code
 
 
-def _evaluate(args: argparse.Namespace, options: AttackOptions) -> int:
+def _evaluate(args: argparse.Namespace, options: AttackOptions, group: str) -> int:
     """Attack everything below --runs-dir (unless --no-mia) and write the two summary tables."""
     import torch
 
@@ -61,6 +62,7 @@ def _evaluate(args: argparse.Namespace, options: AttackOptions) -> int:
     from reporting import tables
     from sweep.cells import find_cells
     from sweep.local import cores
+    from training.tracking import Tracker
 
     torch.set_num_threads(args.num_threads or cores())
     cells = find_cells(Path(args.runs_dir))
@@ -73,7 +75,8 @@ def _evaluate(args: argparse.Namespace, options: AttackOptions) -> int:
     names = evaluation.attack_names(options, SUITES)
     results = evaluation.evaluate(cells, names, options, from_args(Places, args), args.device)
     wide = summary_dir / "comprehensive_mia_results.csv"
-    code = evaluation.finish(results, Path(args.results_dir), wide, from_args(Tracking, args))
+    tracker = Tracker(from_args(Tracking, args), group, Path(args.results_dir))
+    code = evaluation.finish(results, Path(args.results_dir), wide, tracker)
     print(f"training {training_file}")
     return code
 

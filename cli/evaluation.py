@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from artifacts.files import write_atomic
 from cli.main import DONE, FAILED, SOME_FAILED
-from configs.config import AttackOptions, Places, Tracking
+from configs.config import AttackOptions, Places
 from configs.errors import RunError, UsageError
 from configs.knobs import from_args
 from mia.evaluate import evaluate_target
@@ -200,10 +200,10 @@ def training_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
-def finish(results: Results, results_dir: Path, wide_file: Path, tracking: Tracking) -> int:
+def finish(results: Results, results_dir: Path, wide_file: Path, tracker: Tracker) -> int:
     """Write, print the table to standard output, and give the exit code."""
     figures = write_results(results, results_dir, wide_file)
-    _track(results, figures, tracking, results_dir)
+    _track(results, figures, tracker)
     print(tables.summary_text(results.cells, results.rows))
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}")
     if figures:
@@ -216,8 +216,7 @@ def finish(results: Results, results_dir: Path, wide_file: Path, tracking: Track
     return SOME_FAILED if results.problems else DONE
 
 
-def _track(results: Results, figures: list[Path], tracking: Tracking, folder: Path) -> None:
-    tracker = Tracker(tracking, "attacks", folder)
+def _track(results: Results, figures: list[Path], tracker: Tracker) -> None:
     for row in tables.wide_table(results.cells, results.rows).to_dict("records"):
         with tracker.job("attack", str(row["experiment"]), {"figures": [path.name for path in figures]}) as track:
             track({str(name): value for name, value in row.items() if isinstance(value, float) and value == value})
@@ -233,4 +232,4 @@ def run_evaluation(args: argparse.Namespace, suites: Sequence[str], cells: Seque
     most = max(cells, key=lambda cell: cell.num_shadows)
     check_shadows(options, most.num_shadows, most.experiment)
     results = evaluate(cells, names, options, from_args(Places, args), args.device)
-    return finish(results, Path(args.results_dir), wide_file, Tracking())
+    return finish(results, Path(args.results_dir), wide_file, Tracker())

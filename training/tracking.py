@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import netrc
 import os
@@ -55,7 +56,7 @@ class Tracker:
         wandb = self.module
         online = has_key()
         if not online:
-            log.warning("wandb: no key found, logging offline in %s (upload later with `wandb sync`)", self.folder)
+            _say_once(f"wandb: no key found, logging offline in {self.folder / 'wandb'} (upload with `wandb sync`)")
         self.folder.mkdir(parents=True, exist_ok=True)
 
         def start(mode: str) -> Any:
@@ -95,9 +96,14 @@ def _import_wandb() -> Any:
     try:
         import wandb
     except ImportError:
-        log.warning("--wandb: the package wandb is not installed, so nothing is logged there (pip install wandb)")
+        _say_once("--wandb: the package wandb is not installed, so nothing is logged there (pip install wandb)")
         return None
     return wandb
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def _guard(call: Callable[[], Any]) -> Any:
