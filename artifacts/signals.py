@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from artifacts.files import write_atomic
 from configs.errors import RunError
@@ -73,14 +74,13 @@ class Signals:
 def phi(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """`z_y - logsumexp_{c != y} z_c`, the logit of the true class's probability (Carlini et al. 2022, stable form).
 
-    logits [n, C] with C >= 2, labels [n]; float64 [n], higher = more confident in the true class.
+    logits [..., C] with C >= 2, labels broadcast to [...]; float64 [...], higher = more confident in the true class.
     """
-    z = np.asarray(logits, dtype=np.float64).copy()
-    rows = np.arange(len(z))
-    true = z[rows, labels].copy()
-    z[rows, labels] = -np.inf
-    top = z.max(axis=1)
-    return true - top - np.log(np.exp(z - top[:, None]).sum(axis=1))
+    z = np.array(logits, dtype=np.float64)
+    index = np.broadcast_to(labels, z.shape[:-1])[..., None]
+    true = np.take_along_axis(z, index, axis=-1)[..., 0]
+    np.put_along_axis(z, index, -np.inf, axis=-1)
+    return np.asarray(true - logsumexp(z, axis=-1))
 
 
 def save_signals(path: Path, signals: Signals) -> None:

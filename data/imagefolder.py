@@ -6,10 +6,10 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from artifacts.files import write_atomic
 from configs.errors import UsageError
 from data.base import ImageData, unpublished_normalisation
 
@@ -143,16 +144,11 @@ def _read_cache(cache: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Pi
 
 
 def _write_cache(cache: Path, images: dict[str, Pictures]) -> None:
-    temporary = cache.with_name(f"{cache.name}.{secrets.token_hex(6)}.tmp")
+    def write(stream: IO[bytes]) -> None:
+        np.savez(stream, train=images["train"], test=images["test"])
+
     try:
-        try:
-            with open(temporary, "xb") as file:
-                np.savez(file, train=images["train"], test=images["test"])
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, cache)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomic(cache, write)
     except OSError as error:
         _log.warning("%s cannot be written (%s): the pictures will be decoded again next time", cache, error)
 

@@ -39,12 +39,6 @@ def log_softmax(logits: FloatArray) -> Float64Array:
     return log_probabilities(logits)[0]
 
 
-def phi(logits: FloatArray, labels: IntArray) -> Float64Array:
-    """Logit-scaled confidence `z_y - logsumexp_{c != y} z_c` = log(p_y / (1 - p_y)), [...] (Carlini et al. 2022)."""
-    log_p, log_not_p = log_probabilities(logits)
-    return _of_class(log_p, labels) - _of_class(log_not_p, labels)
-
-
 def log_confidence(logits: FloatArray, labels: IntArray) -> Float64Array:
     """log p_y, [...], the negative cross-entropy loss."""
     return _of_class(log_softmax(logits), labels)

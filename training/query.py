@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from artifacts.signals import QuerySettings, phi
@@ -69,8 +70,5 @@ def query(
 
 def accuracy_and_loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
     """Top-1 accuracy in [0, 1] and mean cross-entropy in nats."""
-    z = logits.astype(np.float64)
-    top = z.max(axis=1)
-    log_sum = top + np.log(np.exp(z - top[:, None]).sum(axis=1))
-    accuracy = float((z.argmax(axis=1) == labels).mean())
-    return accuracy, float((log_sum - z[np.arange(len(z)), labels]).mean())
+    log_p = log_softmax(logits.astype(np.float64), axis=1)
+    return float((logits.argmax(axis=1) == labels).mean()), float(-log_p[np.arange(len(labels)), labels].mean())

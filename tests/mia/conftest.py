@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from artifacts.signals import phi
 from mia.interface import AttackInputs, BoolArray, Float64Array, from_models
-from mia.signals import phi
 
 Cell = tuple[AttackInputs, BoolArray]
 

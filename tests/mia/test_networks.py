@@ -49,7 +49,7 @@ def test_features() -> None:
 def test_batches_cover_an_epoch_and_never_leave_one_example() -> None:
     rows = networks._rows(np.array([1, 0, 1, 1, 0, 1, 1]))
     assert rows.tolist() == [[1, 4, -1, -1, -1], [0, 2, 3, 5, 6]]
-    plan = networks.Plan(steps=3, batch=2, adamw=True, lr=1e-3, weight_decay=0.0)
+    plan = networks.Plan(steps=3, batch=2, lr=1e-3)
     batches = list(networks._batches(rows, plan))
     seen = torch.cat(batches, dim=1).flatten().tolist()
     assert sorted(seen) == [-1, -1, -1, 0, 1, 2, 3, 4, 5, 6]
@@ -58,12 +58,20 @@ def test_batches_cover_an_epoch_and_never_leave_one_example() -> None:
 
 
 def test_schedules() -> None:
-    paper = networks.make_plan("paper", 1280, 7, 1.0)
+    rising = networks.Plan(steps=400, batch=256, lr=5e-4, adamw=True, warmup=0.5)
+    paper = networks.make_plan("paper", 1280, rising)
     assert (paper.steps, paper.batch, paper.adamw) == (1000, 128, False)
     assert [paper.lr_at(step) for step in (0, 499, 500, 750)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
-    fast = networks.make_plan("fast", 10**7, 300, 5e-4)
-    assert (fast.steps, fast.batch) == (300, 256)
-    assert [fast.lr_at(step) for step in (0, 150)] == pytest.approx([5e-4, 2.5e-4])
+    fast = networks.make_plan("fast", 10**7, rising)
+    assert (fast.steps, fast.batch, fast.adamw) == (400, 256, True)
+    assert [fast.lr_at(step) for step in (0, 100, 200, 300)] == pytest.approx([0.0, 2.5e-4, 5e-4, 2.5e-4])
+    assert replace(fast, warmup=0.0).lr_at(200) == pytest.approx(2.5e-4)
+
+
+def test_shokri_has_one_plan_for_both_recipes(cell: Callable) -> None:
+    inputs = cell(4, 40, seed=0)[0]
+    fast, paper = (networks.shokri_nn(inputs, AttackSettings(recipe=r))["shokri_nn"] for r in ("fast", "paper"))
+    np.testing.assert_array_equal(fast.scores, paper.scores)
 
 
 def test_paper_recipe_runs_and_classes_may_be_missing(cell: Callable) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from artifacts.signals import phi
 from mia import signals
 
 LABELS = np.array([0, 2, 1, 3])
@@ -29,14 +30,14 @@ def test_moderate_logits_match_the_direct_formulas(logits: np.ndarray) -> None:
     np.testing.assert_allclose(signals.confidence(logits, LABELS), p_y, rtol=1e-12)
     np.testing.assert_allclose(signals.entropy(logits, LABELS), (p * np.log(p)).sum(axis=-1), rtol=1e-12)
     np.testing.assert_allclose(signals.modified_entropy(logits, LABELS), direct, rtol=1e-12)
-    np.testing.assert_allclose(signals.phi(logits, LABELS), np.log(p_y / (1 - p_y)), rtol=1e-9)
+    np.testing.assert_allclose(phi(logits, LABELS), np.log(p_y / (1 - p_y)), rtol=1e-9)
 
 
 def test_saturated_logits_are_neither_nan_nor_capped() -> None:
     z, right, wrong = np.array([[1000.0, 0.0]]), np.array([0]), np.array([1])
     assert signals.log_confidence(z, wrong)[0] == -1000.0
-    assert signals.phi(z, right)[0] == 1000.0
-    assert signals.phi(z, wrong)[0] == -1000.0
+    assert phi(z, right)[0] == 1000.0
+    assert phi(z, wrong)[0] == -1000.0
     assert signals.modified_entropy(z, right)[0] == 0.0
     assert signals.modified_entropy(z, wrong)[0] == -2000.0  # (1 - 0) * -1000 + 1 * log(1 - 1) with 1 - p = e^-1000
     assert signals.entropy(z, right)[0] == 0.0
@@ -51,5 +52,5 @@ def test_confident_outputs_are_told_apart() -> None:
 
 
 def test_ties_and_two_classes() -> None:
-    assert signals.phi(np.zeros((1, 2)), np.array([1]))[0] == pytest.approx(0.0, abs=1e-15)
-    np.testing.assert_allclose(signals.phi(np.zeros((2, 5)), np.array([0, 4])), -np.log(4.0))
+    assert phi(np.zeros((1, 2)), np.array([1]))[0] == pytest.approx(0.0, abs=1e-15)
+    np.testing.assert_allclose(phi(np.zeros((2, 5)), np.array([0, 4])), -np.log(4.0))
