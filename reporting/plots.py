@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from reporting.tables import over_targets
 
 Scores = Mapping[str, Sequence[Mapping[str, npt.NDArray[Any]]]]
 
+LABEL_WIDTH = 30
 MOST_CURVES = 8
 _ALWAYS = ("lira", "loss")
 _PANELS = ("lira", "loss", "samia", "modified_entropy", "neural_network", "class_label_nn")
@@ -137,9 +139,14 @@ def _attack_curves(
     fixed = [entry for entry in distinct if entry[0][0] in _ALWAYS]
     others = [entry for entry in distinct if entry[0][0] not in _ALWAYS]
     distinct = [*fixed, *sorted(others, key=lambda entry: -mean_auc(entry[1]))]
-    curves = {" / ".join(map(attack_title, names)): targets for names, targets, _ in distinct[:MOST_CURVES]}
     by_title = attack_colours([attack_title(name) for name in found])
-    return curves, {label: by_title[label.split(" / ")[0]] for label in curves}
+    curves, colours = {}, {}
+    for names, targets, _ in distinct[:MOST_CURVES]:
+        titles = [attack_title(name) for name in names]
+        # a perfect score makes all attacks one line: its label must not push the axes out of the picture
+        label = textwrap.fill(" / ".join(titles), LABEL_WIDTH)
+        curves[label], colours[label] = targets, by_title[titles[0]]
+    return curves, colours
 
 
 def _coincide(rates: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> bool:

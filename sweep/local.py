@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -97,6 +98,7 @@ class _Worker(threading.Thread):
     def _serve(self, job: Job) -> Outcome:
         try:
             if self.process is None or self.process.poll() is not None:
+                self._end()
                 self.process = self._launch()
             assert self.process.stdin is not None
             assert self.process.stdout is not None
@@ -130,6 +132,15 @@ class _Worker(threading.Thread):
     def stop(self) -> None:
         """End the worker process; a run in progress resumes from its checkpoint another time."""
         self.stopped = True
-        if self.process is not None and self.process.poll() is None:
+        self._end()
+
+    def _end(self) -> None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # a dead worker's pipe may not flush any more
+                if pipe is not None:
+                    pipe.close()
