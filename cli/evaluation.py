@@ -24,6 +24,7 @@ from mia.registry import ATTACKS
 from reporting import plots, tables
 from sweep.cells import Cell, CellSignals, load_cell, queries_of
 from sweep.local import cores
+from training.device import pick_device
 from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ def _attack_cell(
     figures = []
     scores = []
     for position in range(min(options.num_targets, len(signals.indices))):
-        scores.append(_attack_target(cell, signals, position, names, options, results))
+        settings = AttackSettings(options.attack_recipe, cell.config.seed, str(pick_device(device)))
+        scores.append(_attack_target(cell, signals, position, names, settings, results))
         figures.append(cell.models[signals.indices[position]].read_summary())
     results.scores[cell.experiment] = scores
     results.indices[cell.experiment] = {"index": signals.pool, "label": signals.labels}
@@ -110,14 +112,12 @@ def _attack_target(
     signals: CellSignals,
     position: int,
     names: Sequence[str],
-    options: AttackOptions,
+    settings: AttackSettings,
     results: Results,
 ) -> dict[str, Any]:
-    seed = cell.config.seed
     inputs = from_models(
-        signals.logits, signals.phi, signals.membership, signals.labels, position, seed, signals.sensitivity
+        signals.logits, signals.phi, signals.membership, signals.labels, position, settings.seed, signals.sensitivity
     )
-    settings = AttackSettings(recipe=options.attack_recipe, seed=seed)
     membership = signals.membership[position]
     evaluation = evaluate_target(inputs, membership, names, settings)
     head = _names_of(cell)

@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "methods": ["dense", "static", "dpf"],
         "sparsities": [0.8, 0.95],
         "num_shadows": 8,
+        "attack_recipe": "fast",
     },
     # A night on one GPU.
     "standard": {
@@ -40,6 +41,5 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_shadows": 64,
         "num_targets": 8,
         "num_queries": 18,
-        "attack_recipe": "paper",
     },
 }

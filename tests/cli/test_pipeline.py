@@ -24,7 +24,7 @@ FLAGS = [
     *("--batch-size", "16", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--num-shadows", "8"),
     *("--num-threads", "1"),
 ]
-SWEEP = [*FLAGS, "--methods", "dense", "static", "dpf", "--sparsities", "0.6", "--jobs", "2"]
+SWEEP = [*FLAGS, "--attack-recipe", "fast", "--methods", "dense", "static", "dpf", "--sparsities", "0.6", "--jobs", "2"]
 
 
 def read(path: Path) -> list[dict[str, str]]:
