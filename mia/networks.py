@@ -7,11 +7,9 @@ accuracy on the very pairs that trained the network; holding pairs out would cha
 far more pairs than they can memorise.
 
 Recipes. "paper": SGD with the published hyper-parameters. "fast": a fixed number of steps with a cosine schedule, so
-its cost does not grow with the pool; `benchmarks/attack_recipes.py` compares the two. Shokri et al. publish no training
-hyper-parameters, so Shokri-NN has one plan, which serves both recipes. Measured: only Top3-NN's fast AUC stays within
-0.005 of the paper recipe's on every cell tried. ClassLabel-NN and the neural network have come out 0.04 and 0.03
-higher on a dense cell; SAMIA's difference ran from -0.018 to 0.006 over three sets of signals and two seeds. Figures
-meant for publication need "paper".
+its cost does not grow with the pool. Shokri et al. publish no training hyper-parameters, so Shokri-NN has one plan,
+which serves both recipes. The others' fast AUC is not within 0.005 of the published recipe's on every target
+(`benchmarks/attack_recipes.py`), so "fast" is a choice and never the default.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from mia.interface import AttackInputs, AttackResult, AttackSettings
 from mia.metrics import METRICS
 from mia.registry import ATTACKS, SUITES, available
 
-SETTINGS = AttackSettings()
+SETTINGS = AttackSettings(recipe="fast")
 
 
 def arrays(inputs: AttackInputs) -> dict[str, np.ndarray]:

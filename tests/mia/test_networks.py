@@ -85,9 +85,9 @@ def test_paper_recipe_runs_and_classes_may_be_missing(cell: Callable) -> None:
 
 def test_global_random_state_is_untouched(cell: Callable) -> None:
     inputs, state = cell(4, 40, seed=0)[0], torch.random.get_rng_state()
-    first = networks.top3_nn(inputs, AttackSettings(seed=1))["top3_nn"].scores
+    first = networks.top3_nn(inputs, AttackSettings("fast", seed=1))["top3_nn"].scores
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert not np.array_equal(first, networks.top3_nn(inputs, AttackSettings(seed=2))["top3_nn"].scores)
+    assert not np.array_equal(first, networks.top3_nn(inputs, AttackSettings("fast", seed=2))["top3_nn"].scores)
 
 
 def test_samia_needs_sensitivity(cell: Callable) -> None:
