@@ -21,8 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__ or "", "python train.py --preset quick")
     add_flags(parser, SweepOptions, "sweep", CHOICES)
     add_training_flags(parser)
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
-    parser.add_argument("--no-mia", action="store_true", help="train only; attack nothing")
+    attacks = add_flags(parser, AttackOptions, "attacks", CHOICES)
+    attacks.add_argument("--no-mia", action="store_true", help="train only; attack nothing")
     add_places(parser, "runs_dir", "results_dir", "summary_dir", "data_dir")
     return parser
 

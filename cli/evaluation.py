@@ -28,6 +28,7 @@ from training.device import pick_device
 from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
+SUITE_FOLDERS = ("advanced", "wemem")
 AVERAGED = ("train_accuracy", "heldout_accuracy", "test_accuracy")
 
 
@@ -169,6 +170,10 @@ def write_results(results: Results, results_dir: Path, wide_file: Path) -> list[
     tables.write_tidy(results_dir / "tidy.csv", results.rows)
     tables.write_csv(results_dir / "summary.csv", tables.over_targets(results.rows))
     tables.write_csv(wide_file, tables.wide_table(results.cells, results.rows))
+    suites = {row["suite"] for row in results.rows}
+    for suite in suites & set(SUITE_FOLDERS) if len(suites) > 1 else ():
+        of_suite = [row for row in results.rows if row["suite"] == suite]
+        tables.write_csv(results_dir / suite / "mia_results.csv", tables.wide_table(results.cells, of_suite))
     for experiment, targets in results.scores.items():
         _write_scores(results_dir / "scores" / f"{experiment}.npz", results.indices[experiment], targets)
     return plots.write_figures(results_dir / "figures", results.cells, results.rows, results.scores)

@@ -43,6 +43,7 @@ class OneLineParser(argparse.ArgumentParser):
 def new_parser(description: str, example: str) -> OneLineParser:
     """A parser with the flags that every script has."""
     parser = OneLineParser(
+        usage="%(prog)s [flags]",
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -103,13 +103,14 @@ def add_flags(
     choices: Choices,
     leave_out: Iterable[str] = (),
     only: Iterable[str] | None = None,
-) -> None:
-    """Add one argument group with a flag for each knob of the dataclass `cls`."""
+) -> argparse._ArgumentGroup:
+    """Add one argument group with a flag for each knob of the dataclass `cls`; returns the group."""
     group = parser.add_argument_group(title)
     for field in dataclasses.fields(cls):
         if "kind" not in field.metadata or field.name in leave_out or (only is not None and field.name not in only):
             continue
         _add_flag(group, field, choices)
+    return group
 
 
 def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices) -> None:
@@ -123,7 +124,10 @@ def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices) -> No
     options: dict[str, Any] = {"default": field.default, "help": f"{meta['help']} (default: {default})"}
     if named is not None:
         options["choices"] = list(named)
-        options["metavar"] = meta["metavar"] or "{" + ",".join(options["choices"]) + "}"
+        options["metavar"] = "NAME" if meta["many"] else "{" + ",".join(options["choices"]) + "}"
+        options["help"] = (
+            f"{meta['help']}: {', '.join(named)} (default: {default})" if meta["many"] else options["help"]
+        )
     else:
         options["type"] = _parser_of(field)
         options["metavar"] = meta["metavar"] or {int: "N", float: "X"}.get(meta["kind"], "NAME")

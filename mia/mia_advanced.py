@@ -13,28 +13,18 @@ import argparse
 from collections.abc import Sequence
 
 from cli.main import run_main
-from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine
-from configs.knobs import add_flags
-
-SUITES = ("advanced",)
+from cli.suites import attack_all, suite_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
-    parser = new_parser(__doc__ or "", "python mia/mia_advanced.py --runs-dir ./runs --attacks lira")
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
-    add_places(parser, "runs_dir", "results_dir", "data_dir", results_dir="results/advanced")
-    add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
-    return parser
+    example = "python mia/mia_advanced.py --runs-dir ./runs --attacks lira"
+    return suite_parser(__doc__, example, "results/advanced", "runs_dir")
 
 
 def body(args: argparse.Namespace) -> int:
     """Attack every cell below --runs-dir."""
-    from cli.evaluation import run_evaluation
-    from sweep.cells import find_cells
-
-    return run_evaluation(args, SUITES, find_cells(Path(args.runs_dir)), Path(args.results_dir) / "mia_results.csv")
+    return attack_all(args, ("advanced",))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

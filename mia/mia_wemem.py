@@ -13,28 +13,17 @@ import argparse
 from collections.abc import Sequence
 
 from cli.main import run_main
-from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine
-from configs.knobs import add_flags
-
-SUITES = ("wemem",)
+from cli.suites import attack_all, suite_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
-    parser = new_parser(__doc__ or "", "python mia/mia_wemem.py --runs-dir ./runs")
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
-    add_places(parser, "runs_dir", "results_dir", "data_dir", results_dir="results/wemem")
-    add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
-    return parser
+    return suite_parser(__doc__, "python mia/mia_wemem.py --runs-dir ./runs", "results/wemem", "runs_dir")
 
 
 def body(args: argparse.Namespace) -> int:
     """Attack every cell below --runs-dir."""
-    from cli.evaluation import run_evaluation
-    from sweep.cells import find_cells
-
-    return run_evaluation(args, SUITES, find_cells(Path(args.runs_dir)), Path(args.results_dir) / "mia_results.csv")
+    return attack_all(args, ("wemem",))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

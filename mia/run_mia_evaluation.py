@@ -13,23 +13,17 @@ import argparse
 from collections.abc import Sequence
 
 from cli.main import run_main
-from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine
-from configs.knobs import add_flags
-
-SUITES = ("advanced", "wemem", "baseline")
+from cli.suites import suite_parser
+from mia.registry import SUITES
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
-    parser = new_parser(
-        __doc__ or "",
-        "python mia/run_mia_evaluation.py --run-dir runs/static/sparsity_0.8/cifar10 --attacks lira samia",
+    example = "python mia/run_mia_evaluation.py --run-dir runs/static/sparsity_0.8/cifar10 --attacks lira samia"
+    parser = suite_parser(__doc__, example, "results/cell")
+    parser.add_argument_group("cell").add_argument(
+        "--run-dir", required=True, metavar="DIR", help="folder of the cell's target model"
     )
-    parser.add_argument("--run-dir", required=True, metavar="DIR", help="folder of the cell's target model")
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
-    add_places(parser, "results_dir", "data_dir", results_dir="results/cell")
-    add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
     return parser
 
 

@@ -13,30 +13,19 @@ import argparse
 from collections.abc import Sequence
 
 from cli.main import run_main
-from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine
-from configs.knobs import add_flags
-
-SUITES = ("advanced", "wemem", "baseline")
+from cli.suites import attack_all, suite_parser
+from mia.registry import SUITES
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
-    parser = new_parser(__doc__ or "", "python mia/unified_mia_evaluation.py --runs-dir ./runs")
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
-    add_places(parser, "runs_dir", "results_dir", "summary_dir", "data_dir", results_dir="results/mia")
-    add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
-    return parser
+    example = "python mia/unified_mia_evaluation.py --runs-dir ./runs"
+    return suite_parser(__doc__, example, "results/mia", "runs_dir", "summary_dir")
 
 
 def body(args: argparse.Namespace) -> int:
     """Attack every cell below --runs-dir."""
-    from cli.evaluation import run_evaluation
-    from sweep.cells import find_cells
-
-    return run_evaluation(
-        args, SUITES, find_cells(Path(args.runs_dir)), Path(args.summary_dir) / "comprehensive_mia_results.csv"
-    )
+    return attack_all(args, SUITES, "comprehensive_mia_results.csv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

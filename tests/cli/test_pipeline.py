@@ -69,6 +69,13 @@ def test_memorised_data_is_found_and_every_attack_reported(home: Path) -> None:
             assert 0.0 <= float(row[f"{name}_auc"]) <= 1.0, name
 
 
+def test_each_suite_has_its_own_table_below_the_results(home: Path) -> None:
+    assert "samia_auc" in read(home / "results/mia/advanced/mia_results.csv")[0]
+    (first, *_) = read(home / "results/mia/wemem/mia_results.csv")
+    assert "neural_network_f1" in first
+    assert "loss_auc" not in first
+
+
 def test_tidy_table_agrees_with_the_scores(home: Path) -> None:
     rows = [row for row in read(home / "results/mia/tidy.csv") if row["metric"] == "auc"]
     attacks = {key for attack in ATTACKS.values() for key in attack.variants}
