@@ -128,8 +128,7 @@ def _attack_target(
 
 def _names_of(cell: Cell) -> dict[str, Any]:
     config = cell.config
-    return {
-        "experiment": cell.experiment,
+    setting = {
         "method": config.method,
         "sparsity": config.sparsity,
         "dataset": config.dataset_name,
@@ -138,6 +137,7 @@ def _names_of(cell: Cell) -> dict[str, Any]:
         "width_mult": config.width_mult,
         "seed": config.seed,
     }
+    return {"experiment": cell.experiment, **(setting if cell.readable else dict.fromkeys(setting))}
 
 
 def _cell_row(cell: Cell, summaries: list[dict[str, Any]], reason: str) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def training_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     rows = []
     for cell in cells:
         summary = cell.summary() or {}
-        row = {**cell.config.identity(), **summary, **_names_of(cell)}
+        row = {**(cell.config.identity() if cell.readable else {}), **summary, **_names_of(cell)}
         row["pool_size"] = summary.get("num_pool")
         row["device"] = summary.get("machine", {}).get("device")
         row["reason"] = "" if summary else cell.reason

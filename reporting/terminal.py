@@ -57,13 +57,17 @@ def render(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary])
 
 
 def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
-    titles = [METHODS[cell["method"]].title if cell["method"] in METHODS else str(cell["method"]) for cell in cells]
+    titles = [
+        METHODS[cell["method"]].title if cell["method"] in METHODS else str(cell["method"] or "-") for cell in cells
+    ]
     names, heading = titles, "Method"
     if len({(cell["method"], cell["sparsity"]) for cell in cells}) < len(cells):
         names, heading = [_shorten(str(cell["experiment"])) for cell in cells], "Experiment"
     return [
         _Column((heading, ""), names, left=True),
-        _Column(("Sparsity", "%"), [f"{100 * cell['sparsity']:g}" for cell in cells]),
+        _Column(
+            ("Sparsity", "%"), ["" if is_empty(cell["sparsity"]) else f"{100 * cell['sparsity']:g}" for cell in cells]
+        ),
         _Column(("Test", "acc %"), [_number(cell.get("test_accuracy"), ".2f", 100) for cell in cells]),
     ]
 

@@ -15,6 +15,7 @@ from artifacts.signals import QuerySettings
 from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
 from pruning.registry import METHODS
+from sweep.plan import check_names
 from training.ask import ensure_signals
 from training.run import experiment_name
 
@@ -25,14 +26,18 @@ log = logging.getLogger(__name__)
 class Cell:
     """A target and its shadows, found by configuration.
 
+    experiment: its name in tables, unique among the cells found. folder: of the target, or of the first shadow found.
     models: the finished runs by model index (0 = target). problems: runs that exist and cannot be used, in words.
+    readable: False for a lone run whose configuration cannot be used; `config` then says nothing.
     """
 
     config: ExperimentConfig
     experiment: str
+    folder: Path
     models: dict[int, RunDir] = dataclasses.field(default_factory=dict)
     problems: list[str] = dataclasses.field(default_factory=list)
     unfinished: int = 0
+    readable: bool = True
 
     @property
     def num_shadows(self) -> int:
@@ -82,16 +87,22 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
         run = RunDir(path.parent)
         try:
             config = run.read_config()
-        except (OSError, ValueError) as error:
+            check_names(config)
+        except (OSError, ValueError, TypeError) as error:
             if run.model.exists() or run.summary.exists():
                 problem = f"{run.path}: config.json cannot be used ({one_line(error)})"
-                strays.append(Cell(ExperimentConfig(), run.path.name, problems=[problem]))
+                strays.append(Cell(ExperimentConfig(), run.path.name, run.path, problems=[problem], readable=False))
             continue
-        cell = cells.setdefault(config.cell_fingerprint(), Cell(config, experiment_name(config, run)))
+        cell = cells.setdefault(config.cell_fingerprint(), Cell(config, experiment_name(config, run), run.path))
         _add_run(cell, config, run)
     if not cells and not strays:
         raise UsageError(f"argument {flag}: {runs_dir} holds no run; train something first (python train.py)")
-    return sorted(cells.values(), key=_order) + strays
+    found = sorted(cells.values(), key=_order) + strays
+    names = [cell.experiment for cell in found]
+    for cell in found:
+        if names.count(cell.experiment) > 1:
+            cell.experiment = "_".join(cell.folder.relative_to(runs_dir).parts) or cell.experiment
+    return found
 
 
 def find_cell(run_dir: Path) -> Cell:
@@ -120,7 +131,7 @@ def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
     else:
         cell.models[config.model_index] = run
         if config.model_index == 0:
-            cell.config, cell.experiment = config, experiment_name(config, run)
+            cell.config, cell.experiment, cell.folder = config, experiment_name(config, run), run.path
 
 
 def _order(cell: Cell) -> tuple[Any, ...]:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from artifacts.files import file_hash
-from artifacts.run_dir import RunDir, RunStatus, inspect_run
+from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run
 from configs.config import ExperimentConfig, SweepOptions
 from configs.errors import UsageError
 from configs.knobs import flag_name
-from data.registry import DATASETS, DEFAULT_IMAGE_SIZE, folder_name
+from data.registry import AUGMENTATIONS, DATASETS, DEFAULT_IMAGE_SIZE, folder_name
 from models.registry import ARCHITECTURES, check_architecture
 from pruning.registry import METHODS
 
@@ -56,6 +56,21 @@ def resolve(config: ExperimentConfig, data_dir: str) -> ExperimentConfig:
         width_mult=width,
         **values,  # type: ignore[arg-type]
     )
+
+
+def check_names(config: ExperimentConfig) -> None:
+    """Refuse a configuration (from a stranger's file, say) that names what this version does not know."""
+    known: tuple[tuple[str, str, Iterable[str]], ...] = (
+        ("method", config.method, METHODS),
+        ("dataset", config.dataset, DATASETS),
+        ("arch", config.arch, ARCHITECTURES),
+        ("augment", config.augment, AUGMENTATIONS),
+    )
+    for name, value, allowed in known:
+        if value not in allowed:
+            raise UsageError(f"unknown {name} {value!r}; known are {', '.join(allowed)}")
+    if not isinstance(config.dataset_name, str) or not SAFE_NAME.fullmatch(config.dataset_name):
+        raise UsageError(f"dataset_name {config.dataset_name!r} is no folder name")
 
 
 def all_knobs() -> tuple[str, ...]:
