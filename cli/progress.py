@@ -34,7 +34,6 @@ class SweepBar:
         self.last[folder] = done
         self.bar.set_description_str(f"run {self.finished + 1}/{self.num_runs} {folder} epoch {done}")
         self.bar.set_postfix_str(f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.3f}")
-        log.debug("%s epoch %d: loss %.4f, accuracy %.4f", folder, done, row["train_loss"], row["train_accuracy"])
 
     def done(self, folder: str, finished: bool, epochs: int, reason: str) -> None:
         """The run in `folder` ended."""

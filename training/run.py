@@ -127,11 +127,19 @@ def _train(
             row["test_accuracy"], row["test_loss"] = trainer.test()
         if selecting:
             trainer.consider_best(row["test_accuracy"])
-        log.debug("epoch %d: %s", trainer.epoch, row)
+        log.debug("%s %s", run.path, _in_words(row, config.epochs))
         report(row)
         if last or time.perf_counter() - saved >= machine.checkpoint_seconds:
             save_torch(run.checkpoint, {**keys, **trainer.state_dict(), "seconds": time.perf_counter() - started})
             saved = time.perf_counter()
+
+
+def _in_words(row: dict[str, Any], epochs: int) -> str:
+    tested = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.4f}"
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}{tested}, "
+        f"lr {row['lr']:.4g}, sparsity {row['sparsity']:.4f}, {row['seconds']:.1f} s"
+    )
 
 
 def _finish(
