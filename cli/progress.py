@@ -30,10 +30,11 @@ class SweepBar:
     def epoch(self, folder: str, row: dict[str, Any]) -> None:
         """One epoch of the run in `folder` ended; a resumed run also brings the epochs it had behind it."""
         done = int(row["epoch"])
+        place = f"run {self.finished + 1}/{self.num_runs} {folder} epoch {done}"
+        self.bar.set_description_str(place, refresh=False)
+        self.bar.set_postfix_str(f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.3f}", refresh=False)
         self.bar.update(done - self.last.get(folder, 0))
         self.last[folder] = done
-        self.bar.set_description_str(f"run {self.finished + 1}/{self.num_runs} {folder} epoch {done}")
-        self.bar.set_postfix_str(f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.3f}")
 
     def done(self, folder: str, finished: bool, epochs: int, reason: str) -> None:
         """The run in `folder` ended."""
