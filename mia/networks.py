@@ -294,7 +294,7 @@ def _samia(groups: int, shape: tuple[int, ...]) -> nn.Module:
 
 SHOKRI_PLAN = Plan(300, 256, lr=1e-3, adamw=True, warmup=0.0)
 MLP_PLAN = Plan(300, 256, lr=5e-4, adamw=True, warmup=0.0)
-SAMIA_PLAN = Plan(850, 64, lr=1e-3, adamw=True, warmup=0.1)
+SAMIA_PLAN = Plan(500, 64, lr=1e-3, adamw=True, warmup=0.1)
 
 shokri_nn = NetworkAttack("shokri_nn", posterior, _shokri, SHOKRI_PLAN, per_class=True, published=False)
 top3_nn = NetworkAttack("top3_nn", top_three, _mlp, MLP_PLAN)
