@@ -30,13 +30,14 @@ $(VENV)/.installed: requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@# Bytecode is written once here: imports would otherwise be slow where PYTHONDONTWRITEBYTECODE is set.
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	@# A package may ship files in a newer Python's syntax, which do not compile and are never imported.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@echo "== installing the development tools of requirements-dev.lock"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 # torch and torchvision are held at one release pair, for every Python version alike.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,6 @@ from configs.config import ExperimentConfig
 from sweep.plan import resolve
 
 torch.set_num_threads(1)
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 LAYERS = {
     "configs": 0,

@@ -7,7 +7,7 @@ import re
 import shlex
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from cli.parser import parse
 

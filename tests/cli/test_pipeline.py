@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 from scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, SCRIPTS, TRAIN, UNIFIED, WEMEM, call, path_of
 from sklearn.metrics import roc_auc_score
 
