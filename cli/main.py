@@ -34,7 +34,7 @@ def run_main(
         # a full disk or a folder that may not be written: the message already says which file
         return _fail(parser.prog, str(error), FAILED)
     except KeyboardInterrupt:
-        return _fail(parser.prog, "interrupted; the same command resumes", INTERRUPTED)
+        return _fail(parser.prog, "interrupted; the same command with --skip-existing goes on", INTERRUPTED)
 
 
 def _fail(prog: str, message: str, code: int) -> int:
