@@ -1,12 +1,13 @@
 # make demo   install, train and attack the quick preset, print the result table   (about 4 minutes on two cores)
 # make test   install, then format check, linter, type checker and tests
+# make browser   install Chromium for the report's browser test, where apt-get may do so
 # make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
 
-.PHONY: demo test lock install
+.PHONY: demo test lock install browser
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -15,14 +16,22 @@ demo: $(VENV)/.installed
 	@echo "== training and attacking the quick preset (digits, 5 cells of 9 models; finished runs are kept)"
 	$(BIN)/python train.py --preset quick --skip-existing
 
-test: $(VENV)/.installed-dev
+# The page itself needs no browser to be written: where none can be had, its browser test is skipped and says so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || { \
+	  echo "== installing Chromium for the report's browser test"; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get -qq update >/dev/null 2>&1 \
+	    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } \
+	  || echo "no Chromium, and none could be installed: the browser test will be skipped"; }
+
+test: $(VENV)/.installed-dev browser
 	@echo "== format and lint"
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@echo "== types"
 	$(BIN)/mypy
 	@echo "== tests"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 $(VENV)/.installed: requirements.lock
 	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
@@ -13,6 +14,9 @@ from configs.config import AttackOptions, ExperimentConfig
 from configs.errors import UsageError
 from configs.knobs import add_flags
 from pruning.registry import METHODS
+
+if TYPE_CHECKING:
+    from artifacts.signals import QuerySettings
 
 log = logging.getLogger("run_experiment")
 
@@ -40,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Check, train, and print the figures of the target."""
-    from cli.training import choose_runs, print_plan, runs_folder, template_of, train_runs
+    from cli.training import choose_runs, prepare_runs, print_plan, runs_folder, template_of, train_runs
+    from sweep.cells import queries_of
     from sweep.plan import check_knobs_apply, plan_runs, resolve
 
     method = _method_of(args)
@@ -52,7 +57,12 @@ def body(args: argparse.Namespace) -> int:
         print_plan(planned)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
-    failed = train_runs(chosen, args, False, args.num_queries, group=args.name or f"{method}-{args.dataset}")
+    prepare_runs(chosen, args)
+
+    def queries(config: ExperimentConfig) -> QuerySettings:
+        return queries_of(config, args.num_queries, samia=False)
+
+    failed = train_runs(chosen, args, queries, group=args.name or f"{method}-{args.dataset}")
     for line in failed:
         log.error("failed: %s", line)
     target = planned[0].run

@@ -25,7 +25,7 @@ Finding = tuple[bool, str]
 def build_parser() -> argparse.ArgumentParser:
     """The flags of test_mia.py."""
     parser = new_parser(__doc__ or "", "python test_mia.py --runs-dir ./runs")
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
+    add_flags(parser, AttackOptions, "attacks", CHOICES, leave_out=("shadows_from",))  # cells are checked one by one
     add_places(parser, "runs_dir", "data_dir")
     add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
     return parser
@@ -70,18 +70,20 @@ def check_membership(cells: Sequence[Cell], args: argparse.Namespace) -> Iterato
 
 def check_attacks(cells: Sequence[Cell], args: argparse.Namespace) -> Iterator[Finding]:
     """Every attack that the cell's shadows allow runs and gives finite scores."""
-    from cli.evaluation import attack_names, evaluate
+    from dataclasses import replace
+
+    from cli.evaluation import attacker_of, evaluate
     from mia.registry import ATTACKS, SUITES
 
-    options = from_args(AttackOptions, args)
+    attacker = attacker_of(args, SUITES)
     for cell in cells:
         if cell.reason:
             continue
-        wanted = [name for name in attack_names(options, SUITES) if ATTACKS[name].min_shadows <= cell.num_shadows]
-        results = evaluate([cell], wanted, options, from_args(Places, args), args.device)
-        ran = {row["attack"] for row in results.rows}
+        wanted = tuple(name for name in attacker.names if ATTACKS[name].min_shadows <= cell.num_shadows)
+        found = evaluate([cell], replace(attacker, names=wanted))
+        ran = {row["attack"] for row in found.tidy}
         for name in wanted:
-            auc = next((row["value"] for row in results.rows if (row["attack"], row["metric"]) == (name, "auc")), None)
+            auc = next((row["value"] for row in found.tidy if (row["attack"], row["metric"]) == (name, "auc")), None)
             yield name in ran, f"{cell.experiment}: {name} " + ("did not run" if auc is None else f"AUC {auc:.3f}")
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
-from configs.config import AttackOptions, SweepOptions
+from configs.config import AttackOptions, ExperimentConfig, SweepOptions
 from configs.knobs import add_flags, from_args
+
+if TYPE_CHECKING:
+    from artifacts.signals import QuerySettings
 
 log = logging.getLogger("train")
 
@@ -29,8 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Plan, train what is missing, evaluate."""
-    from cli.training import choose_runs, print_plan, runs_folder, template_of, train_runs
+    from cli.training import choose_runs, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.plan import plan_cells, plan_runs
+    from sweep.planned import remember
 
     options: AttackOptions = from_args(AttackOptions, args)
     cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
@@ -38,26 +43,54 @@ def body(args: argparse.Namespace) -> int:
         from cli.evaluation import check_shadows
 
         check_shadows(options, args.num_shadows, "every cell")
+        _check_names(cells, runs_folder(args), options)
     planned = plan_runs(cells, runs_folder(args))
     if args.dry_run:
         print_plan(planned)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
-    samia = not args.no_mia and (options.attacks is None or "samia" in options.attacks) and args.num_shadows > 0
+    prepare_runs(chosen, args)
+    if chosen:
+        remember(cells, runs_folder(args))
     group = f"sweep-{args.dataset}-{args.arch}"
-    failed = train_runs(chosen, args, samia, args.num_queries, group)
-    code = _evaluate(args, options, group)
+    failed = train_runs(chosen, args, _queries(args, options), group)
+    code = _evaluate(args, group)
     for line in failed:
         log.error("failed: %s", line)
     return SOME_FAILED if failed else code
 
 
-def _evaluate(args: argparse.Namespace, options: AttackOptions, group: str) -> int:
+def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:
+    """Refuse a --shadows-from that will name no cell before anything is trained, not after."""
+    from artifacts.run_dir import RunDir
+    from evaluation.attack import check_names
+    from sweep.cells import find_cells
+    from training.run import experiment_name
+
+    planned = [experiment_name(cell, RunDir.of(cell, runs_dir)) for cell in cells]
+    named = set(options.shadows_from) - {*planned, "all", "own"}
+    there = [cell.experiment for cell in find_cells(runs_dir)] if named and runs_dir.is_dir() else []
+    check_names(options, [*planned, *there])
+
+
+def _queries(args: argparse.Namespace, options: AttackOptions) -> Callable[[ExperimentConfig], QuerySettings]:
+    """What a trained model is asked: all that the attacks to come will want."""
+    from mia.registry import ATTACKS
+    from sweep.cells import queries_of
+
+    wanted = ATTACKS if options.attacks is None else options.attacks
+    attacks = [ATTACKS[name] for name in wanted] if args.num_shadows > 0 and not args.no_mia else []
+    samia = any(attack.needs_sensitivity for attack in attacks)
+    population = options.rmia_population if any(attack.needs_population for attack in attacks) else 0
+    return lambda config: queries_of(config, args.num_queries, samia, population)
+
+
+def _evaluate(args: argparse.Namespace, group: str) -> int:
     """Attack everything below --runs-dir (unless --no-mia) and write the two summary tables."""
     import torch
 
     from cli import evaluation
-    from configs.config import Places, Tracking
+    from configs.config import Tracking
     from mia.registry import SUITES
     from reporting import tables
     from sweep.cells import find_cells
@@ -72,11 +105,10 @@ def _evaluate(args: argparse.Namespace, options: AttackOptions, group: str) -> i
     if args.no_mia:
         print(f"training  {training_file}")
         return DONE
-    names = evaluation.attack_names(options, SUITES)
-    results = evaluation.evaluate(cells, names, options, from_args(Places, args), args.device)
+    attacker = evaluation.attacker_of(args, SUITES)
     wide = summary_dir / "comprehensive_mia_results.csv"
     tracker = Tracker(from_args(Tracking, args), group, Path(args.results_dir))
-    code = evaluation.finish(results, Path(args.results_dir), wide, tracker)
+    code = evaluation.finish(evaluation.evaluate(cells, attacker), attacker, wide, tracker)
     print(f"training {training_file}")
     return code
 

@@ -17,7 +17,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> Path:
-    """The folder of a cell's target: `runs/<name>`, else `runs/<method>[/sparsity_S]/<dataset>[/seed_N]`."""
+    """The folder of a cell's target: `runs/<name>`, or `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint]`."""
     if name is not None:
         if not SAFE_NAME.fullmatch(name):
             raise UsageError(f"argument --name: {name!r} is not allowed; use letters, digits, '.', '_' and '-'")
@@ -26,7 +26,8 @@ def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = Non
     if config.method != "dense":
         folder /= f"sparsity_{config.sparsity:g}"
     folder /= config.dataset_name
-    return folder if config.seed == 0 else folder / f"seed_{config.seed}"
+    folder = folder if config.seed == 0 else folder / f"seed_{config.seed}"
+    return folder if config.split == "balanced" else folder / config.split
 
 
 @dataclass(frozen=True)

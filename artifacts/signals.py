@@ -23,17 +23,28 @@ class QuerySettings:
     """How a model was asked. Part of a cache's key.
 
     num_queries: 1 to 18 views an example. samia: whether the sensitivity was measured. draws, eps: its Gaussian noise.
+    population: how many test examples were asked about as well (all, if there are fewer), 0 for none.
     """
 
     num_queries: int = 2
     samia: bool = True
     draws: int = 10
     eps: float = 1e-3
+    population: int = 0
 
     def serves(self, wanted: QuerySettings) -> bool:
-        """Whether a cache made with these settings answers `wanted`: an unasked-for sensitivity does no harm."""
-        return dataclasses.replace(self, samia=True) == dataclasses.replace(wanted, samia=True) and (
-            self.samia or not wanted.samia
+        """Whether a cache made with these settings answers `wanted`: what was not asked for does no harm."""
+        return self.joined(wanted) == self
+
+    def joined(self, wanted: QuerySettings) -> QuerySettings | None:
+        """Settings that answer both; None where none can."""
+        if (self.draws, self.eps) != (wanted.draws, wanted.eps):
+            return None
+        return dataclasses.replace(
+            self,
+            num_queries=max(self.num_queries, wanted.num_queries),
+            samia=self.samia or wanted.samia,
+            population=max(self.population, wanted.population),
         )
 
 
@@ -45,6 +56,8 @@ class Signals:
     membership: bool [n], whether the example trained this model, as recorded by the training itself.
     logits: float32 [n, C] of the plain query. phi: float32 [n, Q], `z_y - logsumexp_{c != y} z_c` a query.
     sensitivity: float32 [n, C] or None (SAMIA).
+    audited: bool [n], the examples whose membership is asked, or None for all (see `data.splits.Split`).
+    population_phi: float32 [P, Q] of test examples (`data.splits.draw_population`), or None where none were asked.
     weights_hash, data_hash: sha256 of the weights file and of the data set.
     """
 
@@ -57,9 +70,11 @@ class Signals:
     weights_hash: str
     data_hash: str
     settings: QuerySettings
+    audited: NDArray[np.bool_] | None = None
+    population_phi: NDArray[np.float32] | None = None
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays by name, without an absent sensitivity."""
+        """The arrays by name, without those that are None."""
         named = {
             "pool": self.pool,
             "labels": self.labels,
@@ -67,6 +82,8 @@ class Signals:
             "logits": self.logits,
             "phi": self.phi,
             "sensitivity": self.sensitivity,
+            "audited": self.audited,
+            "population_phi": self.population_phi,
         }
         return {name: np.ascontiguousarray(array) for name, array in named.items() if array is not None}
 
@@ -118,6 +135,8 @@ def load_signals(path: Path) -> Signals:
             weights_hash=str(meta["weights_hash"]),
             data_hash=str(meta["data_hash"]),
             settings=QuerySettings(**meta["settings"]),
+            audited=arrays.get("audited"),
+            population_phi=arrays.get("population_phi"),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, RunError):

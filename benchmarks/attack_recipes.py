@@ -70,7 +70,7 @@ def real_pairs(runs_dir: Path, wanted: list[str]) -> Iterator[Pair]:
 def measure(name: str, recipe: str, inputs: AttackInputs, membership: BoolArray, seed: int) -> tuple[float, float]:
     """(AUC, seconds) of one attack."""
     start = time.perf_counter()
-    result = ATTACKS[name].function()(inputs, AttackSettings(recipe=recipe, seed=seed))[name]
+    result = ATTACKS[name].run(inputs, AttackSettings(recipe=recipe, seed=seed))[name]
     seconds = time.perf_counter() - start
     auc = evaluate_scores(result.scores, membership, None, resamples=0)["auc"].value
     assert auc is not None

@@ -27,7 +27,7 @@ CHOICES = {
     "attacks": tuple(ATTACKS),
 }
 PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
-DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "seed", "num_shadows")
+DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "num_shadows")
 MODEL_KNOBS = ("arch", "layers", "width_mult", "pretrained")
 # Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
 STORED_ONLY = ("schema_version", "fingerprint", "dataset_name", "pretrained_hash", "model_index", "method", "sparsity")

@@ -11,10 +11,12 @@ from configs.config import AttackOptions, Machine
 from configs.knobs import add_flags
 
 
-def suite_parser(description: str | None, example: str, results_dir: str, *places: str) -> argparse.ArgumentParser:
+def suite_parser(
+    description: str | None, example: str, results_dir: str, *places: str, leave_out: tuple[str, ...] = ()
+) -> argparse.ArgumentParser:
     """Flags of a script that attacks what is trained already; `places` are its folder flags beside the results'."""
     parser = new_parser(description or "", example)
-    add_flags(parser, AttackOptions, "attacks", CHOICES)
+    add_flags(parser, AttackOptions, "attacks", CHOICES, leave_out=leave_out)
     add_places(parser, *places, "results_dir", "data_dir", results_dir=results_dir)
     add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
     return parser

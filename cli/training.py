@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from artifacts.signals import QuerySettings
@@ -13,7 +13,6 @@ from cli.progress import SweepBar
 from configs.config import ExperimentConfig, Machine, Places, Tracking
 from configs.errors import UsageError
 from configs.knobs import from_args
-from sweep.cells import queries_of
 from sweep.plan import PlannedRun
 
 log = logging.getLogger(__name__)
@@ -70,10 +69,26 @@ def check_inputs(configs: Sequence[ExperimentConfig], data_dir: str) -> None:
         open_split(config, data)
 
 
+def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
+    """Check what the runs read, and only then clear the folders of those that are trained again."""
+    check_inputs(
+        list({planned.config.cell_fingerprint(): planned.config for planned in chosen}.values()), args.data_dir
+    )
+    for planned in chosen:
+        if planned.status.kind in ("finished", "damaged", "stale"):
+            planned.run.clear()
+
+
 def train_runs(
-    chosen: Sequence[PlannedRun], args: argparse.Namespace, samia: bool, num_queries: int | None, group: str
+    chosen: Sequence[PlannedRun],
+    args: argparse.Namespace,
+    queries: Callable[[ExperimentConfig], QuerySettings],
+    group: str,
 ) -> list[str]:
-    """Train the chosen runs with the local engine; returns a line for every run that failed."""
+    """Train the chosen runs with the local engine; returns a line for every run that failed.
+
+    queries: what each model is asked once it is trained.
+    """
     from sweep.local import jobs_and_threads, run_jobs
     from sweep.worker import Job, Outcome
     from training.device import pick_device
@@ -83,16 +98,10 @@ def train_runs(
     places: Places = from_args(Places, args)
     machine: Machine = from_args(Machine, args)
     tracking: Tracking = from_args(Tracking, args)
-    check_inputs(
-        list({planned.config.cell_fingerprint(): planned.config for planned in chosen}.values()), args.data_dir
-    )
-    for planned in chosen:
-        if planned.status.kind in ("finished", "damaged", "stale"):
-            planned.run.clear()
 
     def job(planned: PlannedRun) -> Job:
-        queries: QuerySettings = queries_of(planned.config, num_queries, samia)
-        return Job(planned.config, str(planned.run.path), places, machine, queries, tracking, group)
+        asked = queries(planned.config)
+        return Job(planned.config, str(planned.run.path), places, machine, asked, tracking, group)
 
     processes, threads = jobs_and_threads(machine.jobs, machine.num_threads, pick_device(args.device).type, len(chosen))
     log.info("training %d models, %d at once, %d CPU threads each", len(chosen), processes, threads)

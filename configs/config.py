@@ -12,6 +12,9 @@ from configs.knobs import check_fields, knob
 
 # Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
 SCHEMA_VERSION = 1
+# Fields added since: left out of a run's identity while they hold their default, so that older runs stay what they are.
+ADDED_FIELDS = ("split",)
+ALL_TARGETS = 4097  # no cell has more models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,12 @@ class ExperimentConfig:
         kind=float,
         low=0.01,
         high=1.0,
+    )
+    split: str = knob(
+        "balanced",
+        "who trains on what: every model on its own half of one pool, or (disjoint) the target in one half of the pool "
+        "and its shadow models in the other",
+        choices=("balanced", "disjoint"),
     )
     arch: str = knob("resnet", "architecture", choices="architectures")
     layers: int | None = knob(None, "depth", kind=int, low=1, shown="20 for resnet, 28 for wideresnet")
@@ -106,6 +115,9 @@ class ExperimentConfig:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
         fields = dataclasses.asdict(self)
         del fields["pretrained"]
+        for field in dataclasses.fields(self):
+            if field.name in ADDED_FIELDS and fields[field.name] == field.default:
+                del fields[field.name]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
     def fingerprint(self) -> str:
@@ -185,7 +197,20 @@ class AttackOptions:
     """Which attacks, on how many targets, with which queries."""
 
     attacks: tuple[str, ...] | None = knob(None, "attacks to run", choices="attacks", many=True, shown="all of them")
-    num_targets: int = knob(1, "models of a cell that play the target in turn", kind=int, low=1, high=4097)
+    num_targets: int = knob(
+        1,
+        "models of a cell that play the target in turn, or all",
+        kind=int,
+        low=1,
+        high=ALL_TARGETS,
+        word=("all", ALL_TARGETS),
+    )
+    shadows_from: tuple[str, ...] = knob(
+        ("all",),
+        "whose shadow models attack a target beside its own: all (of its setting), own (none), or names of cells",
+        many=True,
+        metavar="CELL",
+    )
     num_queries: int | None = knob(
         None,
         "queries an example: itself, its mirror image, shifted copies of both (18 in all)",
@@ -198,6 +223,19 @@ class AttackOptions:
         "paper",
         "training of the attack networks: the published one, or a fast one whose figures differ a little",
         choices=("paper", "fast"),
+    )
+    rmia_gamma: float = knob(
+        2.0, "rmia: ratio by which an example has to beat a population example", kind=float, low=1.0
+    )
+    rmia_a: float = knob(
+        0.3,
+        "rmia: how an IN model's confidence follows from an OUT model's, a * p + 1 - a",
+        kind=float,
+        low=0.0,
+        high=1.0,
+    )
+    rmia_population: int = knob(
+        10_000, "rmia: population examples, drawn from the test set", kind=int, low=1, high=1_000_000
     )
 
 

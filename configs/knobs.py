@@ -25,11 +25,13 @@ def knob(
     many: bool = False,
     shown: str | None = None,
     metavar: str | None = None,
+    word: tuple[str, int] | None = None,
 ) -> Any:
     """Declare a dataclass field that is also a command-line flag.
 
     `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
-    the entry layer supplies. `shown` words the default where None stands for something derived.
+    the entry layer supplies. `shown` words the default where None stands for something derived. `word` is a word that
+    stands for a number, and the number.
     """
     meta = {
         "help": help,
@@ -41,6 +43,7 @@ def knob(
         "many": many,
         "shown": shown,
         "metavar": metavar,
+        "word": word,
     }
     return dataclasses.field(default=default, metadata=meta)
 
@@ -52,6 +55,11 @@ def flag_name(field_name: str) -> str:
 
 def allowed_range(meta: Mapping[str, Any]) -> str:
     """The allowed values in words, for an error line."""
+    numbers = _allowed_numbers(meta)
+    return f"{numbers}, or {meta['word'][0]}" if meta["word"] else numbers
+
+
+def _allowed_numbers(meta: Mapping[str, Any]) -> str:
     kind = "a whole number" if meta["kind"] is int else "a number"
     low, high, below = meta["low"], meta["high"], meta["below"]
     if low is not None and below is not None:
@@ -67,6 +75,8 @@ def check_value(name: str, meta: Mapping[str, Any], value: Any) -> Any:
     """Return `value` as the knob's kind, or raise UsageError naming the flag and the allowed range."""
     kind = meta["kind"]
     refusal = UsageError(f"argument {flag_name(name)}: {value!r} is not allowed; give {allowed_range(meta)}")
+    if meta["word"] and value == meta["word"][0]:
+        return meta["word"][1]
     if kind in (int, float):
         try:
             number = kind(value)

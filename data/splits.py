@@ -23,17 +23,23 @@ BoolArray = NDArray[np.bool_]
 
 POOL_TAG = 0x9001
 MEMBERSHIP_TAG = 0x3E3B
+HALVES_TAG = 0x4A1F
+POPULATION_TAG = 0x909A
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """`pool` [n]: indices into the training set, ascending. `membership` [M, n]: whether model m trained on pool[i].
 
+    `audited` [n]: the half of the pool that belongs to model 0 alone, the other models sharing the rest; None where all
+    models share the whole pool. Membership is asked about audited examples only.
+
     Raises ValueError where the two do not fit together.
     """
 
     pool: IntArray
     membership: BoolArray
+    audited: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if self.pool.dtype != np.int64 or self.pool.ndim != 1:
@@ -42,24 +48,35 @@ class Split:
             raise ValueError(f"membership must be bool [M, n], got {self.membership.dtype} {self.membership.shape}")
         if self.membership.shape[1] != len(self.pool):
             raise ValueError(f"membership is for {self.membership.shape[1]} examples, the pool holds {len(self.pool)}")
+        if self.audited is not None and (self.audited.dtype != np.bool_ or self.audited.shape != self.pool.shape):
+            raise ValueError(f"audited must be bool {self.pool.shape}, got {self.audited.dtype} {self.audited.shape}")
+
+    def own(self, model: int) -> BoolArray:
+        """The part of the pool that `model` is trained and held out on, bool [n]."""
+        if self.audited is None:
+            return np.ones(len(self.pool), dtype=np.bool_)
+        return self.audited if model == 0 else ~self.audited
 
     def members(self, model: int) -> IntArray:
         """Positions in the pool (not in the training set) on which `model` trains, ascending."""
         return np.flatnonzero(self.membership[model]).astype(np.int64)
 
     def non_members(self, model: int) -> IntArray:
-        """Positions in the pool on which `model` does not train, ascending."""
-        return np.flatnonzero(~self.membership[model]).astype(np.int64)
+        """Positions of the model's part of the pool on which it does not train, ascending."""
+        return np.flatnonzero(~self.membership[model] & self.own(model)).astype(np.int64)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """The fields by name; `Split(**arrays)` gives the split back."""
-        return {"pool": self.pool, "membership": self.membership}
+        arrays = {"pool": self.pool, "membership": self.membership, "audited": self.audited}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def split_hash(self) -> str:
         """SHA-256 (hex) over the shape, the pool's indices and every membership bit."""
         digest = hashlib.sha256(repr(self.membership.shape).encode("ascii"))
         digest.update(self.pool.astype("<i8").tobytes())
         digest.update(np.packbits(self.membership, axis=1).tobytes())
+        if self.audited is not None:
+            digest.update(np.packbits(self.audited).tobytes())
         return digest.hexdigest()
 
 
@@ -108,6 +125,36 @@ def draw_membership(n: int, num_models: int, train_fraction: float, seed: int) -
     np.put_along_axis(membership, order, np.arange(num_models)[:, None] < held_by, axis=0)
     _check_both_sides(membership, train_fraction)
     return membership
+
+
+def draw_disjoint(n: int, num_models: int, train_fraction: float, seed: int) -> tuple[BoolArray, BoolArray]:
+    """Membership [M, n] with model 0 in one half of the pool and all others in the other, and model 0's half [n].
+
+    The halves are cut at random (model 0's has floor(n / 2) examples). Model 0 trains on round(f n / 2) of its half;
+    the others' memberships are balanced over theirs as in `draw_membership`. Raises as that does.
+    """
+    if n < 4:
+        raise UsageError(f"--pool-size {n}: --split disjoint needs 4 examples or more")
+    luck = _generator(seed, HALVES_TAG).random(n)
+    order = np.argsort(luck, kind="stable")[: n // 2]
+    audited = np.zeros(n, dtype=np.bool_)
+    audited[order] = True
+    membership = np.zeros((num_models, n), dtype=np.bool_)
+    if not 0 < train_fraction <= 1:
+        raise UsageError(f"--train-fraction {train_fraction}: out of range; allowed: above 0, up to 1")
+    membership[0, order[: round(train_fraction * len(order))]] = True
+    _check_both_sides(membership[:1, audited], train_fraction)
+    if num_models > 1:
+        membership[1:, ~audited] = draw_membership(n - n // 2, num_models - 1, train_fraction, seed)
+    return membership, audited
+
+
+def draw_population(n: int, count: int) -> IntArray:
+    """`count` of the n test examples (all, for n and more) at random, the same for every model there is.
+
+    A smaller draw is the beginning of a larger one. No model trains on the test set, so nobody holds these.
+    """
+    return np.argsort(_generator(0, POPULATION_TAG).random(n), kind="stable")[:count].astype(np.int64)
 
 
 def _check_both_sides(membership: BoolArray, train_fraction: float) -> None:

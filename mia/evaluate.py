@@ -1,97 +1,81 @@
-"""Run attacks on one target and measure them."""
+"""Run attacks and measure them: learn from shadow models once, score any number of targets, compare with the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mia.interface import (
-    AttackInputs,
-    AttackResult,
-    AttackSettings,
-    AttackUnavailable,
-    BoolArray,
-    Float64Array,
-    TooFewShadows,
-)
+from mia.interface import AttackInputs, AttackResult, AttackSettings, AttackUnavailable, BoolArray, Outputs, Scorer
 from mia.metrics import evaluate_scores
-from mia.registry import ATTACKS, available
+from mia.registry import ATTACKS
 
 Row = dict[str, str | int | float | None]
 
+SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
+
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a set of attacks found out about one target.
+class Knowledge:
+    """What attacks learned from shadow models.
 
-    rows: one per attack variant and metric, with keys attack, suite, metric, value, ci_low, ci_high (None where not
-    defined), n_members, n_non_members. scores: float64 [n] by variant. unavailable: the reason by attack that did not
-    run. notes: by variant, why its threshold metrics are empty.
+    scorers: by attack name. unavailable: the reason, one line, by name of an attack that is not defined here.
     """
 
-    rows: list[Row] = field(default_factory=list)
-    scores: dict[str, Float64Array] = field(default_factory=dict)
+    scorers: dict[str, Scorer] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
 
 
-def evaluate_target(
+def learn(
     inputs: AttackInputs,
-    membership: BoolArray,
     attacks: Sequence[str],
     settings: AttackSettings,
     progress: Callable[[str], None] | None = None,
-) -> Evaluation:
-    """Score the target with every attack, then compare with its membership.
+) -> Knowledge:
+    """Let every attack learn from the shadows of `inputs`; the target's outputs are not looked at.
 
-    membership: bool [n], of the target; read only after all scores are there. attacks: names in ATTACKS.
-    progress: called with an attack's name before it runs. An attack that is not defined here is recorded, not raised.
-    Raises ValueError for an unknown attack, a membership of another length, or one without members or non-members.
+    attacks: names in ATTACKS. progress: called with an attack's name before it learns. Raises ValueError for an unknown
+    attack.
     """
-    if membership.shape != (inputs.num_examples,):
-        raise ValueError(f"membership has shape {membership.shape}, expected ({inputs.num_examples},)")
     unknown = [name for name in attacks if name not in ATTACKS]
     if unknown:
         raise ValueError(f"unknown attack {unknown[0]!r}; allowed: {', '.join(ATTACKS)}")
-    evaluation = Evaluation()
-    results: dict[str, dict[str, AttackResult]] = {}
+    knowledge = Knowledge()
     for name in attacks:
         if progress is not None:
             progress(name)
         try:
-            results[name] = _run(name, inputs, settings)
+            knowledge.scorers[name] = ATTACKS[name].fit(inputs, settings)
         except AttackUnavailable as reason:
-            evaluation.unavailable[name] = str(reason)
-    for name, variants in results.items():
-        for key, result in variants.items():
-            _record(evaluation, key, ATTACKS[name].suite, result, membership, settings.seed)
-    return evaluation
+            knowledge.unavailable[name] = str(reason)
+    return knowledge
 
 
-def _run(name: str, inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
-    attack = ATTACKS[name]
-    if not available(name, inputs.num_shadows):
-        raise TooFewShadows(name, attack.min_shadows, inputs.num_shadows)
-    return attack.function()(inputs, settings)
+def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
+    """The results of every attack that learned something, by variant."""
+    results: dict[str, AttackResult] = {}
+    for scorer in knowledge.scorers.values():
+        results |= scorer(target)
+    return results
 
 
-def _record(
-    evaluation: Evaluation, key: str, suite: str, result: AttackResult, membership: BoolArray, seed: int
-) -> None:
-    evaluation.scores[key] = result.scores
-    if result.note is not None:
-        evaluation.notes[key] = result.note
+def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int) -> list[Row]:
+    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members.
+
+    membership: bool [n] of the target, in the order of the scores; the first time that anyone reads it. Fields are None
+    where they are not defined. Raises ValueError as `mia.metrics.evaluate_scores` does.
+    """
     members = int(membership.sum())
-    for metric, figure in evaluate_scores(result.scores, membership, result.threshold, seed=seed).items():
-        evaluation.rows.append(
-            {
-                "attack": key,
-                "suite": suite,
-                "metric": metric,
-                "value": figure.value,
-                "ci_low": figure.ci_low,
-                "ci_high": figure.ci_high,
-                "n_members": members,
-                "n_non_members": membership.size - members,
-            }
-        )
+    counts = {"n_members": members, "n_non_members": membership.size - members}
+    return [
+        {
+            "attack": key,
+            "suite": SUITE_OF[key],
+            "metric": metric,
+            "value": figure.value,
+            "ci_low": figure.ci_low,
+            "ci_high": figure.ci_high,
+            **counts,
+        }
+        for key, result in results.items()
+        for metric, figure in evaluate_scores(result.scores, membership, result.threshold, seed=seed).items()
+    ]

@@ -1,6 +1,7 @@
 """What an attack is given, what it gives back, and how it says that it cannot run.
 
-An attack sees arrays only: no files, no models, and never the target's membership.
+An attack sees arrays only: no files, no models, and never the target's membership. It works in two steps: it learns
+from shadow models once, and what it learned scores any number of targets (`Scorer`).
 
 Trimming. The split is balanced, so every example is IN a fixed number k of the M models. Leave the target out, and the
 number of IN shadows of an example is k - 1 if the target holds it and k if not: the count *is* the label. Whatever
@@ -11,7 +12,8 @@ membership alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +44,15 @@ class AttackSettings:
     """Knobs of the attacks.
 
     recipe: how attack networks are trained, one of RECIPES; seed: of the attack networks and of the bootstrap;
-    device: torch device string for the attack networks.
+    device: torch device string for the attack networks. rmia_gamma: the ratio over a population example's that counts
+    as one; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al. 2024).
     """
 
     recipe: str = "paper"
     seed: int = 0
     device: str = "cpu"
+    rmia_gamma: float = 2.0
+    rmia_a: float = 0.3
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -72,6 +77,22 @@ class AttackResult:
 
 
 @dataclass(frozen=True, eq=False)
+class Outputs:
+    """One model's answers on the n examples whose membership is asked, and on P population examples.
+
+    logits: [n, C] of the plain query; phi: [n, Q]; sensitivity: [n, C] or None; population: phi, [P, Q], or None.
+    """
+
+    logits: FloatArray
+    phi: FloatArray
+    sensitivity: FloatArray | None = None
+    population: FloatArray | None = None
+
+
+Scorer = Callable[[Outputs], dict[str, AttackResult]]
+
+
+@dataclass(frozen=True, eq=False)
 class AttackInputs:
     """Signals of one target and its S shadows (S may be 0) on n examples with C classes and Q queries.
 
@@ -79,6 +100,9 @@ class AttackInputs:
     target_phi: [n, Q] and shadow_phi: [S, n, Q], logit-scaled confidences. shadow_in, shadow_out: bool [S, n], trimmed
     membership: every example is IN the same number of shadows, OUT of the same number; a dropped pair is False in both.
     target_sensitivity: [n, C] and shadow_sensitivity: [S, n, C], or None. seed: of the random choices of trimming.
+    audited: bool [n], the examples whose membership is asked, or None for all. Where given, no shadow holds an audited
+    example, shadows are learned from on the others only, and either group is trimmed by itself.
+    target_population: [P, Q] and shadow_population: [S, P, Q], phi of examples that no model holds, or None.
 
     Raises ValueError (one line) for shapes that disagree, values that are not finite, or membership that is not
     trimmed.
@@ -94,6 +118,9 @@ class AttackInputs:
     target_sensitivity: FloatArray | None = None
     shadow_sensitivity: FloatArray | None = None
     seed: int = 0
+    audited: BoolArray | None = None
+    target_population: FloatArray | None = None
+    shadow_population: FloatArray | None = None
 
     def __post_init__(self) -> None:
         _check_shapes(self)
@@ -117,18 +144,44 @@ class AttackInputs:
 
     @property
     def in_count(self) -> int:
-        """IN shadows of each example (the same for all, by trimming)."""
+        """IN shadows of each example, the same for all by trimming; with `audited`, ask `learned` or `asked`."""
         return int(self.shadow_in[:, 0].sum())
 
     @property
     def out_count(self) -> int:
-        """OUT shadows of each example."""
+        """OUT shadows of each example, as `in_count`."""
         return int(self.shadow_out[:, 0].sum())
 
     @property
     def has_pairs(self) -> bool:
         """Whether shadows give both member and non-member examples to learn from."""
         return self.in_count > 0 and self.out_count > 0
+
+    @property
+    def target(self) -> Outputs:
+        """The target's answers on the examples that are asked about."""
+        asked = self.asked
+        return Outputs(asked.target_logits, asked.target_phi, asked.target_sensitivity, asked.target_population)
+
+    @property
+    def learned(self) -> AttackInputs:
+        """The examples that shadows are learned from: all of them, or those that are not audited."""
+        return self if self.audited is None else self._take(~self.audited)
+
+    @property
+    def asked(self) -> AttackInputs:
+        """The examples that are scored: all of them, or the audited ones."""
+        return self if self.audited is None else self._take(self.audited)
+
+    def _take(self, rows: BoolArray) -> AttackInputs:
+        changed: dict[str, FloatArray | IntArray | BoolArray | None] = {"audited": None}
+        for name in ("labels", "target_logits", "target_phi", "target_sensitivity"):
+            array = getattr(self, name)
+            changed[name] = None if array is None else array[rows]
+        for name in ("shadow_logits", "shadow_phi", "shadow_in", "shadow_out", "shadow_sensitivity"):
+            array = getattr(self, name)
+            changed[name] = None if array is None else array[:, rows]
+        return replace(self, **changed)  # type: ignore[arg-type]
 
 
 def _check_shapes(inputs: AttackInputs) -> None:
@@ -147,13 +200,21 @@ def _check_shapes(inputs: AttackInputs) -> None:
         "shadow_out": (shadows, n),
         "target_sensitivity": (n, classes),
         "shadow_sensitivity": (shadows, n, classes),
+        "audited": (n,),
     }
+    if inputs.target_population is not None:
+        population = inputs.target_population.shape[:1]
+        expected |= {
+            "target_population": (*population, queries),
+            "shadow_population": (shadows, *population, queries),
+        }
     for name, shape in expected.items():
         array = getattr(inputs, name)
         if array is not None and array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    if (inputs.target_sensitivity is None) != (inputs.shadow_sensitivity is None):
-        raise ValueError("target_sensitivity and shadow_sensitivity must be given together")
+    for name in ("sensitivity", "population"):
+        if (getattr(inputs, f"target_{name}") is None) != (getattr(inputs, f"shadow_{name}") is None):
+            raise ValueError(f"target_{name} and shadow_{name} must be given together")
 
 
 def _check_values(inputs: AttackInputs) -> None:
@@ -163,14 +224,26 @@ def _check_values(inputs: AttackInputs) -> None:
         raise ValueError("shadow_in and shadow_out must be bool")
     for name in ("target_logits", "target_phi", "shadow_logits", "shadow_phi"):
         _check_finite(name, getattr(inputs, name))
-    for name in ("target_sensitivity", "shadow_sensitivity"):
+    for name in ("target_sensitivity", "shadow_sensitivity", "target_population", "shadow_population"):
         if getattr(inputs, name) is not None:
             _check_finite(name, getattr(inputs, name))
     if (inputs.shadow_in & inputs.shadow_out).any():
         raise ValueError("a shadow cannot be both IN and OUT for an example")
+    if inputs.audited is None:
+        _check_trimmed(inputs, slice(None))
+        return
+    if inputs.audited.dtype != np.bool_ or not inputs.audited.any():
+        raise ValueError("audited must be bool with an example to ask about")
+    if inputs.shadow_in[:, inputs.audited].any():
+        raise ValueError("a shadow holds an audited example")
+    for group in (inputs.audited, ~inputs.audited):
+        _check_trimmed(inputs, group)
+
+
+def _check_trimmed(inputs: AttackInputs, group: BoolArray | slice) -> None:
     for name in ("shadow_in", "shadow_out"):
-        counts = getattr(inputs, name).sum(axis=0)
-        if counts.min() != counts.max():
+        counts = getattr(inputs, name)[:, group].sum(axis=0)
+        if counts.size and counts.min() != counts.max():
             raise ValueError(
                 f"{name} holds {counts.min()} to {counts.max()} shadows per example; use mia.interface.trim"
             )
@@ -183,14 +256,21 @@ def _check_finite(name: str, array: FloatArray) -> None:
         raise ValueError(f"{name} holds NaN or infinite values")
 
 
-def trim(membership_shadows: BoolArray, seed: int) -> tuple[BoolArray, BoolArray]:
+def trim(membership_shadows: BoolArray, seed: int, audited: BoolArray | None = None) -> tuple[BoolArray, BoolArray]:
     """Keep equally many IN shadows, and equally many OUT shadows, for every example.
 
     membership_shadows: bool [S, n]. Returns (shadow_in, shadow_out), bool [S, n]; surplus pairs, chosen at random with
-    the seed, are False in both. A side whose smallest count is 0 is empty.
+    the seed, are False in both. A side whose smallest count is 0 is empty. audited: bool [n] or None; where given, the
+    audited examples and the others are trimmed apart.
     """
     rng = np.random.default_rng([seed, 0])
-    return _cap(membership_shadows, rng), _cap(~membership_shadows, rng)
+    if audited is None:
+        return _cap(membership_shadows, rng), _cap(~membership_shadows, rng)
+    shadow_in, shadow_out = np.zeros_like(membership_shadows), np.zeros_like(membership_shadows)
+    for group in (audited, ~audited):
+        side = membership_shadows[:, group]
+        shadow_in[:, group], shadow_out[:, group] = _cap(side, rng), _cap(~side, rng)
+    return shadow_in, shadow_out
 
 
 def _cap(side: BoolArray, rng: np.random.Generator) -> BoolArray:
@@ -212,15 +292,17 @@ def from_models(
     target: int,
     seed: int,
     sensitivity: FloatArray | None = None,
+    population: FloatArray | None = None,
+    audited: BoolArray | None = None,
 ) -> AttackInputs:
     """Leave-one-out inputs: model `target` is attacked, the other M - 1 models are its shadows.
 
-    logits: [M, n, C]; phi: [M, n, Q]; membership: bool [M, n]; labels: int64 [n]; sensitivity: [M, n, C] or None.
-    Of `membership`, the target's row is not used.
+    logits: [M, n, C]; phi: [M, n, Q]; membership: bool [M, n]; labels: int64 [n]; sensitivity: [M, n, C] or None;
+    population: [M, P, Q] or None; audited: bool [n] or None. Of `membership`, the target's row is not used.
     """
     if not 0 <= target < membership.shape[0]:
         raise ValueError(f"target is {target}; allowed: 0 to {membership.shape[0] - 1}")
-    shadow_in, shadow_out = trim(np.delete(membership, target, axis=0), seed)
+    shadow_in, shadow_out = trim(np.delete(membership, target, axis=0), seed, audited)
     return AttackInputs(
         labels=labels,
         target_logits=logits[target],
@@ -232,31 +314,38 @@ def from_models(
         target_sensitivity=None if sensitivity is None else sensitivity[target],
         shadow_sensitivity=None if sensitivity is None else np.delete(sensitivity, target, axis=0),
         seed=seed,
+        audited=audited,
+        target_population=None if population is None else population[target],
+        shadow_population=None if population is None else np.delete(population, target, axis=0),
     )
 
 
-def leave_out(inputs: AttackInputs, shadow: int) -> AttackInputs:
-    """Let one shadow play the target, the other shadows serve it: for calibration, where membership is known.
+def removals(side: BoolArray, partner: IntArray) -> IntArray:
+    """Which shadow of this side goes when s plays the target: s itself, or a random one (trimming again), [S, n].
 
-    The result holds the examples `inputs.shadow_in[shadow] | inputs.shadow_out[shadow]`, in order: for the others the
-    pair was dropped by trimming. What is left of the trimmed pairs is trimmed again, for the reason trimming exists.
+    side: bool [S, n]; partner: random integers >= 0, [S, n]. The same shadow goes for all queries.
     """
-    kept = inputs.shadow_in[shadow] | inputs.shadow_out[shadow]
-    rest = np.arange(inputs.num_shadows) != shadow
-    block = np.ix_(rest, kept)
-    rng = np.random.default_rng([inputs.seed, 1, shadow])
-    sensitivity = inputs.shadow_sensitivity
-    return AttackInputs(
-        labels=inputs.labels[kept],
-        target_logits=inputs.shadow_logits[shadow][kept],
-        target_phi=inputs.shadow_phi[shadow][kept],
-        shadow_logits=inputs.shadow_logits[block],
-        shadow_phi=inputs.shadow_phi[block],
-        shadow_in=_cap(inputs.shadow_in[block], rng),
-        shadow_out=_cap(inputs.shadow_out[block], rng),
-        target_sensitivity=None if sensitivity is None else sensitivity[shadow][kept],
-        shadow_sensitivity=None if sensitivity is None else sensitivity[block],
-        seed=inputs.seed,
+    count = int(side[:, 0].sum())
+    members = np.argsort(~side, axis=0, kind="stable")[:count]
+    drawn = np.take_along_axis(members, partner % count, axis=0)
+    return np.where(side, np.arange(side.shape[0])[:, None], drawn)
+
+
+def outputs_of(
+    logits: FloatArray,
+    phi: FloatArray,
+    target: int,
+    sensitivity: FloatArray | None = None,
+    population: FloatArray | None = None,
+    audited: BoolArray | None = None,
+) -> Outputs:
+    """What model `target` answered, for attacks that learned elsewhere; arrays as in `from_models`."""
+    rows = slice(None) if audited is None else audited
+    return Outputs(
+        logits=logits[target][rows],
+        phi=phi[target][rows],
+        sensitivity=None if sensitivity is None else sensitivity[target][rows],
+        population=None if population is None else population[target],
     )
 
 

@@ -9,7 +9,7 @@ few shadows rather than a property of the example, and it would decide the whole
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,10 @@ from mia.interface import (
     Float64Array,
     FloatArray,
     IntArray,
+    Outputs,
+    Scorer,
     TooFewShadows,
+    removals,
 )
 from mia.mia_classic import NO_PAIRS, best_threshold, calibrate
 
@@ -42,6 +45,9 @@ class Gaussians:
     centre: Float64Array
     spread: Float64Array | None
     fixed: float
+
+
+Ends = tuple[Gaussians | None, Gaussians, float | None]  # IN, OUT and the reference spread, of one query
 
 
 @dataclass(frozen=True)
@@ -175,42 +181,29 @@ def _chunks(shadows: int, examples: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, examples, step))
 
 
-def _score_chunk(
+def _fit_chunk(
     inputs: AttackInputs, shared: SharedSpreads, rows: slice, rng: np.random.Generator
-) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
-    """Scores by variant for a chunk of examples: of the target [n], of every shadow in its place [S, n]."""
-    target: dict[str, Float64Array] = {}
+) -> tuple[list[Ends], dict[str, Float64Array]]:
+    """For a chunk of examples: the Gaussians of each query, and by variant every shadow's scores as a target [S, n]."""
+    ends: list[Ends] = []
     shadows: dict[str, Float64Array] = {}
     shadow_in, shadow_out = inputs.shadow_in[:, rows], inputs.shadow_out[:, rows]
     partner = rng.integers(1 << 62, size=shadow_in.shape)
     for q in range(inputs.num_queries):
         phi = inputs.shadow_phi[:, rows, q].astype(np.float64)
         outside, fixed_out = side_values(phi, shadow_out), float(shared.outside[q])
-        x = inputs.target_phi[rows, q].astype(np.float64)
         if shared.inside is None:
-            _accumulate(target, variant_scores(x, None, fit(outside, fixed_out), None), inputs.num_queries)
+            ends.append((None, fit(outside, fixed_out), None))
             continue
         inside, fixed_in = side_values(phi, shadow_in), float(shared.inside[q])
-        ends = fit(inside, fixed_in), fit(outside, fixed_out), shared.reference
-        _accumulate(target, variant_scores(x, *ends), inputs.num_queries)
-        ends = (
+        ends.append((fit(inside, fixed_in), fit(outside, fixed_out), shared.reference))
+        without = (
             fit_without(inside, removals(shadow_in, partner), fixed_in),
             fit_without(outside, removals(shadow_out, partner), fixed_out),
             shared.reference,
         )
-        _accumulate(shadows, variant_scores(phi, *ends), inputs.num_queries)
-    return target, shadows
-
-
-def removals(side: BoolArray, partner: IntArray) -> IntArray:
-    """Which shadow of this side goes when s plays the target: s itself, or a random one (trimming again), [S, n].
-
-    side: bool [S, n]; partner: random integers >= 0, [S, n]. The same shadow goes for all queries.
-    """
-    count = int(side[:, 0].sum())
-    members = np.argsort(~side, axis=0, kind="stable")[:count]
-    drawn = np.take_along_axis(members, partner % count, axis=0)
-    return np.where(side, np.arange(side.shape[0])[:, None], drawn)
+        _accumulate(shadows, variant_scores(phi, *without), inputs.num_queries)
+    return ends, shadows
 
 
 def _accumulate(totals: dict[str, Float64Array], scores: dict[str, Float64Array], queries: int) -> None:
@@ -222,7 +215,7 @@ def _collect(chunks: list[dict[str, Float64Array]]) -> dict[str, Float64Array]:
     return {key: np.concatenate([chunk[key] for chunk in chunks], axis=-1) for key in chunks[0]}
 
 
-def lira(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """Every variant of LiRA that the shadows allow, and `lira`, the one to report.
 
     `lira` is lira_online with 16 shadows a side or more, else lira_online_fixed; lira_offline where the shadows held no
@@ -230,19 +223,45 @@ def lira(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResu
     stay those of the whole pool (one number over all examples).
     Raises TooFewShadows with fewer than 5 shadows, AttackUnavailable with fewer than 2 OUT shadows an example.
     """
+    asked = inputs.asked
     if inputs.num_shadows < MIN_SHADOWS:
         raise TooFewShadows("lira", MIN_SHADOWS, inputs.num_shadows)
-    if inputs.out_count < 2:
+    if asked.out_count < 2:
         raise AttackUnavailable(
-            f"lira needs 2 shadow models that do not hold an example; this cell has {inputs.out_count} for some example"
+            f"lira needs 2 shadow models that do not hold an example; this cell has {asked.out_count} for some example"
         )
+    parts, shadows = _fit_all(asked)
+    learned = inputs.learned
+    if learned is not asked and learned.out_count >= 2:
+        shadows = _fit_all(learned)[1]  # offline thresholds: nobody held what is asked, so the others calibrate
+    calibrated = {key: _calibrated(scores, learned) for key, scores in shadows.items()}
+    missing = "too few shadow models a side for a shadow to play the target" if learned.has_pairs else NO_PAIRS
+    headline = _headline(asked)
+
+    def score(target: Outputs) -> dict[str, AttackResult]:
+        chunks = [_score_chunk(target, rows, ends) for rows, ends in parts]
+        results = {
+            key: AttackResult(values, calibrated.get(key), None if key in calibrated else missing)
+            for key, values in _collect(chunks).items()
+        }
+        return {"lira": results[headline], **results}
+
+    return score
+
+
+def _fit_all(inputs: AttackInputs) -> tuple[list[tuple[slice, list[Ends]]], dict[str, Float64Array]]:
     shared = shared_spreads(inputs)
     rng = np.random.default_rng([inputs.seed, 2])
-    chunks = [_score_chunk(inputs, shared, rows, rng) for rows in _chunks(*inputs.shadow_in.shape)]
-    target = _collect([chunk[0] for chunk in chunks])
-    shadows = _collect([chunk[1] for chunk in chunks])
-    results = {key: _calibrated(scores, shadows.get(key), inputs) for key, scores in target.items()}
-    return {"lira": results[_headline(inputs)], **results}
+    chunks = [(rows, *_fit_chunk(inputs, shared, rows, rng)) for rows in _chunks(*inputs.shadow_in.shape)]
+    return [(rows, ends) for rows, ends, _ in chunks], _collect([shadows for _, _, shadows in chunks])
+
+
+def _score_chunk(target: Outputs, rows: slice, ends: Sequence[Ends]) -> dict[str, Float64Array]:
+    scores: dict[str, Float64Array] = {}
+    for q, (inside, outside, reference) in enumerate(ends):
+        x = target.phi[rows, q].astype(np.float64)
+        _accumulate(scores, variant_scores(x, inside, outside, reference), len(ends))
+    return scores
 
 
 def _headline(inputs: AttackInputs) -> str:
@@ -251,18 +270,20 @@ def _headline(inputs: AttackInputs) -> str:
     return "lira_online" if min(inputs.in_count, inputs.out_count) >= ONLINE_SHADOWS else "lira_online_fixed"
 
 
-def _calibrated(scores: Float64Array, shadows: Float64Array | None, inputs: AttackInputs) -> AttackResult:
-    if shadows is None:
-        note = "too few shadow models a side for a shadow to play the target" if inputs.has_pairs else NO_PAIRS
-        return AttackResult(scores, None, note)
+def _calibrated(shadows: Float64Array, inputs: AttackInputs) -> float:
     pairs = inputs.shadow_in | inputs.shadow_out
-    return AttackResult(scores, best_threshold(shadows[pairs], inputs.shadow_in[pairs]))
+    return best_threshold(shadows[pairs], inputs.shadow_in[pairs])
 
 
-def lira_global(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+def lira_global(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """phi itself, averaged over queries, one threshold for all examples; without shadows it has no threshold."""
-    values = np.empty((inputs.num_shadows, inputs.num_examples))
-    for s in range(inputs.num_shadows):
-        values[s] = inputs.shadow_phi[s].mean(axis=-1, dtype=np.float64)
-    threshold, note = calibrate(inputs, values)
-    return {"lira_global": AttackResult(inputs.target_phi.mean(axis=-1, dtype=np.float64), threshold, note)}
+    learned = inputs.learned
+    values = np.empty((learned.num_shadows, learned.num_examples))
+    for s in range(learned.num_shadows):
+        values[s] = learned.shadow_phi[s].mean(axis=-1, dtype=np.float64)
+    threshold, note = calibrate(learned, values)
+
+    def score(target: Outputs) -> dict[str, AttackResult]:
+        return {"lira_global": AttackResult(target.phi.mean(axis=-1, dtype=np.float64), threshold, note)}
+
+    return score

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from mia.interface import BoolArray, Float64Array, IntArray
@@ -13,6 +15,8 @@ from mia.interface import BoolArray, Float64Array, IntArray
 FPR_LIMITS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1", "advantage")
 METRICS = ("auc", *THRESHOLD_METRICS, "max_accuracy", *FPR_LIMITS)
+WeightArray = npt.NDArray[np.uint8]
+
 CHUNK_VALUES = 1 << 21  # resamples are drawn in chunks of about this many weights
 
 
@@ -35,7 +39,8 @@ def evaluate_scores(
     (TPR - FPR) belong to the same threshold; without one they are None. max_accuracy is the best balanced accuracy over
     thresholds on these very scores (optimistic). tpr_at_fpr_x is the largest TPR of a threshold whose FPR is at most x;
     None with fewer than 1/x non-members. Intervals are percentiles of a bootstrap that resamples members and
-    non-members apart; one seed draws the same examples for every attack. resamples = 0 gives no intervals.
+    non-members apart; one seed draws the same examples for every attack. At a low FPR few examples decide, and a
+    bootstrap of few is too narrow: there the interval is the hull with Clopper-Pearson's. resamples = 0: no intervals.
 
     Raises ValueError if the shapes differ, a score is NaN, or members or non-members are missing.
     """
@@ -44,10 +49,22 @@ def evaluate_scores(
     defined = [name for name in METRICS if name in values]
     intervals: dict[str, tuple[float, float]] = {}
     if resamples > 0:
-        drawn = bootstrap_values(scores, membership, threshold, resamples, seed)
+        drawn = resampled_values(scores, membership, threshold, example_weights(membership[None], resamples, seed))
         ends = np.percentile(np.stack([drawn[name] for name in defined]), (2.5, 97.5), axis=1)
         intervals = {name: (float(low), float(high)) for name, low, high in zip(defined, *ends, strict=True)}
+        for name in FPR_LIMITS.keys() & intervals.keys():
+            intervals[name] = _hull(intervals[name], clopper_pearson(values[name], int(membership.sum())))
     return {name: Metric(values.get(name), *intervals.get(name, (None, None))) for name in METRICS}
+
+
+def clopper_pearson(rate: float, trials: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share seen in `trials` examples (Clopper & Pearson 1934)."""
+    found = binomtest(round(rate * trials), trials).proportion_ci(0.95, "exact")
+    return float(found.low), float(found.high)
+
+
+def _hull(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    return min(a[0], b[0]), max(a[1], b[1])
 
 
 def majority_baseline(membership: BoolArray) -> float:
@@ -94,12 +111,14 @@ def _point_values(scores: Float64Array, membership: BoolArray, threshold: float 
     if threshold is not None:
         claimed = scores >= threshold
         true, false = np.array([(claimed & membership).sum()]), np.array([(claimed & ~membership).sum()])
-        at = _threshold_values(true, false, int(membership.sum()), non_members)
+        at = _threshold_values(true, false, np.array([membership.sum()]), np.array([non_members]))
         values |= {name: float(value[0]) for name, value in at.items()}
     return values
 
 
-def _threshold_values(true: IntArray, false: IntArray, members: int, non_members: int) -> dict[str, Float64Array]:
+def _threshold_values(
+    true: IntArray, false: IntArray, members: IntArray, non_members: IntArray
+) -> dict[str, Float64Array]:
     """THRESHOLD_METRICS from counts of true and false positives, [R] each. Precision is 0 where nobody is claimed."""
     tpr, fpr = true / members, false / non_members
     return {
@@ -111,45 +130,78 @@ def _threshold_values(true: IntArray, false: IntArray, members: int, non_members
     }
 
 
-def bootstrap_values(
-    scores: Float64Array, membership: BoolArray, threshold: float | None, resamples: int, seed: int
-) -> dict[str, Float64Array]:
-    """The defined metrics on each resample, float64 [resamples]."""
-    distinct, group = np.unique(-scores, return_inverse=True)  # groups of equal scores, the highest score first
-    groups = distinct.size
-    claimed = None if threshold is None else int(np.searchsorted(distinct, -threshold, side="right"))
-    rng_in, rng_out = np.random.default_rng([seed, 0]).spawn(2)
-    step = max(1, CHUNK_VALUES // max(groups, scores.size))
-    chunks = []
+def example_weights(membership: BoolArray, resamples: int, seed: int) -> WeightArray:
+    """How often each example counts in each of B resamples, uint8 [B, n].
+
+    membership: bool [T, n] of the targets that share the examples. One target: members are drawn among members,
+    non-members among non-members. Several: an example is drawn with its whole column, among all; a draw in which a
+    target has no member or no non-member is drawn again.
+    """
+    rng = np.random.default_rng([seed, 0])
+    weights = np.zeros((resamples, membership.shape[1]), dtype=np.uint8)
+    if len(membership) == 1:
+        for side, generator in zip((membership[0], ~membership[0]), rng.spawn(2), strict=True):
+            weights[:, side] = _draw(int(side.sum()), resamples, generator)
+        return weights
+    missing = np.arange(resamples)
+    while missing.size:
+        weights[missing] = _draw(membership.shape[1], missing.size, rng)
+        drawn = weights[missing] > 0
+        both = [(drawn & side).any(axis=1) for target in membership for side in (target, ~target)]
+        missing = missing[~np.all(both, axis=0)]
+    return weights
+
+
+def _draw(size: int, resamples: int, rng: np.random.Generator) -> WeightArray:
+    """`size` draws with replacement out of `size` examples: the count of each, uint8 [resamples, size]."""
+    counts = np.empty((resamples, size), dtype=np.uint8)  # a count above 255 has no probability worth naming
+    step = max(1, CHUNK_VALUES // max(size, 1))
     for start in range(0, resamples, step):
-        count = min(step, resamples - start)
-        true = _resample(group[membership], groups, count, rng_in)
-        false = _resample(group[~membership], groups, count, rng_out)
-        chunks.append(weighted_values(true, false, claimed))
+        rows = min(step, resamples - start)
+        drawn = rng.integers(size, size=(rows, size))
+        drawn += np.arange(rows)[:, None] * size
+        counts[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+    return counts
+
+
+def resampled_values(
+    scores: Float64Array, membership: BoolArray, threshold: float | None, weights: WeightArray
+) -> dict[str, Float64Array]:
+    """The defined metrics on each resample, float64 [B]. weights: [B, n], of `example_weights`.
+
+    Whether a TPR at a low FPR is defined is a matter of the examples themselves, not of a resample of them.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ordered, inside = scores[order], membership[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))  # of runs of equal scores
+    claimed = None if threshold is None else int((ordered[starts] >= threshold).sum())
+    limits = _defined_limits(int((~membership).sum()))
+    step = max(1, CHUNK_VALUES // max(scores.size, 1))
+    chunks = []
+    for start in range(0, len(weights), step):
+        drawn = weights[start : start + step][:, order].astype(np.int64)
+        true, false = (np.add.reduceat(drawn * side, starts, axis=1) for side in (inside, ~inside))
+        chunks.append(weighted_values(true, false, claimed, limits))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _resample(group: npt.NDArray[np.intp], groups: int, count: int, rng: np.random.Generator) -> IntArray:
-    """Draw as many examples, with replacement, `count` times; how often each group comes up, int [count, groups]."""
-    drawn = group[rng.integers(group.size, size=(count, group.size))]
-    drawn += np.arange(count)[:, None] * groups
-    return np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups)
-
-
-def weighted_values(true: IntArray, false: IntArray, claimed: int | None) -> dict[str, Float64Array]:
+def weighted_values(
+    true: IntArray, false: IntArray, claimed: int | None, limits: Mapping[str, float]
+) -> dict[str, Float64Array]:
     """Metrics of R weightings at once.
 
-    true, false: members and non-members in each group of equal scores, highest score first, int [R, G], rows of one
-    sum. claimed: how many groups reach the threshold, or None.
+    true, false: members and non-members in each group of equal scores, highest score first, int [R, G], each row with
+    one of either at least. claimed: how many groups reach the threshold, or None. limits: FPR by metric's name.
     """
-    members, non_members = int(true[0].sum()), int(false[0].sum())
+    members, non_members = true.sum(axis=1), false.sum(axis=1)
     true_sum, false_sum = np.cumsum(true, axis=1), np.cumsum(false, axis=1)
     # twice the pairs (member, non-member) in the right order, a tie counting one: exact in integers
     pairs = np.einsum("rg,rg->r", false, 2 * true_sum - true)
-    balance = (true_sum * non_members - false_sum * members).max(axis=1) / (members * non_members)
+    balance = (true_sum * non_members[:, None] - false_sum * members[:, None]).max(axis=1) / (members * non_members)
     values = {"auc": pairs / (2.0 * members * non_members), "max_accuracy": 0.5 + np.maximum(balance, 0.0) / 2.0}
-    for name, limit in _defined_limits(non_members).items():
-        last = (false_sum <= _allowed(limit, non_members)).sum(axis=1)
+    for name, limit in limits.items():
+        allowed = np.floor(limit * non_members + 1e-9)
+        last = (false_sum <= allowed[:, None]).sum(axis=1)
         values[name] = _before(true_sum, last) / members
     if claimed is not None:
         last = np.full(true.shape[0], claimed)

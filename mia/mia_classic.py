@@ -20,6 +20,8 @@ from mia.interface import (
     Float64Array,
     FloatArray,
     IntArray,
+    Outputs,
+    Scorer,
     require_pairs,
 )
 
@@ -75,29 +77,39 @@ def class_thresholds(inputs: AttackInputs, values: Float64Array) -> Float64Array
     return thresholds
 
 
-def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> dict[str, AttackResult]:
-    require_pairs(name, inputs)
-    thresholds = class_thresholds(inputs, shadow_values(inputs, statistic))
-    scores = statistic(inputs.target_logits, inputs.labels) - thresholds[inputs.labels]
-    return {name: AttackResult(scores, threshold=0.0)}
+def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> Scorer:
+    learned = inputs.learned
+    require_pairs(name, learned)
+    thresholds = class_thresholds(learned, shadow_values(learned, statistic))
+    labels = inputs.asked.labels
+
+    def score(target: Outputs) -> dict[str, AttackResult]:
+        return {name: AttackResult(statistic(target.logits, labels) - thresholds[labels], threshold=0.0)}
+
+    return score
 
 
-def confidence(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+def confidence(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """p_y against its class's threshold. Raises AttackUnavailable without shadow pairs of both sides."""
     return _per_class("confidence", signals.confidence, inputs)
 
 
-def entropy(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+def entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """`sum_c p_c log p_c` against its class's threshold. Raises as `confidence` does."""
     return _per_class("entropy", signals.entropy, inputs)
 
 
-def modified_entropy(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+def modified_entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """Modified entropy against its class's threshold. Raises as `confidence` does."""
     return _per_class("modified_entropy", signals.modified_entropy, inputs)
 
 
-def loss(inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+def loss(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """log p_y, one threshold for all examples (Yeom et al. 2018); without shadows it has scores but no threshold."""
-    threshold, note = calibrate(inputs, shadow_values(inputs, signals.log_confidence))
-    return {"loss": AttackResult(signals.log_confidence(inputs.target_logits, inputs.labels), threshold, note)}
+    learned, labels = inputs.learned, inputs.asked.labels
+    threshold, note = calibrate(learned, shadow_values(learned, signals.log_confidence))
+
+    def score(target: Outputs) -> dict[str, AttackResult]:
+        return {"loss": AttackResult(signals.log_confidence(target.logits, labels), threshold, note)}
+
+    return score

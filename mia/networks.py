@@ -1,4 +1,4 @@
-"""Attack networks: trained on the shadows' outputs and memberships, applied once to the target's outputs.
+"""Attack networks: trained on the shadows' outputs and memberships, applied to targets' outputs.
 
 Shokri-NN (Shokri et al. 2017), Top3-NN, ClassLabel-NN and SAMIA (Yuan & Zhang 2022), neural network (WeMeM, Shang et
 al. 2025). The score is the member logit minus the non-member logit. The loss is plain cross-entropy also when the sides
@@ -32,6 +32,8 @@ from mia.interface import (
     Float64Array,
     FloatArray,
     IntArray,
+    Outputs,
+    Scorer,
     require_pairs,
 )
 from mia.mia_classic import best_threshold
@@ -134,11 +136,14 @@ def build_shokri(groups: int, inputs: int) -> nn.Module:
     return PerGroup()
 
 
-def _rows(groups: IntArray) -> torch.Tensor:
-    """Indices of each group's entries, int64 [G, largest group], padded with -1. groups: [N], values 0 to G - 1."""
+def _rows(groups: IntArray, count: int = 0) -> torch.Tensor:
+    """Indices of each group's entries, int64 [G, largest group], padded with -1. groups: [N], values 0 to G - 1.
+
+    G is `count`, or more where a larger group occurs.
+    """
     import torch
 
-    counts = np.bincount(groups)
+    counts = np.bincount(groups, minlength=count)
     rows = np.full((counts.size, counts.max()), -1)
     rows[np.arange(counts.max()) < counts[:, None]] = np.argsort(groups, kind="stable")
     return torch.from_numpy(rows)
@@ -238,39 +243,49 @@ class NetworkAttack:
     per_class: bool = False
     published: bool = True
 
-    def __call__(self, inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
-        """Train on the shadows' pairs, score the target; the global random state of torch is left as it was.
+    def __call__(self, inputs: AttackInputs, settings: AttackSettings) -> Scorer:
+        """Train on the shadows' pairs; the global random state of torch is left as it was.
 
         Raises AttackUnavailable without shadow pairs of both sides, or without an input that the attack needs.
         """
         import torch
 
-        require_pairs(self.name, inputs)
-        features, is_in, groups = self._pairs(inputs)
-        target = self.features(inputs.target_logits, inputs.labels, inputs.target_sensitivity)
+        learned = inputs.learned
+        require_pairs(self.name, learned)
+        learned_groups, asked_groups = self._groups(inputs)
+        features, is_in, pair_groups = self._pairs(learned, learned_groups)
         device = torch.device(settings.device)
-        rows = _rows(groups)
+        rows = _rows(pair_groups)
         # no paper recipe to follow for Shokri-NN: the schedule of the other attacks leaves it under-trained
         plan = make_plan(settings.recipe if self.published else "fast", rows.shape[1], self.fast)
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             torch.manual_seed(settings.seed)
-            network = self.build(rows.shape[0], target.shape[1:]).to(device)
+            network = self.build(rows.shape[0], features.shape[1:]).to(device)
             x, y = torch.from_numpy(features).to(device), torch.from_numpy(is_in.astype(np.int64)).to(device)
             _fit(network, x, y, rows, plan)
         threshold = best_threshold(_predict(network, x, rows), is_in)
-        scores = _predict(network, torch.from_numpy(target).to(device), _rows(self._groups(inputs)))
-        return {self.name: AttackResult(scores, threshold)}
+        labels = inputs.asked.labels
+        asked_rows = _rows(asked_groups, rows.shape[0])
 
-    def _groups(self, inputs: AttackInputs) -> IntArray:
-        """The network that judges each example, int64 [n]: classes that occur, numbered without gaps, or all 0."""
+        def score(target: Outputs) -> dict[str, AttackResult]:
+            asked = torch.from_numpy(self.features(target.logits, labels, target.sensitivity)).to(device)
+            return {self.name: AttackResult(_predict(network, asked, asked_rows), threshold)}
+
+        return score
+
+    def _groups(self, inputs: AttackInputs) -> tuple[IntArray, IntArray]:
+        """The network of each learned and of each asked example: classes numbered without gaps, or all 0."""
+        asked = inputs.asked.labels
         if not self.per_class:
-            return np.zeros(inputs.num_examples, dtype=np.int64)
-        return np.asarray(np.unique(inputs.labels, return_inverse=True)[1], dtype=np.int64)
+            return np.zeros_like(inputs.learned.labels), np.zeros_like(asked)
+        classes, learned = np.unique(inputs.learned.labels, return_inverse=True)
+        if not np.isin(asked, classes).all():
+            raise AttackUnavailable(f"{self.name} trains a network a class; the shadow models know not every class")
+        return np.asarray(learned, dtype=np.int64), np.searchsorted(classes, asked).astype(np.int64)
 
-    def _pairs(self, inputs: AttackInputs) -> tuple[Float32Array, BoolArray, IntArray]:
+    def _pairs(self, inputs: AttackInputs, example_groups: IntArray) -> tuple[Float32Array, BoolArray, IntArray]:
         """The trimmed (shadow, example) pairs: features [P, ...], IN or OUT [P], groups [P]."""
         features, is_in, groups = [], [], []
-        example_groups = self._groups(inputs)
         for s in range(inputs.num_shadows):
             kept = inputs.shadow_in[s] | inputs.shadow_out[s]
             sensitivity = None if inputs.shadow_sensitivity is None else inputs.shadow_sensitivity[s][kept]

@@ -1,6 +1,6 @@
 """Every attack by name. Importing this module loads no numerical library, so that `--help` stays fast.
 
-A new attack is one function `(AttackInputs, AttackSettings) -> dict[str, AttackResult]` and one entry here.
+A new attack is one function `(AttackInputs, AttackSettings) -> Scorer` and one entry here.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mia.interface import AttackInputs, AttackResult, AttackSettings
-
-    AttackFunction = Callable[[AttackInputs, AttackSettings], dict[str, AttackResult]]
+    from mia.interface import AttackInputs, AttackResult, AttackSettings, Scorer
 
 SUITES = ("advanced", "wemem", "baseline")
 
@@ -23,7 +21,8 @@ class Attack:
     """One attack.
 
     title: for people; implementation: "module:function"; min_shadows: below it the attack is not defined;
-    needs_sensitivity: whether the SAMIA queries must have been made; variants: the keys that it can return.
+    needs_sensitivity: whether the SAMIA queries must have been made;
+    needs_population: whether population examples must have been queried; variants: the keys that it can return.
     """
 
     name: str
@@ -33,10 +32,20 @@ class Attack:
     min_shadows: int
     variants: tuple[str, ...]
     needs_sensitivity: bool = False
+    needs_population: bool = False
 
-    def function(self) -> AttackFunction:
-        """The attack itself; imports its module."""
-        return cast("AttackFunction", resolve_name(self.implementation))
+    def fit(self, inputs: AttackInputs, settings: AttackSettings) -> Scorer:
+        """Learn from the shadows; imports the attack's module. Raises AttackUnavailable where it is not defined."""
+        if inputs.num_shadows < self.min_shadows:
+            from mia.interface import TooFewShadows
+
+            raise TooFewShadows(self.name, self.min_shadows, inputs.num_shadows)
+        attack: Callable[[AttackInputs, AttackSettings], Scorer] = resolve_name(self.implementation)
+        return attack(inputs, settings)
+
+    def run(self, inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
+        """Learn from the shadows and score their own target. Raises as `fit` does."""
+        return self.fit(inputs, settings)(inputs.target)
 
 
 LIRA_VARIANTS = (
@@ -51,6 +60,15 @@ LIRA_VARIANTS = (
 
 ATTACKS: dict[str, Attack] = {
     "lira": Attack("lira", "advanced", "LiRA", "mia.lira:lira", 5, LIRA_VARIANTS),
+    "rmia": Attack(
+        "rmia",
+        "advanced",
+        "RMIA",
+        "mia.rmia:rmia",
+        1,
+        ("rmia", "rmia_online", "rmia_offline"),
+        needs_population=True,
+    ),
     "shokri_nn": Attack("shokri_nn", "advanced", "Shokri-NN", "mia.networks:shokri_nn", 3, ("shokri_nn",)),
     "top3_nn": Attack("top3_nn", "advanced", "Top3-NN", "mia.networks:top3_nn", 3, ("top3_nn",)),
     "class_label_nn": Attack(
@@ -70,8 +88,3 @@ ATTACKS: dict[str, Attack] = {
         "lira_global", "baseline", "LiRA, global threshold", "mia.lira:lira_global", 0, ("lira_global",)
     ),
 }
-
-
-def available(name: str, num_shadows: int) -> bool:
-    """Whether a cell with this many shadow models has enough of them for the attack."""
-    return num_shadows >= ATTACKS[name].min_shadows

@@ -20,7 +20,7 @@ from mia.registry import SUITES
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     example = "python mia/run_mia_evaluation.py --run-dir runs/static/sparsity_0.8/cifar10 --attacks lira samia"
-    parser = suite_parser(__doc__, example, "results/cell")
+    parser = suite_parser(__doc__, example, "results/cell", leave_out=("shadows_from",))  # there is one cell
     parser.add_argument_group("cell").add_argument(
         "--run-dir", required=True, metavar="DIR", help="folder of the cell's target model"
     )

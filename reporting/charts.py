@@ -1,12 +1,8 @@
-"""One function a picture: ROC curves of attacks and of cells, leakage against sparsity and against accuracy.
-
-A *target* is (scores float64 [n], membership bool [n]) of one attack on one target model; higher = member.
-"""
+"""One function a picture, from frames of the tables: what to draw, never what to compute."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,76 +12,44 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
-from sklearn.metrics import roc_auc_score
 
-from mia.metrics import roc
-from mia.registry import ATTACKS
-from reporting.frames import is_empty
 from reporting.style import (
     GREY,
     Colour,
     attack_colours,
+    attack_title,
     method_colour,
     method_marker,
     method_title,
     prunes,
-    save_figure,
     shades,
 )
 
-Array = npt.NDArray[np.float64]
-Target = tuple[Array, npt.NDArray[np.bool_]]
-Cell = Mapping[str, Any]
-
+Draw = Callable[[Figure], None]
 LOWEST_FPR = 1e-3  # the strictest false positive rate that the tables report
+INTERVAL = "95 % interval"
 
 
-def plot_roc(
-    path: Path, curves: Mapping[str, Sequence[Target]], title: str, colours: Mapping[str, Colour] | None = None
-) -> Path:
-    """Log-log ROC, a curve per label with its AUC in the legend; of several targets, the mean TPR at each FPR.
-
-    curves: the targets of each label. colours: by label; by default the labels are titles of attacks.
-    The axes begin at the larger of 0.1 % and one non-member's share.
-    """
-    colours = attack_colours(list(curves)) if colours is None else colours
-    non_members = min(int((~membership).sum()) for targets in curves.values() for _, membership in targets)
-    floor = min(max(LOWEST_FPR, 1 / non_members), 0.1)
-    most_targets = max(len(targets) for targets in curves.values())
+def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[str, Colour]) -> Draw:
+    """Log-log ROC, a curve per label. frame: roc.csv's rows; labels: by the value of its column `curve`."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        grid = np.geomspace(floor, 1.0, 600)
-        axes.plot(grid, grid, color=GREY, linestyle="--", linewidth=1, zorder=1)
-        drawn: set[Colour] = set()
-        for label, targets in curves.items():
-            rates = np.mean([tpr_at(grid, *target) for target in targets], axis=0)
+        floor = min(max(LOWEST_FPR, float(frame["fpr"].min())), 0.1)
+        grid = np.geomspace(floor, 1.0, 50)
+        axes.plot(grid, grid, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+        styles = ("-", "--", "-.")
+        for i, (curve, label) in enumerate(labels.items()):
+            part = frame[frame["curve"] == curve]
+            rates = part["tpr"].to_numpy(dtype=float)
+            shown = np.where(rates > 0, rates, np.nan)  # a logarithmic axis has no zero
             axes.step(
-                grid,
-                np.where(rates > 0, rates, np.nan),  # a logarithmic axis has no zero
-                where="post",
-                color=colours[label],
-                linestyle="--" if colours[label] in drawn else "-",
-                linewidth=1.6,
-                label=f"{label} ({mean_auc(targets):.3f})",
+                part["fpr"], shown, where="post", color=colours[curve], linestyle=styles[i % len(styles)], label=label
             )
-            drawn.add(colours[label])
         _log_percent_axes(axes, floor)
-        axes.set_title(title if most_targets == 1 else f"{title} (mean of {most_targets} targets)")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.01), title="Curve (AUC)", frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=2.4)
 
-    return save_figure(path, (8.0, 5.2), draw)
-
-
-def tpr_at(grid: Array, scores: Array, membership: npt.NDArray[np.bool_]) -> Array:
-    """The largest TPR whose FPR does not exceed each value of the grid."""
-    fpr, tpr = roc(scores, membership)
-    return tpr[np.searchsorted(fpr, grid, side="right") - 1]
-
-
-def mean_auc(targets: Sequence[Target]) -> float:
-    """AUC, averaged over targets."""
-    return float(np.mean([roc_auc_score(membership, scores) for scores, membership in targets]))
+    return draw
 
 
 def _percent(value: float, _position: int | None = None) -> str:
@@ -95,87 +59,78 @@ def _percent(value: float, _position: int | None = None) -> str:
 def _log_percent_axes(axes: Axes, floor: float) -> None:
     axes.set(xscale="log", yscale="log", xlim=(floor, 1.0), ylim=(floor, 1.05), aspect="equal")
     for axis, name in ((axes.xaxis, "False positive rate (%)"), (axes.yaxis, "True positive rate (%)")):
-        # Decades alone would leave a short axis with one or two numbers.
+        # decades alone would leave a short axis with one or two numbers
         axis.set_major_locator(LogLocator(subs=(1.0,) if floor <= LOWEST_FPR else (1.0, 2.0, 5.0)))
         axis.set_major_formatter(FuncFormatter(_percent))
         axis.set_label_text(name)
     axes.minorticks_off()
 
 
-def plot_roc_methods(
-    path: Path, curves: Mapping[str, Sequence[Target]], kinds: Mapping[str, tuple[str, float]], title: str
-) -> Path:
-    """Log-log ROC of one attack, a curve per cell: a method is a colour, a higher sparsity is a darker shade of it.
-
-    curves: the targets of each cell, by label; kinds: its method and sparsity, by the same labels.
-    """
+def cell_colours(cells: pd.DataFrame) -> dict[str, Colour]:
+    """By experiment: a method is a colour, a higher sparsity a darker shade of it."""
     colours: dict[str, Colour] = {}
-    for method in dict.fromkeys(kinds[label][0] for label in curves):
-        labels = sorted((label for label in curves if kinds[label][0] == method), key=lambda label: kinds[label][1])
-        colours.update(zip(labels, shades(method, len(labels)), strict=True))
-    return plot_roc(path, {label: curves[label] for label in colours}, title, colours)
+    for method in dict.fromkeys(cells["method"]):
+        part = cells[cells["method"] == method].sort_values("sparsity")
+        colours.update(zip(part["experiment"], shades(method, len(part)), strict=True))
+    return colours
 
 
-def cell_label(method: str, sparsity: float) -> str:
-    """`Static 80 %`, or `Dense` where there is nothing to prune."""
-    return f"{method_title(method)} {_percent(sparsity)} %" if prunes(method) else method_title(method)
+def against_sparsity(frame: pd.DataFrame, panels: Sequence[tuple[str, str]], ylabel: str, scale: float = 1.0) -> Draw:
+    """A metric with its interval bands against sparsity; methods without a sparsity are horizontal bands.
 
-
-def plot_auc_vs_sparsity(path: Path, frame: pd.DataFrame, attacks: Sequence[str]) -> Path:
-    """AUC with 95 % intervals against sparsity, a panel per attack; methods without a sparsity are horizontal bands.
-
-    frame: of `over_targets`. The sparsity axis is logarithmic in density, as the interesting sparsities crowd near 1.
+    frame: summary.csv's rows; panels: (attack, title) each. The sparsity axis is logarithmic in density, as the
+    interesting sparsities crowd near 1. scale: 100 for percent.
     """
-    columns = min(3, len(attacks))
-    lines = -(-len(attacks) // columns)
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, attack in zip(panels, attacks, strict=False):
-            _draw_sparsity_panel(axes, frame[(frame["attack"] == attack) & (frame["metric"] == "auc")])
-            axes.set_title(attack_title(attack))
-        for axes in panels[len(attacks) :]:
+        axes_list = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, (attack, title) in zip(axes_list, panels, strict=False):
+            _draw_sparsity(axes, frame[frame["attack"] == attack], scale)
+            if len(panels) > 1:
+                axes.set_title(title)
+        for axes in axes_list[len(panels) :]:
             axes.set_visible(False)
-        _sparsity_axis(panels[0], frame)
+        _sparsity_axis(axes_list[0], frame)
         handles = {
-            label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+            label: handle for axes in axes_list for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False)
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False,
+            columnspacing=1.0, handlelength=1.6,
+        )  # fmt: skip
         figure.supxlabel("Sparsity of the prunable weights (%)")
-        figure.supylabel("Attack AUC with 95 % interval (higher = leaks more)")
+        figure.supylabel(ylabel)
 
-    return save_figure(path, (max(3.4 * columns, 5.5), 2.7 * lines + 1.0), draw)
+    return draw
 
 
 def _position(sparsity: Any) -> Any:
     return -np.log2(1 - sparsity)
 
 
-def _draw_sparsity_panel(axes: Axes, frame: pd.DataFrame) -> None:
-    axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1.2, label="Guessing")
-    pruned = [method for method in dict.fromkeys(frame["method"]) if prunes(method)]
+def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
+    guessing = {"auc": 0.5, "tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
+    for metric in dict.fromkeys(frame["metric"]):
+        axes.axhline(scale * guessing[metric], color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
     for method in dict.fromkeys(frame["method"]):
         part = frame[(frame["method"] == method) & frame["mean"].notna()].sort_values("sparsity")
+        mean, low, high = (scale * part[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
         style: dict[str, Any] = {"color": method_colour(method), "label": method_title(method)}
         if prunes(method):
-            # Neighbouring methods stand a little apart, or their error bars would hide each other.
-            places = _position(part["sparsity"].to_numpy(dtype=float)) + 0.08 * (
-                pruned.index(method) - (len(pruned) - 1) / 2
+            places = _position(part["sparsity"].to_numpy(dtype=float))
+            axes.plot(
+                places, mean, marker=method_marker(method), linestyle="-" if method == "static" else "--", **style
             )
-            axes.errorbar(
-                places, part["mean"], yerr=_errors(part), marker=method_marker(method), capsize=3, markersize=5, **style
-            )
+            axes.fill_between(places, low, high, color=style["color"], alpha=0.18, linewidth=0)
+            if len(places) == 1:  # a band has no width there
+                axes.vlines(places, low, high, color=style["color"])
             continue
-        for mean, low, high in part[["mean", "ci_low", "ci_high"]].to_numpy(dtype=float):
-            axes.axhline(mean, linewidth=1.5, **style)
-            if not np.isnan(low):
-                axes.axhspan(low, high, color=style["color"], alpha=0.12, linewidth=0)
-
-
-def _errors(frame: pd.DataFrame) -> Array:
-    """[2, lines]: how far the interval reaches below and above the mean; 0 where there is none."""
-    below, above = frame["mean"] - frame["ci_low"], frame["ci_high"] - frame["mean"]
-    return np.nan_to_num(np.stack([below.to_numpy(dtype=float), above.to_numpy(dtype=float)])).clip(min=0)
+        for centre, bottom, top in zip(mean, low, high, strict=True):
+            axes.axhline(centre, **style)
+            if not np.isnan(bottom):
+                axes.axhspan(bottom, top, color=style["color"], alpha=0.12, linewidth=0)
 
 
 def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
@@ -190,73 +145,119 @@ def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set_xlim(low, high)
 
 
-def plot_tradeoff(path: Path, cells: Sequence[Cell], frame: pd.DataFrame, attack: str = "lira") -> Path:
-    """Attack AUC with its 95 % interval against test accuracy, a point per cell, labelled by its sparsity in percent.
+def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
+    """AUC with its interval against test accuracy, a point per cell, labelled by its sparsity in percent.
 
-    cells without a test accuracy or an AUC are left out. frame: of `over_targets`.
+    points: summary rows with a column `test_accuracy`.
     """
-    auc = frame[(frame["attack"] == attack) & (frame["metric"] == "auc") & frame["mean"].notna()]
-    points = auc.merge(_accuracies(cells), on="experiment").sort_values(["sparsity", "experiment"])
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        methods = list(dict.fromkeys(cell["method"] for cell in cells))
+        methods = list(dict.fromkeys(points["method"]))
         height = {method: points["mean"][points["method"] == method].mean() for method in methods if prunes(method)}
         for method in methods:
-            _draw_tradeoff(
-                axes,
-                points[points["method"] == method],
-                method,
-                height.get(method) == max(height.values(), default=None),
-            )
-        axes.margins(0.12)
-        axes.set_xlabel("Test accuracy (%)")
-        axes.set_ylabel(f"{attack_title(attack)} AUC (higher = leaks more)")
-        axes.set_title("Accuracy against leakage (labels: sparsity in %; bars: 95 % intervals)")
-        axes.legend(frameon=True)
+            above = height.get(method) == max(height.values(), default=None)
+            _draw_tradeoff(axes, points[points["method"] == method].sort_values("sparsity"), method, above)
+        axes.axhline(0.5, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+        axes.margins(0.2, 0.12)
+        axes.set_xlabel("Test accuracy (%), higher is better")
+        axes.set_ylabel(f"{attack_title(attack)} AUC, higher leaks more")
+        figure.legend(loc="outside upper center", ncols=len(methods) + 1, frameon=False, columnspacing=1.0)
 
-    return save_figure(path, (6.4, 4.6), draw)
-
-
-def _accuracies(cells: Sequence[Cell]) -> pd.DataFrame:
-    known = [cell for cell in cells if not is_empty(cell.get("test_accuracy"))]
-    return pd.DataFrame(
-        {
-            "experiment": [cell["experiment"] for cell in known],
-            "test_accuracy": [100 * float(cell["test_accuracy"]) for cell in known],
-        }
-    )
+    return draw
 
 
 def _draw_tradeoff(axes: Axes, points: pd.DataFrame, method: str, above: bool) -> None:
+    accuracy = 100 * points["test_accuracy"].to_numpy(dtype=float)
+    mean, low, high = (points[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
+    errors = np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
     axes.errorbar(
-        points["test_accuracy"],
-        points["mean"],
-        yerr=_errors(points),
-        color=method_colour(method),
-        marker=method_marker(method),
-        linewidth=0.8,
-        elinewidth=1.2,
-        capsize=3,
-        label=method_title(method),
-    )
+        accuracy, mean, yerr=errors, color=method_colour(method), marker=method_marker(method), linewidth=0.7,
+        elinewidth=0.9, capsize=2, label=method_title(method),
+    )  # fmt: skip
     if not prunes(method):
         return
-    for sparsity, accuracy, mean in points[["sparsity", "test_accuracy", "mean"]].to_numpy(dtype=float):
+    for sparsity, x, y in zip(points["sparsity"], accuracy, mean, strict=True):
         axes.annotate(
-            _percent(sparsity),
-            (accuracy, mean),
-            # Leakage mostly rises with accuracy, so these two corners of a point are free of its method's line, and
-            # the uppermost method labels away from the others.
-            xytext=(-5, 4) if above else (5, -4),
+            f"{_percent(sparsity)} %",
+            (x, y),
+            # leakage mostly rises with accuracy, so these two corners of a point are free of its method's line
+            xytext=(-4, 3) if above else (4, -3),
             textcoords="offset points",
             ha="right" if above else "left",
             va="bottom" if above else "top",
             color=method_colour(method),
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
 
 
-def attack_title(attack: str) -> str:
-    """An attack's name for people."""
-    return ATTACKS[attack].title if attack in ATTACKS else attack
+def differences(frame: pd.DataFrame) -> Draw:
+    """A forest plot: one line a comparison, its difference and interval; filled where it holds after Holm.
+
+    frame: rows of comparisons.csv with columns `label` and `found`.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        places = -np.arange(len(frame), dtype=float)
+        axes.axvline(0.0, color=GREY, linestyle=":", linewidth=0.9)
+        columns = zip(places, frame["difference"], frame["ci_low"], frame["ci_high"], frame["found"], strict=True)
+        for y, value, low, high, found in columns:
+            colour = (0.2, 0.2, 0.2) if found else GREY
+            if not np.isnan(low):
+                axes.plot([low, high], [y, y], color=colour, linewidth=1.0)
+            axes.plot([value], [y], marker="o", color=colour, markerfacecolor=colour if found else "white")
+        axes.set_yticks(places, list(frame["label"]))
+        axes.set_xlabel("AUC difference")
+        axes.grid(axis="y", visible=False)
+        axes.set_ylim(places[-1] - 0.6, 0.6)
+
+    return draw
+
+
+def heat_map(values: pd.DataFrame) -> Draw:
+    """Targets down, shadow models across, the mean AUC in every field; the own shadows are framed."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        array = values.to_numpy(dtype=float)
+        top = max(0.6, float(np.nanmax(array)))
+        image = axes.imshow(np.ma.masked_invalid(array), cmap="cividis", vmin=0.45, vmax=top, aspect="auto")
+        for (i, j), value in np.ndenumerate(array):
+            text = "-" if np.isnan(value) else f"{value:.3f}"
+            bright = not np.isnan(value) and (value - 0.45) / (top - 0.45) > 0.55
+            weight = "bold" if values.index[i] == values.columns[j] else "normal"
+            axes.text(j, i, text, ha="center", va="center", color="black" if bright else "white", fontweight=weight)
+        axes.set_xticks(range(len(values.columns)), list(values.columns), rotation=35, ha="right")
+        axes.set_yticks(range(len(values.index)), list(values.index))
+        axes.set_xlabel("Whose shadow models")
+        axes.set_ylabel("Target")
+        axes.grid(visible=False)
+        figure.colorbar(image, ax=axes, label="AUC", shrink=0.85)
+
+    return draw
+
+
+def exposed_pictures(pictures: Mapping[str, npt.NDArray[np.uint8]], titles: Mapping[str, Sequence[str]]) -> Draw:
+    """The most exposed examples, a row a cell, the most exposed first; above each picture its class and index."""
+    columns = max(len(rows) for rows in pictures.values())
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(len(pictures), columns, squeeze=False)
+        for axes in grid.ravel():
+            axes.axis("off")
+        for line, (label, rows) in zip(grid, pictures.items(), strict=True):
+            line[0].text(
+                -0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=7, rotation=0
+            )
+            for axes, picture, title in zip(line, rows, titles[label], strict=False):
+                axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                axes.set_title(title, fontsize=5, pad=1.5)
+
+    return draw
+
+
+def curve_colours(attacks: Sequence[str]) -> dict[str, Colour]:
+    """By attack, the colour it has in every figure."""
+    by_title = attack_colours([attack_title(attack) for attack in attacks])
+    return {attack: by_title[attack_title(attack)] for attack in attacks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,35 +19,59 @@ from pruning.registry import METHODS
 
 Colour = tuple[float, float, float]
 
-DPI = 150
+DPI = 300
+COLUMN, PAGE = 3.35, 6.9  # inches: one column of a two-column paper, and both
 GREY: Colour = (0.45, 0.45, 0.45)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
     **seaborn.axes_style("whitegrid"),
-    "axes.titlesize": 11,
-    "axes.labelsize": 11,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "legend.fontsize": 9.5,
-    "legend.title_fontsize": 9.5,
-    "figure.labelsize": 11,
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.constrained_layout.h_pad": 0.08,
-    "font.size": 10,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
+    "figure.labelsize": 8,
+    "font.size": 7.5,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "figure.constrained_layout.w_pad": 0.03,
+    "figure.constrained_layout.h_pad": 0.03,
     "grid.color": "0.9",
     "axes.edgecolor": "0.4",
+    "pdf.fonttype": 42,  # text stays text
+}
+# What matplotlib would write into a file on its own: its version, and the time.
+_NO_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
 }
 
 
-def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
-    """Draw and write one PNG, atomically and without pyplot's global state; size in inches. Equal data, equal bytes."""
+def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
+    """Draw and write <path>.png and <path>.pdf, atomically and without pyplot's global state; returns the PNG.
+
+    size: in inches. Equal data, equal bytes.
+    """
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        # The software's version is the only text that matplotlib puts into a PNG on its own.
-        write_atomic(path, lambda stream: figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None}))
-    return path
+        drawn: dict[str, bytes] = {}
+        for kind, metadata in _NO_METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+            drawn[kind] = buffer.getvalue()
+            _write(path.with_name(f"{path.name}.{kind}"), drawn[kind])
+    return drawn["png"]
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomic(path, lambda stream: stream.write(content))  # type: ignore[arg-type]
 
 
 def _palette(index: int) -> Colour:
@@ -57,6 +82,16 @@ def _palette(index: int) -> Colour:
 def method_title(method: str) -> str:
     """A method's name for people."""
     return METHODS[method].title if method in METHODS else method
+
+
+def attack_title(attack: str) -> str:
+    """An attack's name for people; a variant's key stays as it is."""
+    return ATTACKS[attack].title if attack in ATTACKS else attack
+
+
+def cell_label(method: str, sparsity: float) -> str:
+    """`Static 80 %`, or `Dense` where there is nothing to prune."""
+    return f"{method_title(method)} {100 * sparsity:g} %" if prunes(method) else method_title(method)
 
 
 def method_colour(method: str) -> Colour:

@@ -1,52 +1,74 @@
-"""The tables: tidy results, their summary over targets, one row a cell, one row a target model, and the terminal's.
+"""The tables: what columns each has, writing and reading them, one row a cell, one row a target model, the terminal's.
 
-A *cell* is a dict about one target model and its shadows; a *row* is a dict with one figure of one attack on one
-target. Fractions everywhere, percent in `summary_text` only; None or NaN is an empty field.
+A *cell* is a dict about one target model and its shadows; a *summary* is a dict with one figure of one attack on one
+cell, over its targets. Fractions everywhere, percent in `summary_text` only; None or NaN is an empty field.
 """
 
 from __future__ import annotations
 
-import csv
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from artifacts.files import write_text
 from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
-from reporting.frames import is_empty, to_csv, to_frame, unescape
-from reporting.terminal import Key, render
+from reporting.frames import to_csv, to_frame, unescape
+from reporting.terminal import render
 
-Cell = Mapping[str, Any]
-Row = Mapping[str, Any]
+Record = Mapping[str, Any]
 
-_ABOUT = ("experiment", "method", "sparsity", "dataset", "arch", "seed", "suite", "attack")
-_INTEGERS = ("seed", "target", "n_members", "n_non_members")
-_NUMBERS = ("sparsity", "value", "ci_low", "ci_high")
-TIDY_COLUMNS = (*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members")
-SUMMARY_COLUMNS = (*_ABOUT, "metric", "mean", "sd", "ci_low", "ci_high", "num_targets")
-LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
-CELL_COLUMNS = (
-    "dataset",
-    "arch",
-    "layers",
-    "width_mult",
-    "seed",
-    "num_shadows",
-    "num_targets",
-    "train_accuracy",
-    "heldout_accuracy",
-    "test_accuracy",
-    "generalisation_gap",
-    "majority_baseline",
-    "reason",
+_CELL = ("experiment", "method", "sparsity")
+_ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
+_MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
+_AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
+_ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
+_SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
+
+TIDY_COLUMNS = (
+    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members"),
+    *("mean", "sd", "mean_ci_low", "mean_ci_high", "num_targets"),
 )
+SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
+CELLS_COLUMNS = (
+    *(*_CELL, *_SETTING, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
+    *(*_ACCURACIES, "fingerprint", "weights_hash", "data_hash", "split_hash", "reason"),
+)
+ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
+COMPARISON_COLUMNS = (
+    *("kind", "experiment_a", "experiment_b", "method_a", "sparsity_a", "method_b", "sparsity_b", "attack", "metric"),
+    *("difference", "ci_low", "ci_high", "p_value", "p_holm", "p_holm_family", "num_targets", "n"),
+    *("test_accuracy_a", "test_accuracy_b", "accuracy_difference"),
+)
+TRANSFER_COLUMNS = (
+    *(f"{side}_{name}" for side in ("target", "shadows") for name in _CELL),
+    *("attack", "metric", *_MEAN),
+)
+EXPOSURE_COLUMNS = (
+    *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
+    *(f"split_half_{name}" for name in _AGREEMENT),
+)
+EXPOSED_COLUMNS = ("experiment", "rank", "index", "label", "class_name", "exposure")
+# What an evaluation writes, by file name; the report is drawn from these alone.
+EVIDENCE_TABLES = {
+    "cells": CELLS_COLUMNS,
+    "tidy": TIDY_COLUMNS,
+    "summary": SUMMARY_COLUMNS,
+    "roc": ROC_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "transfer": TRANSFER_COLUMNS,
+    "exposure": EXPOSURE_COLUMNS,
+    "exposed": EXPOSED_COLUMNS,
+}
+_TEXT = re.compile(
+    r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
+)
+LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
+CELL_COLUMNS = (*_SETTING, "num_shadows", "num_targets", *_ACCURACIES, "reason")
 TRAINING_COLUMNS = (
     "experiment",
     "method",
@@ -78,37 +100,36 @@ TRAINING_COLUMNS = (
 )
 
 
-def write_tidy(path: Path, rows: Iterable[Row]) -> None:
-    """Write one CSV line a row, columns TIDY_COLUMNS."""
-    write_csv(path, to_frame(list(rows), TIDY_COLUMNS))
+def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> None:
+    """Write one CSV line a record, with exactly these columns; what a record lacks is empty."""
+    write_csv(path, to_frame(list(records), columns))
 
 
-def read_tidy(path: Path) -> list[dict[str, Any]]:
-    """The rows that `write_tidy` wrote, empty fields as None. UsageError when the file is not such a table."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.reader(stream)
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text).
+
+    UsageError, one line, where the file is missing or is not such a table.
+    """
+    text = {name: str for name in columns if _TEXT.fullmatch(name)}
+    try:
+        # names may look like numbers or like NaN: only an empty field is missing
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; an evaluation writes it") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
+    if tuple(frame.columns) != tuple(columns):
+        raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
+    for name in frame.columns:
+        if name in text:
+            values = [unescape(value) if isinstance(value, str) else None for value in frame[name]]
+            frame[name] = pd.Series(values, dtype="object")
+            continue
         try:
-            if tuple(next(reader, ())) != TIDY_COLUMNS:
-                raise UsageError(
-                    f"{path} is not a table of attack results; its columns must be {','.join(TIDY_COLUMNS)}"
-                )
-            return [
-                {name: _parse(name, text) for name, text in zip(TIDY_COLUMNS, fields, strict=True)} for fields in reader
-            ]
-        except UsageError:
-            raise
-        except (ValueError, csv.Error) as error:
-            raise UsageError(f"{path}, line {reader.line_num}, is not a row of attack results: {error}") from None
-
-
-def _parse(column: str, text: str) -> Any:
-    if text == "":
-        return None
-    if column in _INTEGERS:
-        return int(text)
-    if column in _NUMBERS:
-        return float(text)
-    return unescape(text)
+            frame[name] = pd.to_numeric(frame[name])
+        except (ValueError, TypeError):
+            raise UsageError(f"{path}: column {name} holds a value that is no number") from None
+    return frame
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -119,59 +140,26 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, to_csv(frame))
 
 
-def over_targets(rows: Iterable[Row]) -> pd.DataFrame:
-    """A line per experiment x attack x metric: mean, sd (ddof 1) and 95 % interval; columns SUMMARY_COLUMNS.
-
-    num_targets counts the targets that have the figure. One target: its bootstrap interval over examples, sd empty.
-    More: the t interval of the mean over targets, clipped to the metric's range.
-    """
-    return to_frame(list(_summaries(rows).values()), SUMMARY_COLUMNS)
-
-
-def write_summary(path: Path, rows: Iterable[Row]) -> None:
-    """Write `over_targets` (summary.csv)."""
-    write_csv(path, over_targets(rows))
-
-
-def _summaries(rows: Iterable[Row]) -> dict[Key, dict[str, Any]]:
-    groups: dict[Key, list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["experiment"], row["attack"], row["metric"]), []).append(row)
-    return {key: _summarise(group) for key, group in groups.items()}
-
-
-def _summarise(group: Sequence[Row]) -> dict[str, Any]:
-    about = {name: group[0].get(name) for name in (*_ABOUT, "metric")}
-    present = [row for row in group if not is_empty(row["value"])]
-    if not present:
-        return {**about, "num_targets": 0}
-    values = np.array([row["value"] for row in present], dtype=np.float64)
-    figures = {"mean": float(values.mean()), "num_targets": len(values)}
-    if len(values) == 1:
-        return {**about, **figures, "ci_low": present[0].get("ci_low"), "ci_high": present[0].get("ci_high")}
-    sd = float(values.std(ddof=1))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
-    lowest = -1.0 if about["metric"] == "advantage" else 0.0
-    low, high = max(figures["mean"] - half, lowest), min(figures["mean"] + half, 1.0)
-    return {**about, **figures, "sd": sd, "ci_low": low, "ci_high": high}
-
-
-def wide_table(cells: Sequence[Cell], rows: Iterable[Row]) -> pd.DataFrame:
-    """A line a cell, in the order given: <attack>_<metric> as means over targets, between what names the cell.
+def wide_table(cells: Sequence[Record], summary: Iterable[Record]) -> pd.DataFrame:
+    """A line a cell, in the order given: <attack>_<metric> as means over targets with _ci_low and _ci_high.
 
     Cells that could not be attacked stay, with empty figures and their reason. Attacks are in registry order; the
     LEAD_COLUMNS come first and are always there.
     """
-    summaries = _summaries(rows)
-    found = {(attack, metric) for _, attack, metric in summaries}
+    summary = list(summary)
+    found = {(row["attack"], row["metric"]) for row in summary}
     metrics = [*METRICS, *sorted({metric for _, metric in found} - set(METRICS))]
     figures = [f"{attack}_{metric}" for attack in attack_order({attack for attack, _ in found}) for metric in metrics]
     means: dict[str, dict[str, Any]] = {}
-    for (experiment, attack, metric), summary in summaries.items():
-        means.setdefault(experiment, {})[f"{attack}_{metric}"] = summary.get("mean")
+    for row in summary:
+        name = f"{row['attack']}_{row['metric']}"
+        values = {name: row.get("mean"), f"{name}_ci_low": row.get("ci_low"), f"{name}_ci_high": row.get("ci_high")}
+        means.setdefault(row["experiment"], {}).update(values)
     records = [{**means.get(cell["experiment"], {}), **cell} for cell in cells]
     rest = [name for name in figures if name not in LEAD_COLUMNS]
-    return to_frame(records, ("experiment", "method", "sparsity", *LEAD_COLUMNS, *rest, *CELL_COLUMNS))
+    ends = [f"{name}_{end}" for name in LEAD_COLUMNS for end in ("ci_low", "ci_high")]
+    rest = [*ends, *(f"{name}{end}" for name in rest for end in ("", "_ci_low", "_ci_high"))]
+    return to_frame(records, (*_CELL, *LEAD_COLUMNS, *rest, *CELL_COLUMNS))
 
 
 def attack_order(present: Iterable[str]) -> list[str]:
@@ -181,14 +169,14 @@ def attack_order(present: Iterable[str]) -> list[str]:
     return [key for key in dict.fromkeys([*known, *sorted(present)]) if key in present]
 
 
-def training_table(rows: Iterable[Row]) -> pd.DataFrame:
+def training_table(rows: Iterable[Record]) -> pd.DataFrame:
     """A line a target model (training_results.csv), columns TRAINING_COLUMNS; what a row lacks is empty."""
     return to_frame(list(rows), TRAINING_COLUMNS)
 
 
-def summary_text(cells: Sequence[Cell], rows: Iterable[Row]) -> str:
+def summary_text(cells: Sequence[Record], summary: Iterable[Record]) -> str:
     """The main figures for people, in percent where the heading says so, at most 110 columns wide; ends with a newline.
 
     Columns without data are left out. A cell that was not attacked shows its reason in place of figures.
     """
-    return render(cells, _summaries(rows))
+    return render(cells, {(row["experiment"], row["attack"], row["metric"]): row for row in summary})

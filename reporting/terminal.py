@@ -131,7 +131,7 @@ def _notes(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary])
     if not summaries:
         return []
     targets = max(summary["num_targets"] for summary in summaries.values())
-    spread = f"t over {targets} targets" if targets > 1 else "bootstrap over the examples of one target"
+    spread = f"over examples and {targets} networks" if targets > 1 else "over the examples of one target network"
     text = f"AUC 0.5 is guessing; higher leaks more. Attack accuracy is balanced (guessing: 50 %). Intervals: {spread}."
     shares = [100 * cell["majority_baseline"] for cell in cells if not is_empty(cell.get("majority_baseline"))]
     if shares:

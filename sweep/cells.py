@@ -16,6 +16,7 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
 from pruning.registry import METHODS
 from sweep.plan import check_names
+from sweep.planned import remembered
 from training.ask import ensure_signals
 from training.run import experiment_name
 
@@ -29,6 +30,7 @@ class Cell:
     experiment: its name in tables, unique among the cells found. folder: of the target, or of the first shadow found.
     models: the finished runs by model index (0 = target). problems: runs that exist and cannot be used, in words.
     readable: False for a lone run whose configuration cannot be used; `config` then says nothing.
+    started: False for a cell that a sweep planned and never came to.
     """
 
     config: ExperimentConfig
@@ -38,6 +40,7 @@ class Cell:
     problems: list[str] = dataclasses.field(default_factory=list)
     unfinished: int = 0
     readable: bool = True
+    started: bool = True
 
     @property
     def num_shadows(self) -> int:
@@ -47,6 +50,8 @@ class Cell:
     @property
     def reason(self) -> str:
         """Why the cell cannot be attacked; empty when it can."""
+        if not self.started:
+            return "not started: the sweep that planned it has not come to it (--skip-existing goes on)"
         if 0 not in self.models:
             return "; ".join(self.problems) or "the target model is not finished"
         if self.config.train_fraction >= 1.0:
@@ -62,7 +67,8 @@ class Cell:
 class CellSignals:
     """The signals of a cell's models, stacked in the order of `indices` (model indices, the target first).
 
-    logits [M, n, C], phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool int64 [n].
+    logits [M, n, C], phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool int64 [n],
+    audited bool [n] or None, population_phi [M, P, Q] or None.
     """
 
     indices: tuple[int, ...]
@@ -72,6 +78,8 @@ class CellSignals:
     membership: NDArray[np.bool_]
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
+    audited: NDArray[np.bool_] | None
+    population_phi: NDArray[np.float32] | None
 
 
 def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
@@ -97,6 +105,11 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
         _add_run(cell, config, run)
     if not cells and not strays:
         raise UsageError(f"argument {flag}: {runs_dir} holds no run; train something first (python train.py)")
+    for config in remembered(runs_dir):
+        if config.cell_fingerprint() not in cells and not _replaced(config, runs_dir):
+            run = RunDir.of(config, runs_dir)
+            never = Cell(config, experiment_name(config, run), run.path, started=False)
+            cells[config.cell_fingerprint()] = never
     found = sorted(cells.values(), key=_order) + strays
     names = [cell.experiment for cell in found]
     for cell in found:
@@ -134,16 +147,21 @@ def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
             cell.config, cell.experiment, cell.folder = config, experiment_name(config, run), run.path
 
 
+def _replaced(config: ExperimentConfig, runs_dir: Path) -> bool:
+    """Whether the folder of a planned cell holds a run by now: that run speaks for itself."""
+    return RunDir.of(config, runs_dir).config.is_file()
+
+
 def _order(cell: Cell) -> tuple[Any, ...]:
     config = cell.config
     methods = list(METHODS)
     return (config.dataset_name, config.arch, config.layers, config.seed, methods.index(config.method), config.sparsity)
 
 
-def queries_of(config: ExperimentConfig, num_queries: int | None, samia: bool) -> QuerySettings:
+def queries_of(config: ExperimentConfig, num_queries: int | None, samia: bool, population: int = 0) -> QuerySettings:
     """The queries of a cell. A mirror image is only asked about where training showed mirror images."""
     default = 1 if config.augment == "none" else 2
-    return QuerySettings(num_queries=num_queries or default, samia=samia)
+    return QuerySettings(num_queries=num_queries or default, samia=samia, population=population)
 
 
 def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -> CellSignals:
@@ -168,12 +186,16 @@ def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -
             del signals[index]
     found = signals.values()
     sensitivities = [one.sensitivity for one in found if one.sensitivity is not None]
+    populations = [one.population_phi for one in found if one.population_phi is not None]
+    views, asked = slice(queries.num_queries), slice(queries.population)
     return CellSignals(
         indices=tuple(signals),
         logits=np.stack([one.logits for one in found]),
-        phi=np.stack([one.phi[:, : queries.num_queries] for one in found]),
+        phi=np.stack([one.phi[:, views] for one in found]),
         sensitivity=np.stack(sensitivities) if queries.samia and len(sensitivities) == len(signals) else None,
         membership=np.stack([one.membership for one in found]),
         labels=first.labels,
         pool=first.pool,
+        audited=first.audited,
+        population_phi=np.stack([one[asked, views] for one in populations]) if queries.population else None,
     )

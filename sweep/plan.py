@@ -17,7 +17,7 @@ from pruning.registry import METHODS
 
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
 # that have seen its non-members.
-SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "seed", "num_shadows")
+SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "split", "seed", "num_shadows")
 
 
 @dataclasses.dataclass(frozen=True)

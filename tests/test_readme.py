@@ -24,6 +24,8 @@ def commands(readme: str) -> list[str]:
 @pytest.mark.parametrize("command", sorted({line for readme in READMES for line in commands(readme)}))
 def test_commands_parse(command: str) -> None:
     script, *argv = shlex.split(command)[1:]
+    if script == "-m":
+        script, *argv = [argv[0].replace(".", "/") + ".py", *argv[1:]]
     path = REPOSITORY / script
     assert path.is_file(), script
     module = importlib.import_module(script.removesuffix(".py").replace("/", "."))

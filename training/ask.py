@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -16,13 +17,13 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import RunError
 from data.augment import Augmenter
 from data.base import ImageData
-from data.splits import Split
+from data.splits import Split, draw_population
 from pruning.weights import prunable_weights
 from training.checkpoint import load_model
 from training.device import pick_device, to_device
 from training.inputs import open_data, open_split
 from training.loop import new_model
-from training.query import accuracy_and_loss, query
+from training.query import accuracy_and_loss, query, view_phi
 
 log = logging.getLogger(__name__)
 
@@ -52,31 +53,54 @@ def ask(
 ) -> Signals:
     """Query a model on its whole pool; the membership is the split that its training used."""
     labels = data.train_labels.numpy()[split.pool]
-    augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)
-    logits, phis, noise = query(model, data.train_images[torch.from_numpy(split.pool)], labels, augmenter, queries)
+    images = data.train_images[torch.from_numpy(split.pool)]
+    logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries)
     if not np.isfinite(logits).all():
         raise RunError(f"the model {config.method} {config.sparsity:g} gives outputs that are not finite")
-    membership = split.membership[config.model_index]
-    return Signals(split.pool, labels, membership, logits, phis, noise, weights_hash, data_hash, queries)
+    return Signals(
+        pool=split.pool,
+        labels=labels,
+        membership=split.membership[config.model_index],
+        logits=logits,
+        phi=phis,
+        sensitivity=noise,
+        weights_hash=weights_hash,
+        data_hash=data_hash,
+        settings=queries,
+        audited=split.audited,
+        population_phi=ask_population(model, data, queries, device) if queries.population else None,
+    )
+
+
+def ask_population(
+    model: nn.Module, data: ImageData, queries: QuerySettings, device: torch.device
+) -> NDArray[np.float32]:
+    """phi [P, Q] of the population examples, through the same query views as the pool."""
+    index = torch.from_numpy(draw_population(len(data.test_labels), queries.population))
+    labels = data.test_labels[index].numpy()
+    return view_phi(model, data.test_images[index], labels, _augmenter(data, device), queries.num_queries)
+
+
+def _augmenter(data: ImageData, device: torch.device) -> Augmenter:
+    return Augmenter("none", data.mean, data.std, data.image_size, device)
 
 
 def ensure_signals(
     run: RunDir, config: ExperimentConfig, places: Places, device: str, queries: QuerySettings
 ) -> Signals:
-    """The cached signals of a finished run, or new ones when the cache is missing, damaged or of other settings.
+    """The cached signals of a finished run, or new ones when the cache is missing, damaged or lacks an answer.
 
+    What a sound cache holds beyond `queries` is kept, so that commands which ask for different things can alternate.
     Raises RunError when they cannot be had.
     """
     summary = run.read_summary()
-    if run.signals.is_file():
-        try:
-            cached = load_signals(run.signals)
-            if _answers(cached, summary, queries):
-                return cached
-            reason = "it was made from other weights, data or query settings"
-        except RunError as error:
-            reason = str(error)
-        log.warning("querying %s again: %s", run.path, reason)
+    cached, wanted = _sound_cache(run, summary), queries
+    if cached is not None:
+        if cached.settings.serves(queries):
+            return cached
+        joined = cached.settings.joined(queries)
+        cached, wanted = (cached, joined) if joined is not None else (None, queries)
+        log.debug("asking %s what its cache lacks", run.path)
     data, data_hash = open_data(config, places.data_dir)
     if data_hash != summary["data_hash"]:
         raise RunError(f"{run.path} was trained on other data than --data-dir {places.data_dir} holds")
@@ -85,23 +109,37 @@ def ensure_signals(
         raise RunError(f"{run.path} was trained on another split than its configuration gives")
     where = pick_device(device)
     model = load_for_query(config, data, run, where)
-    signals = ask(model, config, data, data_hash, split, queries, summary["hashes"][run.model.name], where)
+    if cached is not None and dataclasses.replace(cached.settings, population=wanted.population) == wanted:
+        population = ask_population(model, data, wanted, where)
+        signals = dataclasses.replace(cached, settings=wanted, population_phi=population)
+    else:
+        signals = ask(model, config, data, data_hash, split, wanted, summary["hashes"][run.model.name], where)
     save_signals(run.signals, signals)
     return signals
 
 
-def _answers(cached: Signals, summary: dict[str, Any], queries: QuerySettings) -> bool:
-    return (
-        cached.weights_hash == summary["hashes"]["best_model.pth"]
-        and cached.data_hash == summary["data_hash"]
-        and cached.settings.serves(queries)
-    )
+def _sound_cache(run: RunDir, summary: dict[str, Any]) -> Signals | None:
+    """The cache of these very weights and data; None, with a word on why, where there is none."""
+    if not run.signals.is_file():
+        return None
+    try:
+        cached = load_signals(run.signals)
+        if cached.weights_hash == summary["hashes"][run.model.name] and cached.data_hash == summary["data_hash"]:
+            return cached
+        reason = "it was made from other weights or data"
+    except RunError as error:
+        reason = str(error)
+    log.warning("querying %s again: %s", run.path, reason)
+    return None
 
 
-def member_figures(signals: Signals) -> dict[str, float | None]:
-    """Accuracy and loss on members (train) and on the pool's other examples (held-out; None when there are none)."""
+def member_figures(signals: Signals, own: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Accuracy and loss on members (train) and on the other examples of `own` (held-out; None when there are none).
+
+    own: bool [n], the part of the pool that this model is trained and held out on.
+    """
     figures: dict[str, float | None] = {}
-    for name, side in (("train", signals.membership), ("heldout", ~signals.membership)):
+    for name, side in (("train", signals.membership), ("heldout", ~signals.membership & own)):
         accuracy, loss = _figures_of(signals.logits, signals.labels, side)
         figures |= {f"{name}_accuracy": accuracy, f"{name}_loss": loss}
     return figures

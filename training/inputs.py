@@ -8,7 +8,7 @@ from pathlib import Path
 from configs.config import ExperimentConfig
 from data.base import ImageData
 from data.registry import load_dataset
-from data.splits import Split, draw_membership, draw_pool
+from data.splits import Split, draw_disjoint, draw_membership, draw_pool
 
 
 @functools.lru_cache(maxsize=1)
@@ -25,4 +25,5 @@ def open_data(config: ExperimentConfig, data_dir: str) -> tuple[ImageData, str]:
 def open_split(config: ExperimentConfig, data: ImageData) -> Split:
     """The split of the cell: it depends on the data, the seed and the number of models, never on the method."""
     pool = draw_pool(data.train_labels.numpy(), config.pool_size, config.seed)
-    return Split(pool, draw_membership(len(pool), config.num_models, config.train_fraction, config.seed))
+    sizes = (len(pool), config.num_models, config.train_fraction, config.seed)
+    return Split(pool, *draw_disjoint(*sizes)) if config.split == "disjoint" else Split(pool, draw_membership(*sizes))

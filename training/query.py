@@ -62,10 +62,22 @@ def query(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
     """Logits [n, C] of the plain query, phi [n, Q] of each query, and the SAMIA sensitivity [n, C] if asked for."""
     logits = predict_logits(model, images, augmenter)
-    views = [logits, *(predict_logits(model, images, augmenter, view) for view in range(1, settings.num_queries))]
-    phis = np.stack([phi(view, labels) for view in views], axis=1).astype(np.float32)
     noise = sensitivity(model, images, logits, augmenter, settings) if settings.samia else None
-    return logits, phis, noise
+    return logits, view_phi(model, images, labels, augmenter, settings.num_queries, logits), noise
+
+
+def view_phi(
+    model: nn.Module,
+    images: Tensor,
+    labels: NDArray[np.int64],
+    augmenter: Augmenter,
+    num_queries: int,
+    logits: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """phi [n, Q] of the first Q query views; logits: of the plain query, where they are known."""
+    views = [predict_logits(model, images, augmenter) if logits is None else logits]
+    views += [predict_logits(model, images, augmenter, view) for view in range(1, num_queries)]
+    return np.stack([phi(view, labels) for view in views], axis=1).astype(np.float32)
 
 
 def accuracy_and_loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:

@@ -167,11 +167,11 @@ def _finish(
         **keys,
         "experiment": experiment_name(config, run),
         "selected_epoch": best["epoch"] if best else config.epochs,
-        **member_figures(signals),
+        **member_figures(signals, split.own(config.model_index)),
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "num_members": int(signals.membership.sum()),
-        "num_pool": len(signals.pool),
+        "num_pool": int(split.own(config.model_index).sum()),
         "measured_sparsity": report.sparsity,
         "sparsity_all_parameters": report.sparsity_all_parameters,
         "layer_sparsities": report.layers,
@@ -197,11 +197,12 @@ def _flops(model: nn.Module, data: ImageData, layer_sparsities: dict[str, float]
 def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
     """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set."""
     folder = run.path if config.model_index == 0 else run.path.parent
-    standard = folder.name in (config.dataset_name, f"seed_{config.seed}")
+    standard = folder.name in (config.dataset_name, f"seed_{config.seed}", config.split)
     if not standard:
         return folder.name
     parts = [config.method] + ([f"{config.sparsity:g}"] if config.method != "dense" else []) + [config.dataset_name]
-    return "_".join(parts + ([f"seed_{config.seed}"] if config.seed else []))
+    parts += [f"seed_{config.seed}"] if config.seed else []
+    return "_".join(parts + ([config.split] if config.split != "balanced" else []))
 
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:

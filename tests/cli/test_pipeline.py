@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from repository import REPOSITORY
-from scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, SCRIPTS, TRAIN, UNIFIED, WEMEM, call, path_of
+from scripts import (
+    ADVANCED,
+    CHECK,
+    EXPERIMENT,
+    FLAGS,
+    ONE_CELL,
+    SCRIPTS,
+    SWEEP,
+    TRAIN,
+    UNIFIED,
+    WEMEM,
+    call,
+    path_of,
+    read,
+)
 from sklearn.metrics import roc_auc_score
 
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
-
-FLAGS = [
-    *("--dataset", "synthetic", "--layers", "8", "--epochs", "24", "--pool-size", "160", "--augment", "none"),
-    *("--batch-size", "16", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--num-shadows", "8"),
-    *("--num-threads", "1"),
-]
-SWEEP = [*FLAGS, "--attack-recipe", "fast", "--methods", "dense", "static", "dpf", "--sparsities", "0.6", "--jobs", "2"]
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the whole sweep has been run once, by two processes."""
-    folder = tmp_path_factory.mktemp("sweep")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        assert call(TRAIN, SWEEP) == 0
-        yield folder
-    finally:
-        os.chdir(before)
 
 
 def test_folders_follow_the_design(home: Path) -> None:
@@ -99,8 +86,8 @@ def test_low_fpr_figures_are_empty_where_there_are_too_few_non_members(home: Pat
 def test_a_split_that_no_model_used_gives_one_half(home: Path) -> None:
     from artifacts.signals import load_signals
     from data.splits import draw_membership
-    from mia.evaluate import evaluate_target
     from mia.interface import AttackSettings, from_models
+    from mia.metrics import evaluate_scores
 
     cell = home / "runs/dense/synthetic"
     signals = [load_signals(path / "signals.npz") for path in (cell, *sorted(cell.glob("shadow_*")))]
@@ -109,12 +96,12 @@ def test_a_split_that_no_model_used_gives_one_half(home: Path) -> None:
     fake = draw_membership(160, 9, 0.5, seed=77)
     for target in range(9):
         inputs = from_models(logits, phi, fake, signals[0].labels, target, 0)
-        rows = evaluate_target(inputs, fake[target], ["lira"], AttackSettings()).rows
-        row = next(row for row in rows if (row["attack"], row["metric"]) == ("lira", "auc"))
-        assert isinstance(row["ci_low"], float)
-        assert isinstance(row["ci_high"], float)
-        inside += row["ci_low"] <= 0.5 <= row["ci_high"]
-        aucs.append(row["value"])
+        result = ATTACKS["lira"].run(inputs, AttackSettings())["lira"]
+        auc = evaluate_scores(result.scores, fake[target], result.threshold)["auc"]
+        assert auc.ci_low is not None
+        assert auc.ci_high is not None
+        inside += auc.ci_low <= 0.5 <= auc.ci_high
+        aucs.append(auc.value)
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.03)
     assert inside >= 7
 
@@ -191,7 +178,7 @@ def test_named_run_joins_its_cell_and_lone_targets_keep_two_attacks(
     capfd.readouterr()
     places = ["--results-dir", str(tmp_path / "out"), "--summary-dir", str(tmp_path)]
     assert call(UNIFIED, [*runs, *places]) == 0
-    assert "static_70 has 0 shadow models: --num-shadows 8 would add lira, shokri_nn" in capfd.readouterr().err
+    assert "static_70 has 0 shadow models: --num-shadows 8 would add lira, rmia, shokri_nn" in capfd.readouterr().err
     (row,) = read(tmp_path / "comprehensive_mia_results.csv")
     assert row["experiment"] == "static_70"
     assert row["lira_auc"] == ""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from configs.config import ExperimentConfig, SweepOptions, differing_fields
+from configs.config import ALL_TARGETS, AttackOptions, ExperimentConfig, SweepOptions, differing_fields
 from configs.errors import UsageError
+from configs.knobs import check_value
 
 Make = Callable[..., ExperimentConfig]
 
@@ -83,3 +84,24 @@ def test_twice_is_refused() -> None:
         SweepOptions(sparsities=(0.8, 0.9, 0.8))
     with pytest.raises(UsageError, match="--methods: dense is given twice"):
         SweepOptions(methods=("dense", "dense"))
+
+
+def test_a_field_added_later_leaves_older_runs_what_they_are(make_config: Make) -> None:
+    config = make_config()
+    assert "split" not in config.identity()
+    old = {name: value for name, value in json.loads(config.to_json()).items() if name != "split"}
+    assert ExperimentConfig.from_dict(old) == config
+    disjoint = dataclasses.replace(config, split="disjoint")
+    assert disjoint.identity()["split"] == "disjoint"
+    assert disjoint.fingerprint() != config.fingerprint()
+    assert disjoint.cell_fingerprint() != config.cell_fingerprint()
+
+
+def test_a_word_may_stand_for_a_number() -> None:
+    field = next(field for field in dataclasses.fields(AttackOptions) if field.name == "num_targets")
+    assert check_value("num_targets", field.metadata, "all") == ALL_TARGETS
+    assert check_value("num_targets", field.metadata, "3") == 3
+    with pytest.raises(
+        UsageError, match="--num-targets: 'none' is not allowed; give a whole number from 1 to 4097, or all"
+    ):
+        check_value("num_targets", field.metadata, "none")

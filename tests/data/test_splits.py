@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import UsageError
-from data.splits import Split, draw_membership, draw_pool
+from data.splits import Split, draw_disjoint, draw_membership, draw_pool, draw_population
 
 
 def test_membership_is_pinned() -> None:
@@ -149,3 +149,57 @@ def test_split_hash_sees_pool_and_membership() -> None:
 def test_split_refuses_what_does_not_fit(pool: np.ndarray, membership: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"pool|membership"):
         Split(pool, membership)
+
+
+@pytest.mark.parametrize(("n", "models", "fraction"), [(200, 9, 0.5), (201, 4, 0.3), (60, 1, 0.5), (40, 3, 1.0)])
+def test_disjoint_halves(n: int, models: int, fraction: float) -> None:
+    membership, audited = draw_disjoint(n, models, fraction, seed=3)
+    split = Split(np.arange(n), membership, audited)
+    assert audited.sum() == n // 2
+    assert membership[0].sum() == round(fraction * (n // 2))
+    assert not membership[0, ~audited].any()
+    assert not membership[1:, audited].any()
+    counts = membership[1:, ~audited].sum(axis=0)
+    assert counts.max() - counts.min() <= 1
+    for model in range(models):
+        own = split.own(model)
+        assert np.array_equal(own, audited if model == 0 else ~audited)
+        both = [*split.members(model), *split.non_members(model)]
+        assert sorted(both) == np.flatnonzero(own).tolist()
+    again = draw_disjoint(n, models, fraction, seed=3)
+    assert np.array_equal(membership, again[0])
+    assert np.array_equal(audited, again[1])
+    assert not np.array_equal(audited, draw_disjoint(n, models, fraction, seed=4)[1])
+
+
+def test_disjoint_is_pinned_and_in_the_hash() -> None:
+    membership, audited = draw_disjoint(12, 3, 0.5, seed=1)
+    assert "".join(map(str, audited.astype(int))) == "100000111101"
+    assert "".join(map(str, membership[0].astype(int))) == "000000011100"
+    pool = np.arange(12)
+    hashes = {
+        Split(pool, membership).split_hash(),
+        Split(pool, membership, audited).split_hash(),
+        Split(pool, membership, ~audited).split_hash(),
+    }
+    assert len(hashes) == 3
+    split = Split(pool, membership, audited)
+    assert Split(**split.to_arrays()).split_hash() == split.split_hash()
+
+
+def test_disjoint_refuses_what_it_cannot_cut() -> None:
+    with pytest.raises(UsageError, match="--split disjoint needs 4 examples"):
+        draw_disjoint(3, 2, 0.5, seed=0)
+    with pytest.raises(UsageError, match=r"--train-fraction 0\.01"):
+        draw_disjoint(20, 1, 0.01, seed=0)
+    with pytest.raises(UsageError, match=r"--train-fraction 1\.5"):
+        draw_disjoint(20, 2, 1.5, seed=0)
+    with pytest.raises(ValueError, match="audited must be bool"):
+        Split(np.arange(3), np.ones((1, 3), dtype=bool), np.ones(2, dtype=bool))
+
+
+def test_population_is_a_prefix_of_one_permutation() -> None:
+    every = draw_population(100, 1000)
+    assert sorted(every) == list(range(100))
+    assert draw_population(100, 7).tolist() == every[:7].tolist()
+    assert every[:3].tolist() == [93, 31, 25]

@@ -39,7 +39,8 @@ def make_cell(
     logits += (1.0 + gap * membership)[:, :, None] * true_class
     shifted: list[Float64Array] = [phi(logits + 0.01 * q * true_class, labels) for q in range(queries)]
     sensitivity = np.abs(own * rng.normal(size=(examples, classes)) + rng.normal(size=logits.shape))
-    inputs = from_models(logits, np.stack(shifted, axis=2), membership, labels, 0, seed, sensitivity)
+    population = rng.normal(size=(models, 150, queries)) + own * rng.normal(size=(150, 1))
+    inputs = from_models(logits, np.stack(shifted, axis=2), membership, labels, 0, seed, sensitivity, population)
     return inputs, membership[0]
 
 

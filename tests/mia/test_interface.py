@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mia.interface import AttackInputs, AttackResult, AttackSettings, TooFewShadows, from_models, leave_out, trim
+from mia.interface import AttackInputs, AttackResult, AttackSettings, TooFewShadows, from_models, trim
 
 
 @given(st.integers(1, 9), st.integers(1, 30), st.floats(0.0, 1.0), st.integers(0, 5))
@@ -50,19 +50,6 @@ def test_the_targets_membership_row_is_not_used() -> None:
     assert np.array_equal(a.shadow_in, b.shadow_in)
     assert np.array_equal(a.target_logits, logits[2])
     assert np.array_equal(a.shadow_logits, logits[[0, 1, 3]])
-
-
-def test_leave_out_retrims_what_is_left(cell: Callable) -> None:
-    inputs, _ = cell(9, 200, seed=1)
-    for s in range(inputs.num_shadows):
-        kept = inputs.shadow_in[s] | inputs.shadow_out[s]
-        rest = leave_out(inputs, s)
-        assert rest.num_examples == kept.sum() < inputs.num_examples
-        assert (rest.in_count, rest.out_count) == (inputs.in_count - 1, inputs.out_count - 1)
-        others = np.arange(inputs.num_shadows) != s
-        assert not (rest.shadow_in & ~inputs.shadow_in[others][:, kept]).any()
-        assert not (rest.shadow_out & ~inputs.shadow_out[others][:, kept]).any()
-        assert np.array_equal(rest.target_phi, inputs.shadow_phi[s][kept])
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mia.interface import AttackInputs, AttackSettings, AttackUnavailable, TooFewShadows, trim
-from mia.lira import fit, fit_without, lira, lira_global, removals, shared_spreads, side_values, variant_scores
+from mia.interface import AttackInputs, AttackResult, AttackSettings, AttackUnavailable, TooFewShadows, removals, trim
+from mia.lira import fit, fit_without, shared_spreads, side_values, variant_scores
 from mia.metrics import evaluate_scores
+from mia.registry import ATTACKS
 
 SETTINGS = AttackSettings()
+
+
+def lira(inputs: AttackInputs) -> dict[str, AttackResult]:
+    return ATTACKS["lira"].run(inputs, SETTINGS)
 
 
 def test_four_shadows_by_hand() -> None:
@@ -66,7 +71,7 @@ def slow(inputs: AttackInputs) -> dict[str, np.ndarray]:
 def test_variants_match_slow_loops(models: int, dtype: type, cell: Callable) -> None:
     inputs = cell(models, 25, seed=models, gap=1.0, own=2.0)[0]
     inputs = replace(inputs, target_phi=inputs.target_phi.astype(dtype), shadow_phi=inputs.shadow_phi.astype(dtype))
-    results, expected = lira(inputs, SETTINGS), slow(
+    results, expected = lira(inputs), slow(
         replace(inputs, target_phi=inputs.target_phi.astype(float), shadow_phi=inputs.shadow_phi.astype(float))
     )  # fmt: skip
     assert set(results) == {"lira", *expected}
@@ -76,9 +81,9 @@ def test_variants_match_slow_loops(models: int, dtype: type, cell: Callable) -> 
 
 def test_chunks_do_not_change_scores(cell: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = cell(9, 50, seed=3)[0]
-    whole = lira(inputs, SETTINGS)
+    whole = lira(inputs)
     monkeypatch.setattr("mia.lira.CHUNK_VALUES", 8 * 7)
-    for key, result in lira(inputs, SETTINGS).items():
+    for key, result in lira(inputs).items():
         np.testing.assert_allclose(result.scores, whole[key].scores, rtol=1e-12)
 
 
@@ -103,7 +108,7 @@ def test_a_removed_shadow_leaves_the_fit_of_the_rest(count: int) -> None:
 
 def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> None:
     inputs, membership = cell(9, 2000, seed=0, gap=3.0, own=3.0)
-    for key, result in lira(inputs, SETTINGS).items():
+    for key, result in lira(inputs).items():
         assert result.threshold is not None
         figures = evaluate_scores(result.scores, membership, result.threshold, resamples=0)
         accuracy, best = figures["accuracy"].value, figures["max_accuracy"].value
@@ -113,13 +118,13 @@ def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> 
 
 
 def test_headline_follows_the_number_of_shadows(cell: Callable) -> None:
-    small, large = lira(cell(9, 20, seed=0)[0], SETTINGS), lira(cell(34, 20, seed=0)[0], SETTINGS)
+    small, large = lira(cell(9, 20, seed=0)[0]), lira(cell(34, 20, seed=0)[0])
     assert small["lira"] is small["lira_online_fixed"]
     assert large["lira"] is large["lira_online"]
 
 
 def test_two_shadows_a_side_calibrate_only_the_fixed_spread(cell: Callable) -> None:
-    results = lira(cell(6, 30, seed=0)[0], SETTINGS)
+    results = lira(cell(6, 30, seed=0)[0])
     assert results["lira_online_fixed"].threshold is not None
     assert results["lira_online"].threshold is None
     assert "too few shadow models" in str(results["lira_online"].note)
@@ -128,7 +133,7 @@ def test_two_shadows_a_side_calibrate_only_the_fixed_spread(cell: Callable) -> N
 def test_without_in_shadows_only_offline_is_defined(cell: Callable) -> None:
     inputs = cell(9, 30, seed=0)[0]
     inputs = replace(inputs, shadow_in=np.zeros_like(inputs.shadow_in))
-    results = lira(inputs, SETTINGS)
+    results = lira(inputs)
     assert set(results) == {"lira", "lira_offline", "lira_offline_fixed", "lira_offline_reference"}
     assert results["lira"] is results["lira_offline"]
     assert results["lira"].threshold is None
@@ -137,25 +142,25 @@ def test_without_in_shadows_only_offline_is_defined(cell: Callable) -> None:
 def test_offline_does_not_saturate(cell: Callable) -> None:
     inputs = cell(9, 30, seed=0)[0]
     inputs = replace(inputs, target_phi=inputs.target_phi + 1000.0 + np.arange(30.0)[:, None])
-    assert np.unique(lira(inputs, SETTINGS)["lira_offline"].scores).size == 30
+    assert np.unique(lira(inputs)["lira_offline"].scores).size == 30
 
 
 def test_constant_signals_give_finite_scores(cell: Callable) -> None:
     inputs = cell(9, 30, seed=0)[0]
     inputs = replace(inputs, shadow_phi=np.zeros_like(inputs.shadow_phi))
-    assert all(np.isfinite(result.scores).all() for result in lira(inputs, SETTINGS).values())
+    assert all(np.isfinite(result.scores).all() for result in lira(inputs).values())
 
 
 def test_too_few_shadows(cell: Callable) -> None:
     with pytest.raises(TooFewShadows, match="lira needs at least 5 shadow models; this cell has 4"):
-        lira(cell(5, 30, seed=0)[0], SETTINGS)
+        lira(cell(5, 30, seed=0)[0])
     inputs = cell(9, 30, seed=0)[0]
     with pytest.raises(AttackUnavailable, match="do not hold an example; this cell has 0"):
-        lira(replace(inputs, shadow_out=np.zeros_like(inputs.shadow_out)), SETTINGS)
+        lira(replace(inputs, shadow_out=np.zeros_like(inputs.shadow_out)))
 
 
 def test_global_needs_no_shadows(cell: Callable) -> None:
     inputs = cell(1, 30, seed=0)[0]
-    result = lira_global(inputs, SETTINGS)["lira_global"]
+    result = ATTACKS["lira_global"].run(inputs, SETTINGS)["lira_global"]
     np.testing.assert_allclose(result.scores, inputs.target_phi.mean(axis=1))
     assert result.threshold is None

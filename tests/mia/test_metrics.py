@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 
-from mia.metrics import METRICS, bootstrap_values, evaluate_scores, majority_baseline, roc, weighted_values
+from mia.metrics import (
+    FPR_LIMITS,
+    METRICS,
+    clopper_pearson,
+    evaluate_scores,
+    example_weights,
+    majority_baseline,
+    resampled_values,
+    roc,
+)
 
 
 def sample(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,31 +75,72 @@ def test_point_values_match_sklearn() -> None:
         assert figure.ci_low <= figure.value <= figure.ci_high
 
 
-def test_weighted_values_match_sklearn_on_an_explicit_resample() -> None:
+@pytest.mark.parametrize("targets", [1, 3])
+def test_resampled_values_match_sklearn_on_explicit_resamples(targets: int) -> None:
     scores, membership = sample(3000, 1)
-    rng = np.random.default_rng(0)
-    inside, outside = np.flatnonzero(membership), np.flatnonzero(~membership)
-    drawn = np.concatenate([rng.choice(inside, inside.size), rng.choice(outside, outside.size)])
-    distinct = -np.unique(-scores)
-    true, false = (
-        np.array([[(scores[drawn[membership[drawn] == side]] == value).sum() for value in distinct]])
-        for side in (True, False)
-    )
-    values = weighted_values(true, false, claimed=int((distinct >= 0.3).sum()))
-    figures = evaluate_scores(scores[drawn], membership[drawn], 0.3, resamples=0)
+    others = np.random.default_rng(5).random((targets - 1, 3000)) < 0.5
+    weights = example_weights(np.vstack([membership, others]), 3, seed=0)
+    values = resampled_values(scores, membership, 0.3, weights)
     assert set(values) == set(METRICS)
-    for name, value in values.items():
-        assert value[0] == pytest.approx(figures[name].value, abs=1e-12), name
+    for b, counts in enumerate(weights):
+        drawn = np.repeat(np.arange(3000), counts)
+        figures = evaluate_scores(scores[drawn], membership[drawn], 0.3, resamples=0)
+        for name, value in values.items():
+            assert value[b] == pytest.approx(figures[name].value, abs=1e-12), name
+
+
+def test_one_target_keeps_its_sides_and_several_draw_whole_columns() -> None:
+    membership = np.random.default_rng(0).random((3, 500)) < 0.4
+    one = example_weights(membership[:1], 40, seed=1)
+    assert (one[:, membership[0]].sum(axis=1) == membership[0].sum()).all()
+    assert (one.sum(axis=1) == 500).all()
+    several = example_weights(membership, 400, seed=1)
+    assert (several.sum(axis=1) == 500).all()
+    assert np.ptp(several[:, membership[0]].sum(axis=1)) > 20
+    assert several.mean(axis=0) == pytest.approx(np.ones(500), abs=0.3)
+    assert several.var(axis=0).mean() == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_draw_without_a_side_is_drawn_again() -> None:
+    membership = np.array([[True, False, False], [False, True, False]])
+    weights = example_weights(membership, 200, seed=0)
+    assert (weights.sum(axis=1) == 3).all()
+    assert (weights[:, :2] > 0).all()
 
 
 def test_bootstrap_is_seeded_chunked_and_centred(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, membership = sample(2000, 2)
-    one = bootstrap_values(scores, membership, 0.0, 300, seed=1)
+    weights = example_weights(membership[None], 300, seed=1)
+    one = resampled_values(scores, membership, 0.0, weights)
     monkeypatch.setattr("mia.metrics.CHUNK_VALUES", 7 * 2000)
-    chunked = bootstrap_values(scores, membership, 0.0, 300, seed=1)
+    assert np.array_equal(weights, example_weights(membership[None], 300, seed=1))
+    assert not np.array_equal(weights, example_weights(membership[None], 300, seed=2))
+    chunked = resampled_values(scores, membership, 0.0, weights)
     assert all(np.array_equal(one[name], chunked[name]) for name in one)
-    assert not np.array_equal(one["auc"], bootstrap_values(scores, membership, 0.0, 300, seed=2)["auc"])
     assert one["auc"].mean() == pytest.approx(roc_auc_score(membership, scores), abs=0.003)
+
+
+def test_clopper_pearson_by_hand() -> None:
+    """No success of 10: the upper end solves (1 - p)^10 = 0.025."""
+    low, high = clopper_pearson(0.0, 10)
+    assert low == 0.0
+    assert (1 - high) ** 10 == pytest.approx(0.025)
+    assert clopper_pearson(0.5, 10) == pytest.approx((0.187086, 0.812914), abs=1e-6)
+
+
+def test_low_fpr_intervals_are_never_narrower_than_exact_ones() -> None:
+    """Nobody is found at 1 %: a bootstrap alone would say [0, 0]."""
+    scores, membership = np.concatenate([np.zeros(50), np.ones(150)]), np.arange(200) < 50
+    figure = evaluate_scores(scores, membership, None, resamples=50)["tpr_at_fpr_0.01"]
+    assert figure.value == figure.ci_low == 0.0
+    assert (1 - (figure.ci_high or 0.0)) ** 50 == pytest.approx(0.025)
+    scores, membership = sample(4000, 4)
+    for name in FPR_LIMITS:
+        figure = evaluate_scores(scores, membership, None, resamples=100)[name]
+        assert figure.value is not None
+        low, high = clopper_pearson(figure.value, int(membership.sum()))
+        assert (figure.ci_low or 0.0) <= low
+        assert (figure.ci_high or 0.0) >= high
 
 
 def test_nobody_claimed() -> None:

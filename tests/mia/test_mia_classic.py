@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mia import signals
 from mia.interface import AttackSettings, TooFewShadows
-from mia.mia_classic import best_threshold, class_thresholds, confidence, entropy, loss, shadow_values
+from mia.mia_classic import best_threshold, class_thresholds, shadow_values
+from mia.registry import ATTACKS
 
 SETTINGS = AttackSettings()
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40)
@@ -39,7 +40,7 @@ def test_best_threshold_needs_both_sides() -> None:
 
 def test_score_is_the_distance_to_the_classs_threshold(cell: Callable) -> None:
     inputs = cell(9, 400, seed=0, gap=2.0)[0]
-    result = confidence(inputs, SETTINGS)["confidence"]
+    result = ATTACKS["confidence"].run(inputs, SETTINGS)["confidence"]
     thresholds = class_thresholds(inputs, shadow_values(inputs, signals.confidence))
     p_y = signals.confidence(inputs.target_logits, inputs.labels)
     assert result.threshold == 0.0
@@ -62,8 +63,8 @@ def test_an_absent_class_takes_the_global_threshold(cell: Callable) -> None:
 def test_per_class_attacks_need_shadows_and_loss_does_not(cell: Callable) -> None:
     inputs = cell(2, 30, seed=0)[0]
     with pytest.raises(TooFewShadows, match="entropy needs at least 3 shadow models; this cell has 1"):
-        entropy(inputs, SETTINGS)
-    result = loss(inputs, SETTINGS)["loss"]
+        ATTACKS["entropy"].run(inputs, SETTINGS)
+    result = ATTACKS["loss"].run(inputs, SETTINGS)["loss"]
     assert result.threshold is None
     assert result.note is not None
     np.testing.assert_allclose(result.scores, signals.log_confidence(inputs.target_logits, inputs.labels))

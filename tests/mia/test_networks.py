@@ -70,7 +70,9 @@ def test_schedules() -> None:
 
 def test_shokri_has_one_plan_for_both_recipes(cell: Callable) -> None:
     inputs = cell(4, 40, seed=0)[0]
-    fast, paper = (networks.shokri_nn(inputs, AttackSettings(recipe=r))["shokri_nn"] for r in ("fast", "paper"))
+    fast, paper = (
+        networks.shokri_nn(inputs, AttackSettings(recipe=r))(inputs.target)["shokri_nn"] for r in ("fast", "paper")
+    )
     np.testing.assert_array_equal(fast.scores, paper.scores)
 
 
@@ -78,16 +80,18 @@ def test_paper_recipe_runs_and_classes_may_be_missing(cell: Callable) -> None:
     inputs = cell(4, 40, seed=0)[0]
     inputs = replace(inputs, labels=np.where(inputs.labels == 1, 0, inputs.labels))
     for attack in (networks.shokri_nn, networks.samia):
-        result = attack(inputs, AttackSettings(recipe="paper"))[attack.name]
+        result = attack(inputs, AttackSettings(recipe="paper"))(inputs.target)[attack.name]
         assert result.scores.shape == (40,)
         assert result.threshold is not None
 
 
 def test_global_random_state_is_untouched(cell: Callable) -> None:
     inputs, state = cell(4, 40, seed=0)[0], torch.random.get_rng_state()
-    first = networks.top3_nn(inputs, AttackSettings("fast", seed=1))["top3_nn"].scores
+    first, second = (
+        networks.top3_nn(inputs, AttackSettings("fast", seed=s))(inputs.target)["top3_nn"].scores for s in (1, 2)
+    )
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert not np.array_equal(first, networks.top3_nn(inputs, AttackSettings("fast", seed=2))["top3_nn"].scores)
+    assert not np.array_equal(first, second)
 
 
 def test_samia_needs_sensitivity(cell: Callable) -> None:

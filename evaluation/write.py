@@ -1,0 +1,96 @@
+"""Writing what an evaluation found: tables, per-example arrays, and the report that is drawn from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from artifacts.files import write_atomic, write_text
+from configs.config import ALL_TARGETS
+from configs.version import VERSION
+from evaluation.attack import Attacker, Scored
+from evaluation.gather import Evidence
+from reporting import report, tables
+from training.device import describe_machine, pick_device
+
+SUITE_FOLDERS = ("advanced", "wemem")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision")
+
+
+def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wide_file: Path) -> list[Path]:
+    """Every table and array, then the report and its figures; returns what the report consists of, itself first."""
+    for name, columns in tables.EVIDENCE_TABLES.items():
+        tables.write_table(results_dir / f"{name}.csv", getattr(evidence, name), columns)
+    tables.write_csv(wide_file, tables.wide_table(evidence.cells, evidence.summary))
+    suites = {row["suite"] for row in evidence.summary}
+    for suite in suites & set(SUITE_FOLDERS) if len(suites) > 1 else ():
+        of_suite = [row for row in evidence.summary if row["suite"] == suite]
+        tables.write_csv(results_dir / suite / "mia_results.csv", tables.wide_table(evidence.cells, of_suite))
+    for one in evidence.scored:
+        write_arrays(results_dir / "scores" / f"{one.asked.experiment}.npz", _scores(one))
+    write_arrays(results_dir / "exposure.npz", _exposure(evidence))
+    write_arrays(results_dir / "exposed_pictures.npz", evidence.exposed_pictures)
+    write_text(results_dir / "evaluation.json", json.dumps(_about(evidence, attacker), indent=2) + "\n")
+    return report.write_report(results_dir)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """A compressed .npz, whole or absent."""
+
+    def write(stream: IO[bytes]) -> None:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+    write_atomic(path, write)
+
+
+def _scores(one: Scored) -> dict[str, Any]:
+    """`index` and `label` [n], then `target_000/membership`, `target_000/<variant>` [n] a target."""
+    asked = one.asked
+    arrays: dict[str, Any] = {"index": asked.index, "label": asked.label}
+    for position, target in enumerate(asked.targets):
+        arrays[f"target_{target:03d}/membership"] = asked.membership[position]
+        arrays |= {f"target_{target:03d}/{key}": found[position].scores for key, found in one.results.items()}
+    return arrays
+
+
+def _exposure(evidence: Evidence) -> dict[str, Any]:
+    """`index` and `label` [n], then a score a cell by its name; a further split has its own `split_2/index`, ..."""
+    arrays: dict[str, Any] = {}
+    for number, split in enumerate(dict.fromkeys(one.asked.split for one in evidence.scored), start=1):
+        group = [one for one in evidence.scored if one.asked.split == split]
+        prefix = "" if number == 1 else f"split_{number}/"
+        arrays |= {f"{prefix}index": group[0].asked.index, f"{prefix}label": group[0].asked.label}
+        for one in group:
+            if one.asked.experiment in evidence.exposure_scores:
+                arrays[prefix + one.asked.experiment] = evidence.exposure_scores[one.asked.experiment]
+    return arrays
+
+
+def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
+    """What was asked for, with which versions, and what was left out."""
+    return {
+        "versions": {
+            "project": VERSION,
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+        "options": {**dataclasses.asdict(attacker.options), **_as_given(attacker)},
+        "machine": describe_machine(pick_device(attacker.device)),
+        "problems": evidence.problems,
+        "left_out": evidence.notes,
+        "unavailable": {one.asked.experiment: one.unavailable for one in evidence.scored if one.unavailable},
+        "notes": {one.asked.experiment: one.notes for one in evidence.scored if one.notes},
+    }
+
+
+def _as_given(attacker: Attacker) -> dict[str, Any]:
+    """Options in the words of the command line."""
+    wanted = attacker.options.num_targets
+    return {"attacks": list(attacker.names), "num_targets": "all" if wanted == ALL_TARGETS else wanted}

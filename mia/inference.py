@@ -1,0 +1,131 @@
+"""Intervals and tests for cells whose targets share a pool.
+
+A cell has T targets: models of one pipeline, each trained on its own half of one pool of n examples. They share the
+examples and each other as shadow models, and two cells compared share the examples and every membership. So neither the
+targets nor the (target, example) pairs are independent, and resampling them as if they were gives wrong intervals.
+
+What is drawn independently is the example, with the whole column of its memberships, and, given the examples, the
+networks. With one set of example weights for all targets, attacks and cells, theta*_tb is a metric of target t on
+resample b; v is its variance over b, averaged over targets, and c its covariance between targets. The variance of the
+mean over targets has two parts:
+
+    V = max(0, c) + s^2 / T
+
+what the targets' examples have in common, and s^2, the sample variance of the T values, which holds the variance
+between networks and v - c by chance of the examples. The interval is mean +- t sqrt(V), with Satterthwaite's degrees of
+freedom: T - 1 in the second part, none spent in the first. Values that agree by accident (a TPR has few levels) would
+make s^2 too small: it counts as no less than the 1 % point of what the examples alone give it. A difference between two
+cells is the same on the targets' differences, which the common weights pair example by example.
+
+Holding T - 1 degrees of freedom in s^2 costs width with few targets. Taking networks as equal where s^2 does not
+contradict it would be narrower and cover less than it says wherever they do differ (`benchmarks/coverage.py` measures
+the coverage). Not seen by s^2 is what the shadow models that the targets share do to all of them at once; it matters
+where networks differ from each other far more than examples make them.
+
+One target has no networks' part: its interval holds for that trained network, not for the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from mia.interface import Float64Array
+
+CONFIDENCE = 0.95
+LOWEST = {"advantage": -1.0}  # of a metric; 0 for all others, and 1 is the highest of all
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One metric of T targets: `values` [T], and `resampled` [T, B] under weights common to all of them."""
+
+    values: Float64Array
+    resampled: Float64Array
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean over targets, their standard deviation (ddof 1; None of one), and the 95 % interval of the mean."""
+
+    mean: float
+    sd: float | None
+    ci_low: float | None
+    ci_high: float | None
+    num_targets: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference a - b over targets, its 95 % interval, and the two-sided p-value of no difference."""
+
+    difference: float
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    num_targets: int
+
+
+def mean_interval(sample: Sample, metric: str) -> Estimate:
+    """The mean of a metric over targets, with its interval clipped to the metric's range; no interval if V is 0."""
+    mean, targets = float(sample.values.mean()), len(sample.values)
+    sd = float(sample.values.std(ddof=1)) if targets > 1 else None
+    error, dof = standard_error(sample)
+    if error == 0.0:
+        return Estimate(mean, sd, None, None, targets)
+    half = _quantile(dof) * error
+    low, high = max(mean - half, LOWEST.get(metric, 0.0)), min(mean + half, 1.0)
+    return Estimate(mean, sd, low, high, targets)
+
+
+def difference(a: Sample, b: Sample) -> Difference:
+    """a - b, paired by target and by resample. Raises ValueError if the two have other targets or resamples.
+
+    Where V is 0 (the same scores, say) there is neither interval nor p-value.
+    """
+    if a.values.shape != b.values.shape or a.resampled.shape != b.resampled.shape:
+        raise ValueError(f"samples of {a.resampled.shape} and {b.resampled.shape} cannot be paired")
+    paired = Sample(a.values - b.values, a.resampled - b.resampled)
+    mean, targets = float(paired.values.mean()), len(paired.values)
+    error, dof = standard_error(paired)
+    if error == 0.0:
+        return Difference(mean, None, None, None, targets)
+    half = _quantile(dof) * error
+    p_value = float(2.0 * stats.t.sf(abs(mean) / error, dof))
+    return Difference(mean, mean - half, mean + half, p_value, targets)
+
+
+def standard_error(sample: Sample) -> tuple[float, float]:
+    """sqrt(V) of the module's docstring, and its degrees of freedom (inf for one target)."""
+    targets = len(sample.values)
+    examples = float(np.var(sample.resampled.mean(axis=0), ddof=1))
+    if targets == 1:
+        return float(np.sqrt(examples)), np.inf
+    own = float(np.var(sample.resampled, axis=1, ddof=1).mean())
+    common = (targets * examples - own) / (targets - 1)
+    least = stats.chi2.ppf(0.01, targets - 1) / (targets - 1) * max(own - common, 0.0)
+    between = max(float(np.var(sample.values, ddof=1)), least) / targets
+    total = max(common, 0.0) + between
+    dof = (targets - 1) * (total / between) ** 2 if between > 0 else np.inf
+    return float(np.sqrt(total)), dof
+
+
+def _quantile(dof: float) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, dof))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment (1979): p-values that hold for the whole family. None stays None and counts for none.
+
+    The i-th smallest of m is multiplied by m - i + 1, made non-decreasing, and capped at 1.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for i, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - i)))
+        adjusted[place] = largest
+    return adjusted

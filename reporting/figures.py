@@ -1,0 +1,245 @@
+"""Which figures a report has: their data, captions and files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from artifacts.files import write_text
+from mia.registry import ATTACKS
+from reporting import charts
+from reporting.frames import to_csv
+from reporting.inputs import Inputs, headline_attack
+from reporting.style import COLUMN, PAGE, attack_title, cell_label, method_title, prunes, save_figure
+
+STRICT, LOOSE = "tpr_at_fpr_0.001", "tpr_at_fpr_0.01"
+RATES = {STRICT: "0.1 %", LOOSE: "1 %"}
+MOST_CURVES = 8  # that a reader can tell apart in one picture
+FOUND = 0.05  # corrected p-value below which a difference counts as found
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the report: section it belongs to, caption, alternative text, its PNG, its data as CSV text."""
+
+    name: str
+    section: str
+    caption: str
+    alt: str
+    png: bytes
+    csv: str
+    width: float
+
+
+class Gallery:
+    """Draws the figures of one setting into a folder."""
+
+    def __init__(self, inputs: Inputs, experiments: Sequence[str], folder: Path, suffix: str) -> None:
+        self.inputs, self.folder, self.suffix = inputs, folder, suffix
+        self.experiments = list(experiments)
+        self.cells = inputs.of("cells", self.experiments)
+        self.summary = inputs.of("summary", self.experiments)
+        self.labels = labels_of(self.cells)
+        self.attack = headline_attack(self.summary)
+
+    def draw(self) -> Iterator[Figure]:
+        """Every figure that has something to show."""
+        if self.attack is None:
+            return
+        yield from self._tradeoff()
+        yield from self._sparsity()
+        yield from self._roc()
+        yield from self._comparisons()
+        yield from self._transfer()
+        yield from self._exposed()
+
+    def _figure(
+        self, name: str, section: str, size: tuple[float, float], draw: charts.Draw, data: pd.DataFrame, caption: str
+    ) -> Figure:
+        name = f"{name}{self.suffix}"
+        csv = to_csv(data)
+        write_text(self.folder / f"{name}.csv", csv)
+        png = save_figure(self.folder / name, size, draw)
+        return Figure(name, section, caption, caption.split(". ")[0], png, csv, size[0])
+
+    def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
+        frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
+        return frame if attack is None else frame[frame["attack"] == attack]
+
+    def _tradeoff(self) -> Iterator[Figure]:
+        points = self._means("auc", self.attack).merge(
+            self.cells[["experiment", "train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap"]]
+        )
+        points = points[points["test_accuracy"].notna()]
+        if len(points) > 1:
+            yield self._figure(
+                *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
+                "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
+                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.",
+            )
+
+    def _sparsity(self) -> Iterator[Figure]:
+        if not any(prunes(method) for method in self.summary["method"]):
+            return
+        title = attack_title(str(self.attack))
+        auc = self._means("auc")
+        own = auc[auc["attack"] == self.attack]
+        one = [(str(self.attack), title)]
+        yield self._figure(
+            *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
+            f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense network; "
+            f"bands are {charts.INTERVAL}s, the dotted line is guessing.",
+        )
+        for metric, rate in RATES.items():
+            tpr = self._means(metric, self.attack)
+            if any(prunes(method) for method in tpr["method"]):
+                draw = charts.against_sparsity(tpr, one, f"{title} TPR at {rate} FPR (%)", 100)
+                yield self._figure(
+                    *(f"{metric}_vs_sparsity", "sparsity", (COLUMN, 2.7), draw, tpr),
+                    f"Members that {title} finds while accusing at most {rate} of non-members. This is the risk of the "
+                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.",
+                )
+        present = set(auc["attack"][[prunes(method) for method in auc["method"]]])
+        panels = [(name, attack_title(name)) for name in ATTACKS if name in present]
+        if len(panels) > 1:
+            shown = auc[auc["attack"].isin([name for name, _ in panels])]
+            height = 1.75 * -(-len(panels) // 3) + 0.7
+            yield self._figure(
+                *("attacks_vs_sparsity", "sparsity", (PAGE, height)),
+                charts.against_sparsity(shown, panels, "AUC"),
+                shown,
+                "Every attack's AUC against sparsity, on one scale. Where all panels agree, the finding does not "
+                f"depend on the attack. Bands are {charts.INTERVAL}s.",
+            )
+
+    def _roc(self) -> Iterator[Figure]:
+        roc = self.inputs.of("roc", self.experiments)
+        own = roc[roc["attack"] == self.attack].assign(curve=lambda frame: frame["experiment"])
+        shown = self.cells[self.cells["experiment"].isin(own["experiment"])]
+        if len(shown):
+            auc = self._means("auc", self.attack).set_index("experiment")["mean"]
+            legend = {name: f"{self.labels[name]} ({auc[name]:.3f})" for name in shown["experiment"]}
+            size = (COLUMN, 3.1 + 0.14 * -(-(len(legend) + 1) // 2))
+            draw = charts.roc_curves(own, legend, charts.cell_colours(shown))
+            yield self._figure(
+                *("roc_methods", "roc", size, draw, own),
+                f"ROC curves of {attack_title(str(self.attack))} on both logarithmic axes (in brackets: AUC). The left "
+                "end is what matters for privacy: members found with hardly a false accusation. On the dotted line "
+                "an attack guesses.",
+            )
+        for name in self.experiments:
+            yield from self._cell_roc(name, roc[(roc["experiment"] == name) & roc["attack"].isin(list(ATTACKS))])
+
+    def _cell_roc(self, experiment: str, roc: pd.DataFrame) -> Iterator[Figure]:
+        auc = self._means("auc")
+        own = auc[auc["experiment"] == experiment].set_index("attack")["mean"]
+        order = [name for name in own.sort_values(ascending=False).index if name in ATTACKS]
+        attacks = [name for name in ("lira", "loss") if name in order]
+        attacks += [name for name in order if name not in attacks][: MOST_CURVES - len(attacks)]
+        if not attacks:
+            return
+        shown = roc[roc["attack"].isin(attacks)].assign(curve=lambda frame: frame["attack"])
+        legend = {name: f"{attack_title(name)} ({own[name]:.3f})" for name in attacks}
+        size = (COLUMN, 3.1 + 0.14 * -(-(len(legend) + 1) // 2))
+        yield self._figure(
+            *(f"roc_cell_{slug(experiment)}", "roc_cells", size),
+            charts.roc_curves(shown, legend, charts.curve_colours(attacks)),
+            shown,
+            f"ROC curves of the attacks on {self.labels[experiment]} (in brackets: AUC): LiRA, LOSS and the strongest "
+            "others. Attacks that rank examples alike lie on each other.",
+        )
+
+    def _comparisons(self) -> Iterator[Figure]:
+        rows = self.inputs.of("comparisons", self.experiments, "experiment_a", "experiment_b")
+        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc")]
+        if len(rows):
+            label = [
+                f"{self.labels[a]} - {self.labels[b]}"
+                for a, b in zip(rows["experiment_a"], rows["experiment_b"], strict=True)
+            ]
+            rows = rows.assign(label=label, found=rows["p_holm"] < FOUND)
+            yield self._figure(
+                *("differences", "comparisons", (COLUMN, 0.7 + 0.2 * len(rows)), charts.differences(rows), rows),
+                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired example by example and "
+                "target by target; left of zero the first leaks less. Filled: the difference holds after Holm's "
+                "correction over the whole table; hollow: no difference was found.",
+            )
+
+    def _transfer(self) -> Iterator[Figure]:
+        rows = self.inputs.of("transfer", self.experiments, "target_experiment", "shadows_experiment")
+        rows = rows[rows["metric"] == "auc"]
+        for attack in [name for name in ATTACKS if name in set(rows["attack"])]:
+            part = rows[rows["attack"] == attack]
+            names = [name for name in self.experiments if name in set(part["target_experiment"])]
+            sources = [name for name in self.experiments if name in set(part["shadows_experiment"])]
+            values = part.pivot(index="target_experiment", columns="shadows_experiment", values="mean")
+            values = values.reindex(index=names, columns=sources)
+            values = values.rename(index=self.labels, columns=self.labels)
+            size = (max(COLUMN, 1.4 + 0.42 * len(sources)), 1.2 + 0.26 * len(names))
+            yield self._figure(
+                *(f"transfer_{attack}", "transfer", size, charts.heat_map(values), part),
+                f"{attack_title(attack)} AUC when the adversary's shadow models (columns) are trained otherwise than "
+                "the target (rows). Bold: the target's own pipeline. A row that stays bright leaks even to an "
+                "adversary who guesses the pruning wrong.",
+            )
+
+    def _exposed(self) -> Iterator[Figure]:
+        rows = self.inputs.of("exposed", self.experiments)
+        pictures, titles = {}, {}
+        for name in self.experiments:
+            part = rows[rows["experiment"] == name].sort_values("rank")
+            if name in self.inputs.pictures and len(part) == len(self.inputs.pictures[name]) > 0:
+                pictures[self.labels[name]] = self.inputs.pictures[name]
+                classes = [str(one) for one in part["class_name"]]
+                titles[self.labels[name]] = [f"{c[:9]} #{i}" for c, i in zip(classes, part["index"], strict=True)]
+        if pictures:
+            yield self._figure(
+                *("exposed", "exposure", (PAGE, 0.25 + 0.62 * len(pictures))),
+                charts.exposed_pictures(pictures, titles),
+                rows,
+                "The most exposed examples of each cell, the most exposed first, with class and place in the training "
+                "set. Mostly atypical pictures; one that appears in several rows is exposed whatever is pruned.",
+            )
+
+
+def labels_of(cells: pd.DataFrame) -> dict[str, str]:
+    """By experiment, a short label; the experiment's own name where method and sparsity do not tell cells apart."""
+    kinds = [(row["method"], row["sparsity"]) for _, row in cells.iterrows()]
+    if len(set(kinds)) < len(kinds) or cells["method"].isna().any():
+        return {name: name for name in cells["experiment"]}
+    return {name: cell_label(*kind) for name, kind in zip(cells["experiment"], kinds, strict=True)}
+
+
+def setting_title(cells: pd.DataFrame) -> str:
+    """What the cells of one setting share, in words."""
+    first = cells.iloc[0]
+    depth = "" if pd.isna(first["layers"]) else f"-{int(first['layers'])}"
+    seed = "" if pd.isna(first["seed"]) else f", seed {int(first['seed'])}"
+    split = "" if first["split"] in ("balanced", None) else f", --split {first['split']}"
+    return f"{first['dataset']}, {first['arch']}{depth}{seed}{split}"
+
+
+def methods_in(cells: pd.DataFrame) -> list[str]:
+    """Titles of the methods that occur."""
+    return [method_title(method) for method in dict.fromkeys(cells["method"].dropna())]
+
+
+def slug(text: str) -> str:
+    """A text as a file name."""
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("_.") or "cell"
+
+
+def unique_slugs(names: Sequence[str]) -> list[str]:
+    """A file name for each, unique even where two differ in forbidden characters only."""
+    slugs = [slug(name) for name in names]
+    return [one if slugs.count(one) == 1 else f"{one}-{i}" for i, one in enumerate(slugs, start=1)]
+
+
+def is_number(value: object) -> bool:
+    """Whether a field of a table holds a figure."""
+    return isinstance(value, int | float | np.number) and not np.isnan(float(value))

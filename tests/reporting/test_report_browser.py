@@ -1,0 +1,83 @@
+"""The page in a real browser: no errors, no request leaves it, all figures there, no sideways scrolling on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from reporting_examples import write_results
+
+from reporting.report import write_report
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium found; `make browser` installs one")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    write_results(folder, targets=9)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=quiet)
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Browser, results: Path, width: int) -> tuple[Page, list[str], list[str]]:
+    """The page, what the console said, and every request that was made."""
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((results / "report.html").as_uri())
+    return page, said, asked
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_is_whole_and_quiet(browser: Browser, results: Path, width: int) -> None:
+    page, said, asked = open_page(browser, results, width)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('figure img')].map(i => [i.naturalWidth, i.offsetWidth, i.alt])"
+    )
+    files = {path.stem for path in (results / "figures").glob("*.png")}
+    names = page.evaluate("[...document.querySelectorAll('figure')].map(one => one.id)")
+    assert set(names) == files
+    assert len(names) == len(sizes) == len(files)
+    assert all(natural > 500 and shown > 200 and alt for natural, shown, alt in sizes)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.querySelectorAll('figcaption')].every(one => one.innerText.length > 40)")
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in asked if url.startswith("file:")]) == 1
+    page.close()
+
+
+def test_a_figures_data_can_be_saved(browser: Browser, results: Path) -> None:
+    page, _, _ = open_page(browser, results, 1280)
+    with page.expect_download() as download:
+        page.click("figure#tradeoff a.download")
+    assert download.value.suggested_filename == "tradeoff.csv"
+    assert Path(download.value.path()).read_text() == (results / "figures/tradeoff.csv").read_text()
+    page.close()
+
+
+def test_it_prints(browser: Browser, results: Path) -> None:
+    page, _, _ = open_page(browser, results, 1280)
+    printed = page.pdf(format="A4")
+    assert printed.startswith(b"%PDF")
+    assert printed.count(b"/Type /Page\n") >= 2 or printed.count(b"/Type /Page") >= 2
+    page.close()

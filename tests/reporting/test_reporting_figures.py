@@ -1,0 +1,104 @@
+"""Figures exist where there is something to show, in every format, and depend on the data alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import pytest
+from reporting_examples import GRID, cell, write_folder, write_results
+
+from mia.registry import ATTACKS
+from pruning.registry import METHODS
+from reporting.figures import Figure, Gallery, labels_of, setting_title, unique_slugs
+from reporting.inputs import read_inputs, settings_of
+from reporting.style import COLUMN, DPI, attack_colours, cell_label, method_colour, shades
+
+
+def draw(folder: Path, suffix: str = "") -> dict[str, Figure]:
+    inputs = read_inputs(folder)
+    experiments = list(inputs.cells["experiment"])
+    return {figure.name: figure for figure in Gallery(inputs, experiments, folder / "figures", suffix).draw()}
+
+
+def test_every_figure_of_a_sweep_in_every_format(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    figures = draw(tmp_path)
+    cells = [method if method == "dense" else f"{method}_{sparsity:g}" for method, sparsity in GRID]
+    assert set(figures) == {
+        *("tradeoff", "auc_vs_sparsity", "tpr_at_fpr_0.01_vs_sparsity", "attacks_vs_sparsity", "roc_methods"),
+        *("differences", "transfer_lira", "transfer_loss", "exposed"),
+        *(f"roc_cell_{name}" for name in cells),
+    }
+    files = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert files == {f"{name}.{kind}" for name in figures for kind in ("png", "pdf", "csv")}
+    for name, figure in figures.items():
+        assert (tmp_path / "figures" / f"{name}.png").read_bytes() == figure.png
+        height, width = matplotlib.image.imread(tmp_path / "figures" / f"{name}.png").shape[:2]
+        assert width == pytest.approx(figure.width * DPI, abs=2)
+        assert figure.width >= COLUMN
+        assert height > 200
+        assert figure.caption.endswith(".")
+        assert (tmp_path / "figures" / f"{name}.csv").read_text() == figure.csv
+
+
+def test_a_figures_data_are_the_rows_it_shows(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    draw(tmp_path)
+    data = pd.read_csv(tmp_path / "figures/auc_vs_sparsity.csv")
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    shown = summary[(summary["attack"] == "lira") & (summary["metric"] == "auc")]
+    assert data["mean"].tolist() == shown["mean"].tolist()
+    assert data["experiment"].tolist() == ["dense", "static_0.8", "static_0.95", "dpf_0.8", "dpf_0.95"]
+
+
+def test_equal_data_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_results(tmp_path / name, GRID[:3])
+        draw(tmp_path / name)
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / n / "figures").iterdir()} for n in "ab")
+    assert first == second
+
+
+def test_one_dense_cell_has_its_curves_only(tmp_path: Path) -> None:
+    write_results(tmp_path, GRID[:1])
+    assert set(draw(tmp_path)) == {"roc_methods", "roc_cell_dense", "exposed"}
+
+
+def test_nothing_attacked_draws_nothing(tmp_path: Path) -> None:
+    write_results(tmp_path, GRID[:2], reason="no shadows", targets=0)
+    assert draw(tmp_path) == {}
+    assert not (tmp_path / "figures").exists()
+
+
+def test_settings_are_told_apart(tmp_path: Path) -> None:
+    cells = [cell("dense", 0.0), cell("dense", 0.0, experiment="other", seed=1), cell("static", 0.8)]
+    write_folder(tmp_path, cells)
+    frame = read_inputs(tmp_path).cells
+    groups = settings_of(frame)
+    assert groups == [["dense", "static_0.8"], ["other"]]
+    titles = [setting_title(frame[frame["experiment"].isin(group)]) for group in groups]
+    assert titles == ["cifar10, resnet-20, seed 0", "cifar10, resnet-20, seed 1"]
+
+
+def test_labels_fall_back_on_names_that_differ() -> None:
+    frame = pd.DataFrame([cell("dense", 0.0), cell("static", 0.8)])
+    assert labels_of(frame) == {"dense": "Dense", "static_0.8": "Static 80 %"}
+    twins = pd.DataFrame([cell("dense", 0.0, experiment="a"), cell("dense", 0.0, experiment="b")])
+    assert labels_of(twins) == {"a": "a", "b": "b"}
+    assert len(set(unique_slugs(["a b", "a/b", "c"]))) == 3
+
+
+def test_colours() -> None:
+    assert len({method_colour(method) for method in METHODS}) == len(METHODS)
+    titles = [attack.title for attack in ATTACKS.values()]
+    assert attack_colours(titles[3:4])[titles[3]] == attack_colours(titles)[titles[3]]
+    assert shades("dpf", 1) == [method_colour("dpf")]
+    lightness = [sum(colour) for colour in shades("dpf", 5)]
+    assert lightness == sorted(lightness, reverse=True)
+
+
+@pytest.mark.parametrize(("method", "sparsity", "label"), [("dense", 0.0, "Dense"), ("static", 0.95, "Static 95 %")])
+def test_cell_labels(method: str, sparsity: float, label: str) -> None:
+    assert cell_label(method, sparsity) == label
