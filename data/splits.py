@@ -65,11 +65,6 @@ class Split:
         """Positions of the model's part of the pool on which it does not train, ascending."""
         return np.flatnonzero(~self.membership[model] & self.own(model)).astype(np.int64)
 
-    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The fields by name; `Split(**arrays)` gives the split back."""
-        arrays = {"pool": self.pool, "membership": self.membership, "audited": self.audited}
-        return {name: array for name, array in arrays.items() if array is not None}
-
     def split_hash(self) -> str:
         """SHA-256 (hex) over the shape, the pool's indices and every membership bit."""
         digest = hashlib.sha256(repr(self.membership.shape).encode("ascii"))

@@ -23,8 +23,8 @@ CANDIDATES = ("lira", "rmia", "loss")
 
 
 def exposing_attack(cells: Sequence[Scored]) -> str | None:
-    """The attack whose scores stand for exposure: the best known one that ran on every cell."""
-    return next((name for name in CANDIDATES if cells and all(name in one.results for one in cells)), None)
+    """The attack whose scores stand for exposure: the best known one that ran on some cell."""
+    return next((name for name in CANDIDATES if any(name in one.results for one in cells)), None)
 
 
 def exposures(cells: Sequence[Scored], attack: str) -> dict[str, Float64Array]:
@@ -64,7 +64,7 @@ def _figures(found: Agreement, prefix: str) -> dict[str, float | None]:
 
 def exposed_rows(one: Scored, values: Float64Array, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """The SHOWN most exposed examples of a cell, rows of exposed.csv."""
-    order = np.argsort(np.where(np.isnan(values), -np.inf, values), kind="stable")[::-1]
+    order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
     held = [int(i) for i in order[:SHOWN] if not np.isnan(values[i])]
     return [
         {

@@ -208,6 +208,7 @@ def _expose_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArra
         attack = exposing_attack(group)
         if attack is None:
             continue
+        group = [one for one in group if attack in one.results]  # the others lack the shadow models for it
         evidence.exposure += agreement_rows(group, attack, weights[split])
         values = exposures(group, attack)
         evidence.exposure_scores |= values

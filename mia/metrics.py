@@ -67,12 +67,6 @@ def _hull(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]
     return min(a[0], b[0]), max(a[1], b[1])
 
 
-def majority_baseline(membership: BoolArray) -> float:
-    """The plain accuracy of naming the larger side for every example, in [0.5, 1]."""
-    share = float(np.mean(membership))
-    return max(share, 1.0 - share)
-
-
 def roc(scores: Float64Array, membership: BoolArray) -> tuple[Float64Array, Float64Array]:
     """All points of the ROC curve, (fpr, tpr), one after each distinct score and (0, 0) first.
 

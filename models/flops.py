@@ -20,11 +20,6 @@ def linear_flops(model: nn.Module, channels: int, size: int) -> dict[str, int]:
     return _layer_flops(model, nn.Linear, channels, size)
 
 
-def flops_per_example(model: nn.Module, channels: int, size: int) -> int:
-    """Multiply-adds of all convolutions and linear layers for one example, at density 1."""
-    return sum(conv_flops(model, channels, size).values()) + sum(linear_flops(model, channels, size).values())
-
-
 def _layer_flops(model: nn.Module, kind: type[nn.Module], channels: int, size: int) -> dict[str, int]:
     """A pass over shapes alone, through a copy: neither the model's buffers nor any random numbers are touched."""
     shadow = copy.deepcopy(model).to("meta").eval()

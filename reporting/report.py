@@ -55,6 +55,7 @@ class Block:
     comparisons: list[dict[str, Any]]
     all_comparisons: list[dict[str, str]]
     agreement: list[dict[str, str]]
+    exposure: list[str]
     attacks: list[dict[str, Any]]
     attack: str
     strict_empty: bool
@@ -109,6 +110,7 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
     attack, labels = headline_attack(summary) or "", labels_of(cells)
     compared = inputs.of("comparisons", experiments, "experiment_a", "experiment_b")
     transfer = inputs.of("transfer", experiments, "target_experiment", "shadows_experiment")
+    exposure = inputs.of("exposure", experiments, "experiment_a", "experiment_b")
     strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
     return Block(
         title=title,
@@ -121,7 +123,8 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
             for _, row in compared.iterrows()
             if row["attack"] in ATTACKS and row["metric"] in METRIC_TITLES
         ],
-        agreement=_agreement(inputs.of("exposure", experiments, "experiment_a", "experiment_b"), labels),
+        agreement=_agreement(exposure, labels),
+        exposure=headline.exposure_sentences(exposure, cells),
         attacks=_attacks(summary, cells, labels),
         attack=attack_title(attack),
         strict_empty=bool(strict["mean"].isna().all()),
@@ -206,15 +209,18 @@ def _agreement(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, str
 def _attacks(summary: pd.DataFrame, cells: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
     """Every variant on every cell: AUC with its interval, and the other metrics' means."""
     rows = []
-    for experiment in cells["experiment"]:
-        own = summary[summary["experiment"] == experiment]
+    for _, cell in cells.iterrows():
+        own = summary[summary["experiment"] == cell["experiment"]]
+        utility = [_number(cell[name], 100, 1) for name in ("train_accuracy", "heldout_accuracy", "test_accuracy")]
+        utility.append(_number(cell["generalisation_gap"], 100, 1))
         for attack in attack_order(set(own["attack"])):
             figures = {row["metric"]: row for _, row in own[own["attack"] == attack].iterrows()}
             known = "auc" in figures and is_number(figures["auc"]["mean"])
             values = [_number(figures[m]["mean"]) if m in figures else "-" for m in METRICS[1:]]
             auc = headline.level(figures["auc"]) if known else "-"
             name = attack_title(attack) if attack in ATTACKS else attack
-            rows.append({"cell": labels[experiment], "attack": name, "auc": auc, "values": values})
+            row = {"cell": labels[cell["experiment"]], "attack": name, "auc": auc}
+            rows.append({**row, "values": [*values, *utility]})
     return rows
 
 

@@ -12,7 +12,6 @@ from mia.metrics import (
     clopper_pearson,
     evaluate_scores,
     example_weights,
-    majority_baseline,
     resampled_values,
     roc,
 )
@@ -156,7 +155,3 @@ def test_bad_input_is_refused() -> None:
         evaluate_scores(np.array([0.0, np.nan]), np.array([True, False]), None)
     with pytest.raises(ValueError, match="bool"):
         evaluate_scores(np.zeros(3), np.ones(2, dtype=bool), None)
-
-
-def test_majority_baseline() -> None:
-    assert majority_baseline(np.array([True, False, False, False])) == 0.75
