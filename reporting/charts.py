@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from pruning.registry import METHODS
 from reporting.style import (
     GREY,
     Colour,
@@ -120,6 +121,8 @@ def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
         style: dict[str, Any] = {"color": method_colour(method), "label": method_title(method)}
         if prunes(method):
             places = _position(part["sparsity"].to_numpy(dtype=float))
+            if len(places) == 1:  # beside the other methods' points, not under them
+                places = places + 0.08 * list(METHODS).index(method) if method in METHODS else places
             axes.plot(
                 places, mean, marker=method_marker(method), linestyle="-" if method == "static" else "--", **style
             )
@@ -252,7 +255,7 @@ def exposed_pictures(pictures: Mapping[str, npt.NDArray[np.uint8]], titles: Mapp
             )
             for axes, picture, title in zip(line, rows, titles[label], strict=False):
                 axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                axes.set_title(title, fontsize=5, pad=1.5)
+                axes.set_title(title, fontsize=4.5, pad=1.5, linespacing=0.95)
 
     return draw
 

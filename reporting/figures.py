@@ -196,14 +196,14 @@ class Gallery:
             if name in self.inputs.pictures and len(part) == len(self.inputs.pictures[name]) > 0:
                 pictures[self.labels[name]] = self.inputs.pictures[name]
                 classes = [str(one) for one in part["class_name"]]
-                titles[self.labels[name]] = [f"{c[:9]} #{i}" for c, i in zip(classes, part["index"], strict=True)]
+                titles[self.labels[name]] = [f"{c[:12]}\n#{i}" for c, i in zip(classes, part["index"], strict=True)]
         if pictures:
             yield self._figure(
-                *("exposed", "exposure", (PAGE, 0.25 + 0.62 * len(pictures))),
+                *("exposed", "exposure", (PAGE, 0.3 + 0.68 * len(pictures))),
                 charts.exposed_pictures(pictures, titles),
                 rows,
                 "The most exposed examples of each cell, the most exposed first, with class and place in the training "
-                "set. Mostly atypical pictures; one that appears in several rows is exposed whatever is pruned.",
+                "set. A picture that appears in several rows stays exposed after pruning.",
             )
 
 

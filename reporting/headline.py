@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from mia.registry import ATTACKS
 from reporting.figures import FOUND, RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack
 from reporting.style import attack_title, prunes
@@ -20,16 +21,25 @@ def sentences(inputs: Inputs, experiments: list[str]) -> list[str]:
     if attack is None:
         return [NOTHING]
     labels = labels_of(cells)
-    found = [_leak(cells, summary, attack, labels), *_changes(inputs, experiments, attack, labels)]
-    return [*found, _sureness(summary[(summary["attack"] == attack) & (summary["metric"] == "auc")], cells)]
-
-
-def _leak(cells: pd.DataFrame, summary: pd.DataFrame, attack: str, labels: dict[str, str]) -> str:
-    """The baseline's leak: of the dense cell, or of the first that was attacked."""
-    auc = summary[(summary["attack"] == attack) & (summary["metric"] == "auc") & summary["mean"].notna()]
-    dense = auc[[not prunes(method) for method in auc["method"]]]
-    row = (dense if len(dense) else auc).iloc[0]
+    auc = summary[(summary["metric"] == "auc") & summary["mean"].notna()]
+    own = auc[auc["attack"] == attack]
+    dense = own[[not prunes(method) for method in own["method"]]]
+    row = (dense if len(dense) else own).iloc[0]  # the baseline: the dense cell, or the first that was attacked
     name = "the dense network" if len(dense) == 1 else labels[row["experiment"]]
+    found = [_leak(row, name, summary, attack), *_strongest(auc[auc["experiment"] == row["experiment"]], attack, name)]
+    return [*found, *_changes(inputs, experiments, attack, labels), _sureness(own, cells)]
+
+
+def _strongest(auc: pd.DataFrame, attack: str, name: str) -> Iterator[str]:
+    """The attack of highest AUC on the baseline, where it is another one: a leak is at least what any attack finds."""
+    auc = auc[auc["attack"].isin(list(ATTACKS))]
+    best = auc.sort_values("mean").iloc[-1]
+    if best["attack"] != attack:
+        yield f"The strongest of {len(auc)} attacks on {name} is {attack_title(best['attack'])}: AUC {level(best)}."
+
+
+def _leak(row: pd.Series, name: str, summary: pd.DataFrame, attack: str) -> str:
+    """The baseline's leak; row: its AUC."""
     text = f"{attack_title(attack)} tells members of {name} from non-members with an AUC of {level(row)}"
     for metric, rate in RATES.items():
         tpr = summary[(summary["attack"] == attack) & (summary["metric"] == metric)]

@@ -32,6 +32,16 @@ def test_the_headline_has_level_difference_and_its_limits(tmp_path: Path) -> Non
     assert "one target network a cell: every statement above is about these trained networks" in text
 
 
+def test_a_stronger_attack_is_named(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    assert "The strongest of" not in page(tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    auc = (summary["attack"] == "rmia") & (summary["metric"] == "auc")
+    summary.loc[auc, ["mean", "ci_low", "ci_high"]] = 0.7, 0.69, 0.71
+    summary.to_csv(tmp_path / "summary.csv", index=False)
+    assert "The strongest of 4 attacks on the dense network is RMIA: AUC 0.700 [0.690, 0.710]." in page(tmp_path)
+
+
 def test_several_targets_are_named(tmp_path: Path) -> None:
     write_results(tmp_path, targets=9)
     assert "over 4,000 examples and 9 target networks a cell" in page(tmp_path)
