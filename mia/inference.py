@@ -13,14 +13,14 @@ mean over targets has two parts:
 
 what the targets' examples have in common, and s^2, the sample variance of the T values, which holds the variance
 between networks and v - c by chance of the examples. The interval is mean +- t sqrt(V), with Satterthwaite's degrees of
-freedom: T - 1 in the second part, none spent in the first. Values that agree by accident (a TPR has few levels) would
-make s^2 too small: it counts as no less than the 1 % point of what the examples alone give it. A difference between two
-cells is the same on the targets' differences, which the common weights pair example by example.
+freedom (T - 1 in the second part, none spent in the first), and never narrower than what the examples alone give,
+mean +- 1.96 sqrt(var_b(mean_t theta*_tb)): an s^2 that is small by chance, or because a TPR has few levels, is not
+believed. A difference between two cells is the same on the targets' differences, which the common weights pair example
+by example; its p-value belongs to the same interval.
 
-Holding T - 1 degrees of freedom in s^2 costs width with few targets. Taking networks as equal where s^2 does not
-contradict it would be narrower and cover less than it says wherever they do differ (`benchmarks/coverage.py` measures
-the coverage). Not seen by s^2 is what the shadow models that the targets share do to all of them at once; it matters
-where networks differ from each other far more than examples make them.
+`benchmarks/coverage.py` measures the coverage. With two or three targets that hardly differ the interval is too wide.
+Not seen by s^2 is what the shadow models that the targets share do to all of them at once: where networks differ from
+each other far more than examples make them, the interval is too narrow.
 
 One target has no networks' part: its interval holds for that trained network, not for the pipeline.
 """
@@ -73,10 +73,9 @@ def mean_interval(sample: Sample, metric: str) -> Estimate:
     """The mean of a metric over targets, with its interval clipped to the metric's range; no interval if V is 0."""
     mean, targets = float(sample.values.mean()), len(sample.values)
     sd = float(sample.values.std(ddof=1)) if targets > 1 else None
-    error, dof = standard_error(sample)
-    if error == 0.0:
+    half = half_width(sample)
+    if half == 0.0:
         return Estimate(mean, sd, None, None, targets)
-    half = _quantile(dof) * error
     low, high = max(mean - half, LOWEST.get(metric, 0.0)), min(mean + half, 1.0)
     return Estimate(mean, sd, low, high, targets)
 
@@ -90,31 +89,31 @@ def difference(a: Sample, b: Sample) -> Difference:
         raise ValueError(f"samples of {a.resampled.shape} and {b.resampled.shape} cannot be paired")
     paired = Sample(a.values - b.values, a.resampled - b.resampled)
     mean, targets = float(paired.values.mean()), len(paired.values)
-    error, dof = standard_error(paired)
-    if error == 0.0:
+    half = half_width(paired)
+    if half == 0.0:
         return Difference(mean, None, None, None, targets)
-    half = _quantile(dof) * error
-    p_value = float(2.0 * stats.t.sf(abs(mean) / error, dof))
+    # an error of 0 beside another that is not: that one alone decides
+    p_value = max(2.0 * float(stats.t.sf(abs(mean) / error, dof)) for error, dof in _errors(paired) if error > 0.0)
     return Difference(mean, mean - half, mean + half, p_value, targets)
 
 
-def standard_error(sample: Sample) -> tuple[float, float]:
-    """sqrt(V) of the module's docstring, and its degrees of freedom (inf for one target)."""
+def half_width(sample: Sample) -> float:
+    """Half of the 95 % interval of the mean over targets, before clipping: the larger of the two that are defined."""
+    return max(float(stats.t.ppf(0.5 + CONFIDENCE / 2, dof)) * error for error, dof in _errors(sample))
+
+
+def _errors(sample: Sample) -> list[tuple[float, float]]:
+    """(standard error, degrees of freedom) from the examples alone and, for several targets, sqrt(V) with its own."""
     targets = len(sample.values)
     examples = float(np.var(sample.resampled.mean(axis=0), ddof=1))
+    alone = (float(np.sqrt(examples)), np.inf)
     if targets == 1:
-        return float(np.sqrt(examples)), np.inf
+        return [alone]
     own = float(np.var(sample.resampled, axis=1, ddof=1).mean())
-    common = (targets * examples - own) / (targets - 1)
-    least = stats.chi2.ppf(0.01, targets - 1) / (targets - 1) * max(own - common, 0.0)
-    between = max(float(np.var(sample.values, ddof=1)), least) / targets
-    total = max(common, 0.0) + between
-    dof = (targets - 1) * (total / between) ** 2 if between > 0 else np.inf
-    return float(np.sqrt(total)), dof
-
-
-def _quantile(dof: float) -> float:
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, dof))
+    common = max((targets * examples - own) / (targets - 1), 0.0)
+    between = float(np.var(sample.values, ddof=1)) / targets
+    total = common + between
+    return [alone, (float(np.sqrt(total)), (targets - 1) * (total / between) ** 2 if between > 0 else np.inf)]
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

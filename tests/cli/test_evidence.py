@@ -80,11 +80,11 @@ def test_claim_two_a_difference_and_its_interval(every: Path) -> None:
 
     point = gaps(np.arange(n))
     drawn = np.array([gaps(rng.integers(n, size=n)) for _ in range(300)])
-    own = drawn.var(axis=0, ddof=1).mean()
-    common = max(0.0, (targets * drawn.mean(axis=1).var(ddof=1) - own) / (targets - 1))
+    own, examples = drawn.var(axis=0, ddof=1).mean(), drawn.mean(axis=1).var(ddof=1)
+    common = max(0.0, (targets * examples - own) / (targets - 1))
     between = point.var(ddof=1) / targets
     dof = (targets - 1) * ((common + between) / between) ** 2
-    half = stats.t.ppf(0.975, dof) * np.sqrt(common + between)
+    half = max(1.96 * np.sqrt(examples), stats.t.ppf(0.975, dof) * np.sqrt(common + between))
     pair = {"experiment_a": TRAINED[1], "experiment_b": TRAINED[0]}
     row = row_of(every / "mia/comparisons.csv", attack="lira", metric="auc", **pair)
     assert float(row["difference"]) == pytest.approx(point.mean(), abs=1e-12)

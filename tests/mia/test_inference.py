@@ -8,35 +8,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mia.inference import Sample, difference, holm, mean_interval, standard_error
+from mia.inference import Sample, difference, half_width, holm, mean_interval
 
 
 def test_one_target_has_the_examples_part_alone() -> None:
-    sample = Sample(np.array([0.6]), np.array([[0.5, 0.6, 0.7]]))
-    assert standard_error(sample) == (pytest.approx(0.1), np.inf)
-    found = mean_interval(sample, "auc")
+    found = mean_interval(Sample(np.array([0.6]), np.array([[0.5, 0.6, 0.7]])), "auc")
     assert (found.mean, found.sd, found.num_targets) == (0.6, None, 1)
     assert (found.ci_low, found.ci_high) == (pytest.approx(0.6 - 1.959964 * 0.1), pytest.approx(0.6 + 1.959964 * 0.1))
 
 
 def test_two_targets_by_hand() -> None:
-    """Values 0 and 4 have s^2 = 8. Equal resamples (-1, 0, 1) have variance and covariance 1: V = 1 + 8 / 2.
+    """Values 0 and 4 have s^2 = 8. Equal resamples (-1, 0, 1) have variance and covariance 1: V = 1 + 8 / 2 = 5.
 
-    Resamples that mirror each other have covariance -1, which counts as 0: V = 8 / 2, all of it with T - 1 degrees.
+    Resamples that mirror each other have covariance -1, which counts as 0: V = 8 / 2, all of it with T - 1 degrees,
+    whose 97.5 % point is 12.706.
     """
     values, drawn = np.array([0.0, 4.0]), np.array([-1.0, 0.0, 1.0])
-    error, dof = standard_error(Sample(values, np.stack([drawn, drawn])))
-    assert error == pytest.approx(np.sqrt(5.0))
-    assert dof == pytest.approx((5 / 4) ** 2)
-    error, dof = standard_error(Sample(values, np.stack([drawn, -drawn])))
-    assert (error, dof) == (pytest.approx(2.0), pytest.approx(1.0))
+    dof = (5 / 4) ** 2
+    assert half_width(Sample(values, np.stack([drawn, drawn]))) == pytest.approx(stats.t.ppf(0.975, dof) * np.sqrt(5.0))
+    assert half_width(Sample(values, np.stack([drawn, -drawn]))) == pytest.approx(12.7062 * 2.0, rel=1e-5)
 
 
-def test_values_that_agree_by_accident_do_not_make_an_error_of_zero() -> None:
-    """Mirrored resamples: v - c = 2; the 1 % point of chi^2 with one degree of freedom is 0.000157."""
+def test_values_that_agree_by_accident_leave_the_examples_part() -> None:
     drawn = np.array([-1.0, 0.0, 1.0])
-    error, _ = standard_error(Sample(np.full(2, 0.5), np.stack([drawn, -drawn])))
-    assert error == pytest.approx(np.sqrt(stats.chi2.ppf(0.01, 1) * 2.0 / 2.0))
+    apart = np.stack([drawn, np.array([1.0, -1.0, 0.0])])
+    half = 1.959964 * np.std(apart.mean(axis=0), ddof=1)
+    assert half_width(Sample(np.full(2, 0.5), apart)) == pytest.approx(half)
+    found = difference(Sample(np.full(2, 0.5), apart), Sample(np.full(2, 0.25), np.zeros((2, 3))))
+    z = 0.25 / np.std(apart.mean(axis=0), ddof=1)
+    assert found.p_value == pytest.approx(2 * stats.norm.sf(z))
 
 
 def test_difference_is_paired() -> None:
