@@ -1,0 +1,314 @@
+"""Training speed: a plain PyTorch loop, this project's loop, and the ceiling of bare steps, in turns in one run.
+
+    python benchmarks/training.py                                   # CPU: 2 processes of one thread; a few minutes
+    python benchmarks/training.py --device cuda --models wideresnet:28:2 --rounds 5
+
+(a) plain: as most repositories write it. A DataLoader with torchvision transforms for each picture (crop, mirror,
+tensor, normalise), float32, contiguous, one process with all threads; a mask is multiplied in layer by layer, and DPF
+keeps dense weights beside masked ones and sorts all of them for each new mask.
+(b) project: `training.loop.Trainer`, in as many processes at once as `train.py --jobs` would start.
+(c) ceiling: forward, backward and fused SGD on one resident random batch, in the same precision and memory layout, in
+as many processes at once as (b); nothing is loaded, augmented, masked or counted.
+
+Every round measures a, b and c for --seconds each; the figures are medians over rounds of pictures a second, summed
+over processes. dpf_cost is how much longer a picture takes (b) with DPF than dense. mfu: of (b), three times the
+forward's multiply-adds at two operations each, against --peak-tflops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from artifacts.files import write_text
+from configs.config import ExperimentConfig
+from data.base import ImageData, unpublished_normalisation
+from models.flops import conv_flops, linear_flops
+from models.registry import build_model
+from pruning.weights import prunable_weights
+from sweep.local import cores
+from sweep.plan import resolve
+from training.device import pick_precision, to_device
+from training.loop import Trainer, new_model
+
+PICTURES, BATCH, SPARSITY, MASK_EVERY = 1024, 128, 0.9, 16
+KINDS = ("plain", "project", "ceiling")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is trained: architecture, depth, width, pruning method, device and precision."""
+
+    arch: str
+    layers: int
+    width: int
+    method: str
+    device: str
+    precision: str
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The project's configuration; long enough that DPF is still pruning and static has pruned."""
+        config = ExperimentConfig(
+            method=self.method,
+            sparsity=SPARSITY,
+            arch=self.arch,
+            layers=self.layers,
+            width_mult=self.width,
+            batch_size=BATCH,
+            epochs=10_000,
+            precision=self.precision,
+            prune_epoch=0 if self.method == "static" else None,
+            num_shadows=0,
+        )
+        return resolve(config, "datasets")
+
+
+def pictures() -> ImageData:
+    """Random CIFAR-shaped pictures."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (PICTURES, 3, 32, 32), dtype=np.uint8))
+    labels = torch.arange(PICTURES) % 10
+    names = tuple(str(c) for c in range(10))
+    return ImageData(images, labels, images[:20], labels[:20], names, **unpublished_normalisation(3))  # type: ignore[arg-type]
+
+
+def plain(case: Case) -> Iterator[int]:
+    """Yields the number of pictures after every step of the plain loop."""
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+    from torchvision.transforms.functional import to_pil_image
+
+    data = pictures()
+    steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    transform = transforms.Compose([*steps, transforms.Normalize(data.mean, data.std)])
+    stored = [to_pil_image(image) for image in data.train_images]  # type: ignore[no-untyped-call]
+
+    class Pictures(Dataset[tuple[Tensor, Tensor]]):
+        def __len__(self) -> int:
+            return PICTURES
+
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            return transform(stored[index]), data.train_labels[index]
+
+    device = torch.device(case.device)
+    model = build_model(case.arch, case.layers, case.width, 3, 10).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    weights = list(_weights(model).values())
+    dense = [weight.detach().clone() for weight in weights]
+    masks = _masks(dense)
+    count = 0
+    while True:
+        for images, labels in DataLoader(Pictures(), BATCH, shuffle=True):
+            images, labels = images.to(device), labels.to(device)
+            if case.method == "dpf":
+                if count % MASK_EVERY == 0:
+                    masks = _masks(dense)
+                with torch.no_grad():
+                    for weight, full, mask in zip(weights, dense, masks, strict=True):
+                        weight.copy_(full * mask)
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(images), labels)
+            loss.backward()
+            with torch.no_grad():
+                if case.method == "dpf":
+                    for weight, full in zip(weights, dense, strict=True):
+                        weight.copy_(full)
+            optimizer.step()
+            with torch.no_grad():
+                for i, weight in enumerate(weights):
+                    if case.method == "static":
+                        weight.mul_(masks[i])
+                    if case.method == "dpf":
+                        dense[i] = weight.detach().clone()
+            loss.item()  # the running loss that such loops print
+            count += 1
+            yield len(images)
+
+
+def _weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    names = set(prunable_weights(model))
+    return {name: parameter for name, parameter in model.named_parameters() if name in names}
+
+
+def _masks(weights: Sequence[Tensor]) -> list[Tensor]:
+    magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights])
+    threshold = magnitudes.sort().values[int(SPARSITY * len(magnitudes))]
+    return [(weight.detach().abs() >= threshold).to(weight) for weight in weights]
+
+
+def project(case: Case) -> Iterator[int]:
+    """Yields the number of pictures after every epoch of the project's loop."""
+    trainer = Trainer(case.config, pictures(), np.arange(PICTURES), torch.device(case.device))
+    while True:
+        trainer.run_epoch()
+        yield PICTURES
+
+
+def ceiling(case: Case) -> Iterator[int]:
+    """Yields the number of pictures after every bare step."""
+    device = torch.device(case.device)
+    model = to_device(new_model(case.config, pictures()), device).train()
+    images = torch.randn(BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (BATCH,), device=device)
+    fused = device.type in ("cpu", "cuda")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=fused)
+    while True:
+        with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bfloat16"):
+            logits = model(images)
+        optimizer.zero_grad()
+        functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        yield BATCH
+
+
+LOOPS: dict[str, Callable[[Case], Iterator[int]]] = {"plain": plain, "project": project, "ceiling": ceiling}
+
+
+def worker(kind: str, case: Case, threads: int, pipe: Connection) -> None:
+    """Trains for as many seconds as it is told, and answers with pictures a second and the peak of device memory."""
+    torch.set_num_threads(threads)
+    steps = LOOPS[kind](case)
+    next(steps)
+    while (seconds := pipe.recv()) is not None:
+        _wait(case)
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            done += next(steps)
+        _wait(case)
+        pipe.send((done / (time.perf_counter() - started), _peak_mib(case)))
+
+
+def _wait(case: Case) -> None:
+    if case.device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _peak_mib(case: Case) -> float:
+    if case.device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), float("nan"))
+
+
+class Crew:
+    """The processes of one kind: idle until told to train."""
+
+    def __init__(self, kind: str, case: Case, processes: int, threads: int) -> None:
+        context = get_context("spawn")
+        self.pipes, self.processes = [], []
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=worker, args=(kind, case, threads, theirs), daemon=True)
+            process.start()
+            self.pipes.append(ours)
+            self.processes.append(process)
+
+    def train(self, seconds: float) -> tuple[float, float]:
+        """Pictures a second, summed, and the largest peak of memory."""
+        for pipe in self.pipes:
+            pipe.send(seconds)
+        answers = [pipe.recv() for pipe in self.pipes]
+        return sum(rate for rate, _ in answers), max(peak for _, peak in answers)
+
+    def dismiss(self) -> None:
+        """Let the processes end."""
+        for pipe in self.pipes:
+            pipe.send(None)
+        for process in self.processes:
+            process.join()
+
+
+def measure(case: Case, rounds: int, seconds: float, jobs: int) -> dict[str, Any]:
+    """One line of the table."""
+    threads = max(1, cores() // jobs)
+    crews = {
+        kind: Crew(kind, case, 1 if kind == "plain" else jobs, cores() if kind == "plain" else threads)
+        for kind in KINDS
+    }
+    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+    for kind in KINDS:
+        crews[kind].train(min(seconds, 2.0))  # warm
+    for _ in range(rounds):
+        for kind in KINDS:
+            found[kind].append(crews[kind].train(seconds))
+    for crew in crews.values():
+        crew.dismiss()
+    rates = {kind: float(np.median([rate for rate, _ in values])) for kind, values in found.items()}
+    return {
+        "network": f"{case.arch}-{case.layers}" + (f"-{case.width}" if case.width > 1 else ""),
+        "method": case.method,
+        "device": torch.cuda.get_device_name() if case.device.startswith("cuda") else case.device,
+        "precision": case.precision,
+        "processes": jobs,
+        **{f"{kind}_per_s": round(rate, 1) for kind, rate in rates.items()},
+        "project_over_plain": round(rates["project"] / rates["plain"], 2),
+        "project_over_ceiling": round(rates["project"] / rates["ceiling"], 3),
+        **{f"{kind}_peak_mib": round(max(peak for _, peak in values)) for kind, values in found.items()},
+    }
+
+
+def operations(case: Case) -> float:
+    """Floating-point operations of one picture's forward and backward."""
+    model = build_model(case.arch, case.layers, case.width, 3, 10)
+    forward = sum(conv_flops(model, 3, 32).values()) + sum(linear_flops(model, 3, 32).values())
+    return 3.0 * 2.0 * forward
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure every case, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = ["resnet:8:1", "resnet:20:1", "wideresnet:28:2"]
+    parser.add_argument("--models", nargs="+", default=default, metavar="ARCH:LAYERS:WIDTH")
+    parser.add_argument("--methods", nargs="+", default=["dense", "static", "dpf"], choices=["dense", "static", "dpf"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument(
+        "--jobs", type=int, help="processes of (b) and (c) (default: one a core on a CPU, one on a GPU)"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--peak-tflops", type=float, help="of the device in this precision, for mfu (an H200: 989)")
+    parser.add_argument("--output", type=Path, help="write the table to this CSV as well")
+    args = parser.parse_args(argv)
+    precision = pick_precision(args.precision, torch.device(args.device))
+    jobs = args.jobs or (cores() if args.device == "cpu" else 1)
+    rows = []
+    for model in args.models:
+        arch, layers, width = model.split(":")
+        for method in args.methods:
+            case = Case(arch, int(layers), int(width), method, args.device, precision)
+            row = measure(case, args.rounds, args.seconds, jobs)
+            dense = next((one for one in rows if (one["network"], one["method"]) == (row["network"], "dense")), None)
+            if method == "dpf" and dense is not None:
+                row["dpf_cost"] = round(dense["project_per_s"] / row["project_per_s"] - 1.0, 3)
+            if args.peak_tflops:
+                row["mfu"] = round(row["project_per_s"] * operations(case) / (1e12 * args.peak_tflops), 4)
+            rows.append(row)
+            print(row, flush=True)
+    frame = pd.DataFrame(rows)
+    print(frame.to_string(index=False), f"\n{platform.processor() or platform.machine()}, {cores()} cores")
+    if args.output is not None:
+        write_text(args.output, frame.to_csv(index=False, lineterminator="\n"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
