@@ -1,5 +1,6 @@
 # make demo   install, train and attack the quick preset, print the result table   (about 4 minutes on two cores)
 # make test   install, then format check, linter, type checker and tests
+# make bench  install, then measure training, attacks and the growth of a sweep; tables in build/bench (half an hour)
 # make browser   install Chromium for the report's browser test, where apt-get may do so
 # make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
 
-.PHONY: demo test lock install browser
+.PHONY: demo test bench lock install browser
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -32,6 +33,13 @@ test: $(VENV)/.installed-dev browser
 	$(BIN)/mypy
 	@echo "== tests"
 	$(BIN)/python -m pytest -rs
+
+# Nothing else should run meanwhile: the figures are of the whole machine.
+bench: $(VENV)/.installed
+	@mkdir -p build/bench
+	$(BIN)/python benchmarks/training.py --output build/bench/training.csv
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --recipe fast --output build/bench/attacks.csv
+	$(BIN)/python benchmarks/scaling.py --output build/bench/scaling.csv
 
 $(VENV)/.installed: requirements.lock
 	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"

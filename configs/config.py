@@ -178,7 +178,13 @@ class Machine:
         None, "CPU threads of each process", kind=int, low=1, high=1024, shown="cores / --jobs"
     )
     jobs: int | None = knob(
-        None, "models trained at once, a process each", kind=int, low=1, high=1024, shown="CPU: one a core; GPU: 1"
+        None,
+        "models trained at once, a process each; auto is one a core on a CPU and one on a GPU",
+        kind=int,
+        low=1,
+        high=1024,
+        shown="auto",
+        word=("auto", None),
     )
     checkpoint_seconds: float = knob(
         60.0, "least time between two checkpoints of a run; 0 writes one every epoch", kind=float, low=0.0

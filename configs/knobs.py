@@ -25,13 +25,13 @@ def knob(
     many: bool = False,
     shown: str | None = None,
     metavar: str | None = None,
-    word: tuple[str, int] | None = None,
+    word: tuple[str, int | None] | None = None,
 ) -> Any:
     """Declare a dataclass field that is also a command-line flag.
 
     `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
     the entry layer supplies. `shown` words the default where None stands for something derived. `word` is a word that
-    stands for a number, and the number.
+    stands for a number, and the number (None: derived).
     """
     meta = {
         "help": help,

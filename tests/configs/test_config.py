@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from configs.config import ALL_TARGETS, AttackOptions, ExperimentConfig, SweepOptions, differing_fields
+from configs.config import ALL_TARGETS, AttackOptions, ExperimentConfig, Machine, SweepOptions, differing_fields
 from configs.errors import UsageError
 from configs.knobs import check_value
 
@@ -105,3 +105,11 @@ def test_a_word_may_stand_for_a_number() -> None:
         UsageError, match="--num-targets: 'none' is not allowed; give a whole number from 1 to 4097, or all"
     ):
         check_value("num_targets", field.metadata, "none")
+
+
+def test_jobs_auto_is_the_default_spelled_out() -> None:
+    field = next(field for field in dataclasses.fields(Machine) if field.name == "jobs")
+    assert check_value("jobs", field.metadata, "auto") is field.default is None
+    assert check_value("jobs", field.metadata, "2") == 2
+    with pytest.raises(UsageError, match="--jobs: '0' is not allowed; give a whole number from 1 to 1024, or auto"):
+        check_value("jobs", field.metadata, "0")
