@@ -1,4 +1,4 @@
-"""Attacking cells: what each target said, what each cell's shadows teach, and both brought together.
+"""Attacking cells: who their targets are, what each cell's shadows teach, and both brought together.
 
 Every cell's targets are attacked with their own cell's shadows, and with those of other cells of the same split
 (`Reach`). Model t of the other cell was trained on the very members of target t, so it is left out, always: otherwise
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from artifacts.signals import QuerySettings
 from configs.config import AttackOptions, Places
 from configs.errors import RunError, UsageError
-from mia.evaluate import Knowledge, Row, learn, measure, score
+from mia.evaluate import Knowledge, Row, learn_each, measure, score
 from mia.interface import (
     AttackResult,
     AttackSettings,
@@ -26,11 +27,9 @@ from mia.interface import (
     Float64Array,
     IntArray,
     Outputs,
-    from_models,
-    outputs_of,
 )
 from mia.registry import ATTACKS
-from sweep.cells import Cell, CellSignals, load_cell, queries_of
+from sweep.cells import Cell, CellSignals, load_cell, load_model, queries_of, read_models
 from training.device import pick_device
 
 log = logging.getLogger(__name__)
@@ -39,11 +38,11 @@ SETTING = ("dataset_name", "arch", "layers", "width_mult", "seed", "split")
 
 @dataclasses.dataclass(eq=False)
 class Asked:
-    """One cell's targets and what they answered.
+    """One cell's targets and who belongs to them.
 
     targets: model indices, [T]. index, label: int64 [n], the examples whose membership is asked, as positions in the
-    training set and classes. membership: bool [T, n]. outputs: T of them. split: what cells must share to be compared
-    example by example. summaries: of the targets' trainings.
+    training set and classes. membership: bool [T, n]. split: what cells must share to be compared example by example.
+    summaries: of the targets' trainings.
     """
 
     cell: Cell
@@ -51,7 +50,6 @@ class Asked:
     index: IntArray
     label: IntArray
     membership: BoolArray
-    outputs: list[Outputs]
     split: tuple[str, ...]
     summaries: list[dict[str, Any]]
 
@@ -102,14 +100,21 @@ class Attacker:
     places: Places
     device: str
 
-    def load(self, cell: Cell) -> CellSignals:
-        """The signals of a cell, queried where the cache does not serve."""
+    def queries(self, cell: Cell) -> QuerySettings:
+        """What the attacks need to have asked the cell's models."""
         samia = any(ATTACKS[name].needs_sensitivity for name in self.names) and cell.num_shadows > 0
         population = any(ATTACKS[name].needs_population for name in self.names) and cell.num_shadows > 0
-        queries = queries_of(
+        return queries_of(
             cell.config, self.options.num_queries, samia, self.options.rmia_population if population else 0
         )
-        return load_cell(cell, self.places, self.device, queries)
+
+    def load(self, cell: Cell) -> CellSignals:
+        """The signals of a cell, queried where the cache does not serve."""
+        return load_cell(cell, self.places, self.device, self.queries(cell))
+
+    def outputs(self, asked: Asked, target: int) -> Outputs:
+        """What one target answered, read when it is needed: all of all cells would not fit into memory."""
+        return load_model(asked.cell, target, self.places, self.device, self.queries(asked.cell))
 
     def settings(self, cell: Cell) -> AttackSettings:
         """The attacks' settings for a cell."""
@@ -120,28 +125,26 @@ class Attacker:
 
 
 def ask_targets(cell: Cell, attacker: Attacker) -> Asked:
-    """What the cell's targets answered. RunError when the target's signals cannot be had."""
-    signals = attacker.load(cell)
+    """Which models of the cell play the target, and their memberships. RunError when the target cannot be had."""
     wanted = attacker.options.num_targets
-    if signals.audited is not None and wanted > 1:
+    queries = attacker.queries(cell)
+    found = read_models(cell, attacker.places, attacker.device, queries, models=wanted)
+    target, first = next(found)
+    targets, membership = [target], [first.membership]
+    if first.audited is not None and wanted > 1:
         log.info("%s: --split disjoint has one target; the other models never saw its half", cell.experiment)
-        wanted = 1
-    positions = range(min(wanted, len(signals.indices)))
-    rows = np.flatnonzero(np.ones_like(signals.labels) if signals.audited is None else signals.audited)
-    summaries = [cell.models[signals.indices[position]].read_summary() for position in positions]
+    elif wanted > 1:
+        for target, signals in found:
+            targets.append(target)
+            membership.append(signals.membership)
+    rows = np.flatnonzero(np.ones_like(first.labels) if first.audited is None else first.audited)
+    summaries = [cell.models[target].read_summary() for target in targets]
     return Asked(
         cell=cell,
-        targets=tuple(signals.indices[position] for position in positions),
-        index=signals.pool[rows],
-        label=signals.labels[rows],
-        membership=signals.membership[: len(positions), rows],
-        outputs=[
-            outputs_of(
-                *(signals.logits, signals.phi, position),
-                *(signals.sensitivity, signals.population_phi, signals.audited),
-            )
-            for position in positions
-        ],
+        targets=tuple(targets),
+        index=first.pool[rows],
+        label=first.labels[rows],
+        membership=np.stack(membership)[:, rows],
         split=(summaries[0]["data_hash"], summaries[0]["split_hash"]),
         summaries=summaries,
     )
@@ -177,28 +180,19 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     """
     signals = attacker.load(own.cell)
     settings = attacker.settings(own.cell)
-    for position, target in enumerate(own.targets):
-        inputs = from_models(
-            signals.logits,
-            signals.phi,
-            signals.membership,
-            signals.labels,
-            position,
-            settings.seed,
-            signals.sensitivity,
-            signals.population_phi,
-            signals.audited,
-        )
-        knowledge = learn(inputs, attacker.names, settings)
-        _record(scored, position, knowledge, settings.seed)
-        yield from _cross(own, others, knowledge, target)
+    models = signals.models(settings.seed)
+    positions = [signals.indices.index(target) for target in own.targets]
+    learned = learn_each(models, positions, attacker.names, settings)
+    for i, (position, knowledge) in enumerate(zip(positions, learned, strict=True)):
+        _record(scored, i, knowledge, models.outputs(position), settings.seed)
+        yield from _cross(own, others, knowledge, own.targets[i], attacker)
     # a variant that some target lacks has no mean over targets
     scored.results = {key: found for key, found in scored.results.items() if len(found) == len(own.targets)}
 
 
-def _record(scored: Scored, position: int, knowledge: Knowledge, seed: int) -> None:
+def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
     asked = scored.asked
-    results = score(knowledge, asked.outputs[position])
+    results = score(knowledge, outputs)
     for row in measure(results, asked.membership[position], seed):
         scored.rows.append({**row, "target": asked.targets[position]})
     for key, result in results.items():
@@ -208,11 +202,13 @@ def _record(scored: Scored, position: int, knowledge: Knowledge, seed: int) -> N
     scored.unavailable |= knowledge.unavailable
 
 
-def _cross(own: Asked, others: Sequence[Asked], knowledge: Knowledge, target: int) -> Iterator[Crossed]:
+def _cross(
+    own: Asked, others: Sequence[Asked], knowledge: Knowledge, target: int, attacker: Attacker
+) -> Iterator[Crossed]:
     for asked in others:
         if target in asked.targets:
             position = asked.targets.index(target)
-            results = score(knowledge, asked.outputs[position])
+            results = score(knowledge, attacker.outputs(asked, target))
             yield Crossed(asked, own, position, {key: one for key, one in results.items() if key in ATTACKS})
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mia.interface import AttackInputs, AttackResult, AttackSettings, AttackUnavailable, BoolArray, Outputs, Scorer
+from mia.interface import (
+    AttackInputs,
+    AttackResult,
+    AttackSettings,
+    AttackUnavailable,
+    BoolArray,
+    Models,
+    Outputs,
+    Scorer,
+)
 from mia.metrics import evaluate_scores
 from mia.registry import ATTACKS
 
@@ -36,9 +45,7 @@ def learn(
     attacks: names in ATTACKS. progress: called with an attack's name before it learns. Raises ValueError for an unknown
     attack.
     """
-    unknown = [name for name in attacks if name not in ATTACKS]
-    if unknown:
-        raise ValueError(f"unknown attack {unknown[0]!r}; allowed: {', '.join(ATTACKS)}")
+    _check_names(attacks)
     knowledge = Knowledge()
     for name in attacks:
         if progress is not None:
@@ -48,6 +55,34 @@ def learn(
         except AttackUnavailable as reason:
             knowledge.unavailable[name] = str(reason)
     return knowledge
+
+
+def learn_each(
+    models: Models, targets: Sequence[int], attacks: Sequence[str], settings: AttackSettings
+) -> Iterator[Knowledge]:
+    """As `learn` for each target in turn, the other models being its shadows; forgotten before the next.
+
+    targets: positions among the M models. An attack that has a cheaper way for many targets takes it (`Attack.each`),
+    and the shadows' arrays are copied only where one has not.
+    """
+    _check_names(attacks)
+    cheap = {}
+    for name in attacks if len(targets) > 1 else ():
+        learner = ATTACKS[name].fit_each(models, settings)
+        if learner is not None:
+            cheap[name] = learner
+    others = [name for name in attacks if name not in cheap]
+    for target in targets:
+        found = learn(models.leave_out(target), others, settings) if others else Knowledge()
+        scorers = found.scorers | {name: learner(target) for name, learner in cheap.items()}
+        ordered = {name: scorers[name] for name in attacks if name in scorers}
+        yield Knowledge(ordered, found.unavailable)
+
+
+def _check_names(attacks: Sequence[str]) -> None:
+    unknown = [name for name in attacks if name not in ATTACKS]
+    if unknown:
+        raise ValueError(f"unknown attack {unknown[0]!r}; allowed: {', '.join(ATTACKS)}")
 
 
 def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:

@@ -273,6 +273,15 @@ def trim(membership_shadows: BoolArray, seed: int, audited: BoolArray | None = N
     return shadow_in, shadow_out
 
 
+def trim_keys(shape: tuple[int, int], seed: int) -> tuple[FloatArray, FloatArray]:
+    """The random keys [S, n] by which `trim` drops shadows of a side, IN and OUT: those with the largest go.
+
+    Only where there is no audited group and both sides keep a shadow. The same for every target of a cell.
+    """
+    rng = np.random.default_rng([seed, 0])
+    return rng.random(shape, dtype=np.float32), rng.random(shape, dtype=np.float32)
+
+
 def _cap(side: BoolArray, rng: np.random.Generator) -> BoolArray:
     """Keep min over examples of the True count in every column of `side`, the kept ones chosen at random."""
     kept = np.zeros_like(side)
@@ -320,6 +329,47 @@ def from_models(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Models:
+    """Signals of all M models of a cell, each of which may be the target with the others as its shadows.
+
+    Arrays as in `from_models`. seed: of the random choices of trimming.
+    """
+
+    logits: FloatArray
+    phi: FloatArray
+    membership: BoolArray
+    labels: IntArray
+    seed: int
+    sensitivity: FloatArray | None = None
+    population: FloatArray | None = None
+    audited: BoolArray | None = None
+
+    def outputs(self, target: int) -> Outputs:
+        """What a model answered on the examples that are asked about."""
+        rows = slice(None) if self.audited is None else self.audited
+        return Outputs(
+            logits=self.logits[target][rows],
+            phi=self.phi[target][rows],
+            sensitivity=None if self.sensitivity is None else self.sensitivity[target][rows],
+            population=None if self.population is None else self.population[target],
+        )
+
+    def leave_out(self, target: int) -> AttackInputs:
+        """Model `target` attacked, the others its shadows (copies of their arrays)."""
+        return from_models(
+            self.logits,
+            self.phi,
+            self.membership,
+            self.labels,
+            target,
+            self.seed,
+            self.sensitivity,
+            self.population,
+            self.audited,
+        )
+
+
 def removals(side: BoolArray, partner: IntArray) -> IntArray:
     """Which shadow of this side goes when s plays the target: s itself, or a random one (trimming again), [S, n].
 
@@ -329,24 +379,6 @@ def removals(side: BoolArray, partner: IntArray) -> IntArray:
     members = np.argsort(~side, axis=0, kind="stable")[:count]
     drawn = np.take_along_axis(members, partner % count, axis=0)
     return np.where(side, np.arange(side.shape[0])[:, None], drawn)
-
-
-def outputs_of(
-    logits: FloatArray,
-    phi: FloatArray,
-    target: int,
-    sensitivity: FloatArray | None = None,
-    population: FloatArray | None = None,
-    audited: BoolArray | None = None,
-) -> Outputs:
-    """What model `target` answered, for attacks that learned elsewhere; arrays as in `from_models`."""
-    rows = slice(None) if audited is None else audited
-    return Outputs(
-        logits=logits[target][rows],
-        phi=phi[target][rows],
-        sensitivity=None if sensitivity is None else sensitivity[target][rows],
-        population=None if population is None else population[target],
-    )
 
 
 def require_pairs(attack: str, inputs: AttackInputs) -> None:

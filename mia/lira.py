@@ -5,14 +5,21 @@ For each example and query, Gaussians are fitted to phi of the shadows that held
 
 A per-example spread is not allowed below a tenth of the typical one (the fixed spread): below that it is the luck of
 few shadows rather than a property of the example, and it would decide the whole score. A spread of zero becomes 1e-6.
+
+Thresholds: every shadow plays the target, served by the others, trimmed again. Where shadows x examples exceed
+`CALIBRATION_PAIRS`, that many pairs, drawn with the seed, stand for all.
+
+Both a shadow in the target's place and a target among the models of its cell are fits to a side without one or a few of
+its models. Each side is therefore sorted once; medians and sums are corrected for what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import log_ndtr
 
 from mia.interface import (
@@ -24,10 +31,11 @@ from mia.interface import (
     Float64Array,
     FloatArray,
     IntArray,
+    Models,
     Outputs,
     Scorer,
     TooFewShadows,
-    removals,
+    trim_keys,
 )
 from mia.mia_classic import NO_PAIRS, best_threshold, calibrate
 
@@ -35,12 +43,16 @@ ONLINE_SHADOWS = 16  # per side and example, from which the headline uses per-ex
 MIN_SHADOWS = 5  # gives two per side after leave-one-out and trimming
 SPREAD_FLOOR = 0.1  # of the fixed spread
 SMALLEST_SPREAD = 1e-6
-CHUNK_VALUES = 1 << 20  # shadow values per array and chunk of examples: bounds memory at any pool size
+CALIBRATION_PAIRS = 1 << 16
+CHUNK_VALUES = 1 << 20  # values per array and chunk of examples while sides are sorted: bounds memory at any pool size
+NOBODY = -1
+Int16Array = npt.NDArray[np.int16]
+TOO_FEW_A_SIDE = "too few shadow models a side for a shadow to play the target"
 
 
 @dataclass(frozen=True)
 class Gaussians:
-    """One side's Gaussians for one query: centre [..., n], spread per example [..., n] or None, fixed spread."""
+    """One side's Gaussians for one query: centre [n], spread per example [n] or None, fixed spread."""
 
     centre: Float64Array
     spread: Float64Array | None
@@ -59,16 +71,122 @@ class SharedSpreads:
     reference: float | None
 
 
-@dataclass(frozen=True)
-class SideValues:
-    """One side's phi of one query, for a chunk of n examples with m shadows on this side.
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """One side's phi of one query.
 
-    values: float64 [m, n], ascending per example; shadows: [m, n], whose value each is; rank: [S, n], its inverse.
+    values: [n, K], ascending over an example's models, K the largest count; rank: int16 [n, R], where each model's
+    value stands; mean and squares: float64 [n], the values' mean and their sum of squares about it.
     """
 
-    values: Float64Array
-    shadows: IntArray
-    rank: IntArray
+    values: FloatArray
+    rank: Int16Array
+    mean: Float64Array
+    squares: Float64Array
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side, IN or OUT, of R models on n examples.
+
+    held: bool [n, R], which models are on this side. members: int16 [n, K], them, ascending; place: int16 [n, R], each
+    one's position in `members`. queries: their phi, Q of them.
+    """
+
+    held: BoolArray
+    members: Int16Array
+    place: Int16Array
+    queries: tuple[Ranked, ...]
+
+    @property
+    def count(self) -> IntArray:
+        """Models on this side, int64 [n]."""
+        return self.held.sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What is left of a side: median, mean and sum of squares about it, [P]; kept: models, the same for all."""
+
+    centre: Float64Array
+    mean: Float64Array
+    squares: Float64Array
+    kept: int
+
+
+def make_side(phi: FloatArray, held: BoolArray) -> Side:
+    """Sort one side. phi: [R, n, Q]; held: bool [R, n]. Columns of `held` may differ in how many are True."""
+    models, examples = held.shape
+    most = int(held.sum(axis=0).max()) if held.size else 0
+    members = np.empty((examples, most), dtype=np.int16)
+    place = np.empty((examples, models), dtype=np.int16)
+    sorted_queries = [
+        Ranked(np.empty((examples, most), phi.dtype), np.empty_like(place), np.empty(examples), np.empty(examples))
+        for _ in range(phi.shape[2])
+    ]
+    side = Side(np.ascontiguousarray(held.T), members, place, tuple(sorted_queries))
+    for rows in _chunks(models, examples):
+        own = side.held[rows]
+        members[rows] = np.argsort(~own, axis=1, kind="stable")[:, :most]
+        place[rows] = np.cumsum(own, axis=1) - 1
+        for q, ranked in enumerate(sorted_queries):
+            _rank(np.where(own, phi[:, rows, q].T, np.inf), own.sum(axis=1), rows, ranked)
+    return side
+
+
+def _rank(filled: FloatArray, count: IntArray, rows: slice, ranked: Ranked) -> None:
+    """Fill in the rows of `ranked`. filled: [rows, R], infinite where a model is not on this side."""
+    order = np.argsort(filled, axis=1, kind="stable")
+    np.put_along_axis(ranked.rank[rows], order, np.arange(order.shape[1], dtype=np.int16)[None], axis=1)
+    most = ranked.values.shape[1]
+    values = np.take_along_axis(filled, order[:, :most], axis=1)
+    ranked.values[rows] = values
+    valid = np.arange(most) < count[:, None]
+    present = np.where(valid, values, 0.0).astype(np.float64)
+    mean = present.sum(axis=1) / np.maximum(count, 1)
+    ranked.mean[rows] = mean
+    ranked.squares[rows] = (np.where(valid, present - mean[:, None], 0.0) ** 2).sum(axis=1)
+
+
+def _chunks(models: int, examples: int) -> Iterator[slice]:
+    step = max(1, CHUNK_VALUES // max(models, 1))
+    return (slice(start, start + step) for start in range(0, examples, step))
+
+
+def moments(side: Side, query: int, columns: IntArray, gone: IntArray, kept: int) -> Moments:
+    """A side without some of its models, for P examples at once.
+
+    columns: [P], which examples; gone: int64 [G, P], the models of the side to leave out, NOBODY where there are fewer;
+    kept: how many that leaves, for each of the P. G removals cost O(G), not a new sort.
+    """
+    ranked = side.queries[query]
+    real = gone != NOBODY
+    rank = np.where(real, ranked.rank[columns, gone], side.held.shape[1]).astype(np.int64)
+    mean, squares = ranked.mean[columns], ranked.squares[columns]
+    if len(gone):
+        values = ranked.values[columns, np.minimum(rank, ranked.values.shape[1] - 1)].astype(np.float64)
+        lost = np.where(real, values - mean, 0.0)
+        total = lost.sum(axis=0)
+        squares = np.maximum(squares - (lost**2).sum(axis=0) - total**2 / kept, 0.0)
+        mean = mean - total / kept
+    low, high = (_skipping(np.full(len(columns), j), rank) for j in ((kept - 1) // 2, kept // 2))
+    centre = 0.5 * (ranked.values[columns, low].astype(np.float64) + ranked.values[columns, high].astype(np.float64))
+    return Moments(centre, mean, squares, kept)
+
+
+def _skipping(index: IntArray, taken: IntArray) -> IntArray:
+    """Positions of the index-th entries that are left when those at positions `taken` [G, P] are gone, [P]."""
+    for position in np.sort(taken, axis=0):
+        index = index + (index >= position)
+    return index
+
+
+def gaussians(left: Moments, fixed: float) -> Gaussians:
+    """The Gaussians of what is left of a side; no per-example spread from a single model."""
+    if left.kept < 2:
+        return Gaussians(left.centre, None, fixed)
+    spread = np.sqrt(left.squares / (left.kept - 1))
+    return Gaussians(left.centre, np.maximum(spread, SPREAD_FLOOR * fixed), fixed)
 
 
 def log_density(x: Float64Array, centre: Float64Array, spread: Float64Array | float) -> Float64Array:
@@ -79,7 +197,7 @@ def log_density(x: Float64Array, centre: Float64Array, spread: Float64Array | fl
 def variant_scores(
     x: Float64Array, inside: Gaussians | None, outside: Gaussians, reference: float | None
 ) -> dict[str, Float64Array]:
-    """Scores of every defined variant for phi `x` [..., n] of one query.
+    """Scores of every defined variant for phi `x` [n] of one query.
 
     lira_online_fixed shares the pooled centred residuals' spread, IN and OUT apart; `_reference` forms are the
     published code's: the spread of all raw IN values for both sides, and for offline the two-sided density.
@@ -103,107 +221,111 @@ def variant_scores(
     return scores
 
 
-def side_values(phi: FloatArray, side: BoolArray) -> SideValues:
-    """Gather and sort one side. phi: [S, n]; side: bool [S, n], True equally often in every column."""
-    count = int(side[:, 0].sum())
-    filled = np.where(side, phi.astype(np.float64), np.inf)
-    order = np.argsort(filled, axis=0, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(order.shape[0])[:, None], axis=0)
-    shadows = order[:count]
-    return SideValues(np.take_along_axis(filled, shadows, axis=0), shadows, rank)
-
-
-def fit(side: SideValues, fixed: float) -> Gaussians:
-    """The Gaussians of one side from all its shadows, [n]; needs two shadows or more."""
-    spread = np.std(side.values, axis=0, ddof=1)
-    return Gaussians(np.median(side.values, axis=0), _floored(spread, fixed), fixed)
-
-
-def fit_without(side: SideValues, removed: IntArray, fixed: float) -> Gaussians:
-    """As `fit`, with one shadow of the side removed, for R removals at once: removed [R, n] -> Gaussians [R, n].
-
-    Order statistics and sums are corrected for the one missing value, so S removals cost O(S n), not O(S^2 n).
-    """
-    count = side.values.shape[0]
-    rank = np.take_along_axis(side.rank, removed, axis=0)
-    low, high = (count - 2) // 2, (count - 1) // 2
-    centre = 0.5 * (
-        np.take_along_axis(side.values, low + (low >= rank), axis=0)
-        + np.take_along_axis(side.values, high + (high >= rank), axis=0)
-    )
-    if count < 3:
-        return Gaussians(centre, None, fixed)
-    mean = side.values.mean(axis=0)
-    squares = ((side.values - mean) ** 2).sum(axis=0)
-    lost = (np.take_along_axis(side.values, rank, axis=0) - mean) ** 2 * (count / (count - 1))
-    spread = np.sqrt(np.maximum(squares - lost, 0.0) / (count - 2))
-    return Gaussians(centre, _floored(spread, fixed), fixed)
-
-
-def _floored(spread: Float64Array, fixed: float) -> Float64Array:
-    return np.maximum(spread, SPREAD_FLOOR * fixed)
-
-
-def shared_spreads(inputs: AttackInputs) -> SharedSpreads:
-    """Spreads common to all examples.
+def pooled_spread(left: Moments) -> float:
+    """The spread common to all examples of one query.
 
     With m shadows a side, residuals about an example's own mean are too small by (m - 1) / m in variance: the sum of
     squares is divided by n (m - 1), which matters when m is 2.
     """
-    has_in = inputs.in_count >= 2
+    return max(float(np.sqrt(left.squares.sum() / (left.squares.size * (left.kept - 1)))), SMALLEST_SPREAD)
+
+
+def raw_spread(left: list[Moments]) -> float:
+    """The spread of all values of one side, over examples, shadows and queries, about one common mean."""
+    means = np.stack([one.mean for one in left])
+    squares = sum(float(one.squares.sum()) for one in left) + left[0].kept * float(((means - means.mean()) ** 2).sum())
+    return max(float(np.sqrt(squares / (means.size * left[0].kept))), SMALLEST_SPREAD)
+
+
+def shared_spreads(inside: list[Moments] | None, outside: list[Moments]) -> SharedSpreads:
+    """Spreads common to all examples, from what is left of the sides, a Moments a query."""
     return SharedSpreads(
-        inside=_pooled_spread(inputs.shadow_phi, inputs.shadow_in) if has_in else None,
-        outside=_pooled_spread(inputs.shadow_phi, inputs.shadow_out),
-        reference=_raw_spread(inputs.shadow_phi, inputs.shadow_in) if has_in else None,
+        inside=None if inside is None else np.array([pooled_spread(one) for one in inside]),
+        outside=np.array([pooled_spread(one) for one in outside]),
+        reference=None if inside is None else raw_spread(inside),
     )
 
 
-def _pooled_spread(phi: FloatArray, side: BoolArray) -> Float64Array:
-    count = int(side[:, 0].sum())
-    spreads = np.empty(phi.shape[2])
-    for q in range(phi.shape[2]):
-        squares = 0.0
-        for rows in _chunks(*side.shape):
-            values = side_values(phi[:, rows, q], side[:, rows]).values
-            squares += float(((values - values.mean(axis=0)) ** 2).sum())
-        spreads[q] = np.sqrt(squares / (side.shape[1] * (count - 1)))
-    return np.maximum(spreads, SMALLEST_SPREAD)
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """The shadow models of one target: two sides of R models, and who of them does not serve.
 
+    phi: [R, n, Q]. rows: [S], the shadows among the R models. gone: int64 [G, n] a side, on it and left out. kept:
+    shadows a side that are left, the same for every example.
+    """
 
-def _raw_spread(phi: FloatArray, side: BoolArray) -> float:
-    values = phi[side].astype(np.float64)
-    return max(float(values.std()), SMALLEST_SPREAD)
+    phi: FloatArray
+    sides: tuple[Side, Side]
+    rows: IntArray
+    gone: tuple[IntArray, IntArray]
+    kept: tuple[int, int]
+    seed: int
 
+    @property
+    def online(self) -> bool:
+        """Whether there are IN shadows enough for a Gaussian."""
+        return self.kept[0] >= 2
 
-def _chunks(shadows: int, examples: int) -> Iterator[slice]:
-    step = max(1, CHUNK_VALUES // max(shadows, 1))
-    return (slice(start, start + step) for start in range(0, examples, step))
+    def fit(self) -> tuple[list[Ends], SharedSpreads]:
+        """The Gaussians of each query, and the spreads that examples share."""
+        inside, outside = (self._moments(side) if self.kept[side] >= 2 else None for side in (0, 1))
+        assert outside is not None, "lira needs two OUT shadows"
+        shared = shared_spreads(inside, outside)
+        ends: list[Ends] = []
+        for q, out in enumerate(outside):
+            held = None
+            if inside is not None and shared.inside is not None:
+                held = gaussians(inside[q], float(shared.inside[q]))
+            ends.append((held, gaussians(out, float(shared.outside[q])), shared.reference))
+        return ends, shared
 
+    def _moments(self, side: int) -> list[Moments]:
+        every = np.arange(self.phi.shape[1])
+        return [moments(self.sides[side], q, every, self.gone[side], self.kept[side]) for q in range(self.phi.shape[2])]
 
-def _fit_chunk(
-    inputs: AttackInputs, shared: SharedSpreads, rows: slice, rng: np.random.Generator
-) -> tuple[list[Ends], dict[str, Float64Array]]:
-    """For a chunk of examples: the Gaussians of each query, and by variant every shadow's scores as a target [S, n]."""
-    ends: list[Ends] = []
-    shadows: dict[str, Float64Array] = {}
-    shadow_in, shadow_out = inputs.shadow_in[:, rows], inputs.shadow_out[:, rows]
-    partner = rng.integers(1 << 62, size=shadow_in.shape)
-    for q in range(inputs.num_queries):
-        phi = inputs.shadow_phi[:, rows, q].astype(np.float64)
-        outside, fixed_out = side_values(phi, shadow_out), float(shared.outside[q])
-        if shared.inside is None:
-            ends.append((None, fit(outside, fixed_out), None))
-            continue
-        inside, fixed_in = side_values(phi, shadow_in), float(shared.inside[q])
-        ends.append((fit(inside, fixed_in), fit(outside, fixed_out), shared.reference))
-        without = (
-            fit_without(inside, removals(shadow_in, partner), fixed_in),
-            fit_without(outside, removals(shadow_out, partner), fixed_out),
-            shared.reference,
-        )
-        _accumulate(shadows, variant_scores(phi, *without), inputs.num_queries)
-    return ends, shadows
+    def thresholds(self, shared: SharedSpreads) -> dict[str, float]:
+        """The best threshold by variant, from shadows in the target's place; none without IN shadows to judge by.
+
+        The fixed spreads stay those of the whole pool (one number over all examples).
+        """
+        if not self.online or shared.inside is None:
+            return {}
+        shadow, column, partner = self._pairs()
+        is_in = self.sides[0].held[column, shadow]
+        gone = [
+            np.vstack([self.gone[side][:, column], self._who_goes(side, shadow, column, partner)]) for side in (0, 1)
+        ]
+        scores: dict[str, Float64Array] = {}
+        for q in range(self.phi.shape[2]):
+            inside, outside = (
+                gaussians(moments(self.sides[side], q, column, gone[side], self.kept[side] - 1), float(fixed[q]))
+                for side, fixed in ((0, shared.inside), (1, shared.outside))
+            )
+            x = self.phi[shadow, column, q].astype(np.float64)
+            _accumulate(scores, variant_scores(x, inside, outside, shared.reference), self.phi.shape[2])
+        return {key: best_threshold(values, is_in) for key, values in scores.items()}
+
+    def _pairs(self) -> tuple[IntArray, IntArray, IntArray]:
+        """The (model, example) pairs that calibrate, and a random number each."""
+        total = len(self.rows) * self.phi.shape[1]
+        if total <= CALIBRATION_PAIRS:
+            chosen = np.arange(total)
+        else:
+            rng = np.random.default_rng([self.seed, 4])
+            chosen = rng.choice(total, CALIBRATION_PAIRS, replace=False, shuffle=False)
+        partner = np.random.default_rng([self.seed, 2]).integers(1 << 62, size=chosen.size)
+        shadow, column = self.rows[chosen // self.phi.shape[1]], chosen % self.phi.shape[1]
+        serves = np.zeros(chosen.size, dtype=np.bool_)
+        for side, gone in zip(self.sides, self.gone, strict=True):
+            serves |= side.held[column, shadow] & (gone[:, column] != shadow).all(axis=0)
+        return shadow[serves], column[serves], partner[serves]
+
+    def _who_goes(self, side: int, shadow: IntArray, column: IntArray, partner: IntArray) -> IntArray:
+        """Which shadow of a side goes when `shadow` plays the target: itself, or a random one (trimming again), [P]."""
+        own, gone = self.sides[side], self.gone[side][:, column]
+        taken = np.where(gone == NOBODY, own.held.shape[1], own.place[column, gone]).astype(np.int64)
+        other = own.members[column, _skipping(partner % self.kept[side], taken)].astype(np.int64)
+        return np.where(own.held[column, shadow], shadow, other)
 
 
 def _accumulate(totals: dict[str, Float64Array], scores: dict[str, Float64Array], queries: int) -> None:
@@ -211,68 +333,105 @@ def _accumulate(totals: dict[str, Float64Array], scores: dict[str, Float64Array]
         totals[key] = totals[key] + values / queries if key in totals else values / queries
 
 
-def _collect(chunks: list[dict[str, Float64Array]]) -> dict[str, Float64Array]:
-    return {key: np.concatenate([chunk[key] for chunk in chunks], axis=-1) for key in chunks[0]}
-
-
-def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
-    """Every variant of LiRA that the shadows allow, and `lira`, the one to report.
-
-    `lira` is lira_online with 16 shadows a side or more, else lira_online_fixed; lira_offline where the shadows held no
-    example. Thresholds: every shadow plays the target once and the others, trimmed again, serve it; the fixed spreads
-    stay those of the whole pool (one number over all examples).
-    Raises TooFewShadows with fewer than 5 shadows, AttackUnavailable with fewer than 2 OUT shadows an example.
-    """
-    asked = inputs.asked
-    if inputs.num_shadows < MIN_SHADOWS:
-        raise TooFewShadows("lira", MIN_SHADOWS, inputs.num_shadows)
-    if asked.out_count < 2:
-        raise AttackUnavailable(
-            f"lira needs 2 shadow models that do not hold an example; this cell has {asked.out_count} for some example"
-        )
-    parts, shadows = _fit_all(asked)
-    learned = inputs.learned
-    if learned is not asked and learned.out_count >= 2:
-        shadows = _fit_all(learned)[1]  # offline thresholds: nobody held what is asked, so the others calibrate
-    calibrated = {key: _calibrated(scores, learned) for key, scores in shadows.items()}
-    missing = "too few shadow models a side for a shadow to play the target" if learned.has_pairs else NO_PAIRS
-    headline = _headline(asked)
-
+def _scorer(ends: list[Ends], thresholds: dict[str, float], headline: str, missing: str) -> Scorer:
     def score(target: Outputs) -> dict[str, AttackResult]:
-        chunks = [_score_chunk(target, rows, ends) for rows, ends in parts]
+        totals: dict[str, Float64Array] = {}
+        for q, (inside, outside, reference) in enumerate(ends):
+            x = target.phi[:, q].astype(np.float64)
+            _accumulate(totals, variant_scores(x, inside, outside, reference), len(ends))
         results = {
-            key: AttackResult(values, calibrated.get(key), None if key in calibrated else missing)
-            for key, values in _collect(chunks).items()
+            key: AttackResult(values, thresholds.get(key), None if key in thresholds else missing)
+            for key, values in totals.items()
         }
         return {"lira": results[headline], **results}
 
     return score
 
 
-def _fit_all(inputs: AttackInputs) -> tuple[list[tuple[slice, list[Ends]]], dict[str, Float64Array]]:
-    shared = shared_spreads(inputs)
-    rng = np.random.default_rng([inputs.seed, 2])
-    chunks = [(rows, *_fit_chunk(inputs, shared, rows, rng)) for rows in _chunks(*inputs.shadow_in.shape)]
-    return [(rows, ends) for rows, ends, _ in chunks], _collect([shadows for _, _, shadows in chunks])
-
-
-def _score_chunk(target: Outputs, rows: slice, ends: Sequence[Ends]) -> dict[str, Float64Array]:
-    scores: dict[str, Float64Array] = {}
-    for q, (inside, outside, reference) in enumerate(ends):
-        x = target.phi[rows, q].astype(np.float64)
-        _accumulate(scores, variant_scores(x, inside, outside, reference), len(ends))
-    return scores
-
-
-def _headline(inputs: AttackInputs) -> str:
-    if inputs.in_count < 2:
+def _headline(kept: tuple[int, int]) -> str:
+    if kept[0] < 2:
         return "lira_offline"
-    return "lira_online" if min(inputs.in_count, inputs.out_count) >= ONLINE_SHADOWS else "lira_online_fixed"
+    return "lira_online" if min(kept) >= ONLINE_SHADOWS else "lira_online_fixed"
 
 
-def _calibrated(shadows: Float64Array, inputs: AttackInputs) -> float:
-    pairs = inputs.shadow_in | inputs.shadow_out
-    return best_threshold(shadows[pairs], inputs.shadow_in[pairs])
+def _of_inputs(inputs: AttackInputs) -> Shadows:
+    phi, nobody = inputs.shadow_phi, np.empty((0, inputs.num_examples), dtype=np.int64)
+    sides = (make_side(phi, inputs.shadow_in), make_side(phi, inputs.shadow_out))
+    rows, kept = np.arange(inputs.num_shadows), (inputs.in_count, inputs.out_count)
+    return Shadows(phi, sides, rows, (nobody, nobody), kept, inputs.seed)
+
+
+def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
+    """Every variant of LiRA that the shadows allow, and `lira`, the one to report.
+
+    `lira` is lira_online with 16 shadows a side or more, else lira_online_fixed; lira_offline where the shadows held no
+    example. Raises TooFewShadows with fewer than 5 shadows, AttackUnavailable with fewer than 2 OUT shadows an example.
+    """
+    asked = inputs.asked
+    _check_shadows(inputs.num_shadows, asked.out_count)
+    shadows = _of_inputs(asked)
+    ends, shared = shadows.fit()
+    learned = inputs.learned
+    if learned is not asked and learned.out_count >= 2:
+        shadows = _of_inputs(learned)  # offline thresholds: nobody held what is asked, so the others calibrate
+        shared = shadows.fit()[1]
+    missing = TOO_FEW_A_SIDE if learned.has_pairs else NO_PAIRS
+    return _scorer(ends, shadows.thresholds(shared), _headline((asked.in_count, asked.out_count)), missing)
+
+
+def _check_shadows(shadows: int, out_count: int) -> None:
+    if shadows < MIN_SHADOWS:
+        raise TooFewShadows("lira", MIN_SHADOWS, shadows)
+    if out_count < 2:
+        raise AttackUnavailable(
+            f"lira needs 2 shadow models that do not hold an example; this cell has {out_count} for some example"
+        )
+
+
+def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
+    """LiRA with any of the M models as the target and the others as its shadows: what `lira` gives, M sorts cheaper.
+
+    None where that is not simpler than M times `lira`: an audited group, or a side of some example with so few models
+    that leaving one out and trimming leaves fewer than two.
+    """
+    held = models.membership
+    count = held.sum(axis=0)
+    if models.audited is not None or count.min() < 3 or (len(held) - count).min() < 3:
+        return None
+    sides = (make_side(models.phi, held), make_side(models.phi, ~held))
+    counts = tuple(side.count for side in sides)
+    keys = [np.ascontiguousarray(drawn.T) for drawn in trim_keys((len(held) - 1, held.shape[1]), models.seed)]
+
+    def fit(target: int) -> Scorer:
+        gone, kept = [], []
+        for side, count, drawn in zip(sides, counts, keys, strict=True):
+            left = count - side.held[:, target]
+            kept.append(int(left.min()))
+            gone.append(_left_out(side.held, target, left - kept[-1], drawn))
+        rows = np.delete(np.arange(len(held)), target)
+        shadows = Shadows(models.phi, sides, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed)
+        ends, shared = shadows.fit()
+        return _scorer(ends, shadows.thresholds(shared), _headline(shadows.kept), TOO_FEW_A_SIDE)
+
+    _check_shadows(len(held) - 1, int((len(held) - count).min()) - 1)
+    return fit
+
+
+def _left_out(held: BoolArray, target: int, surplus: IntArray, keys: FloatArray) -> IntArray:
+    """Who of a side does not serve a target: the target itself and what `mia.interface.trim` drops, int64 [G, n].
+
+    held: bool [n, M]; surplus: [n], shadows to drop of each example; keys: [n, M - 1], drawn by `trim_keys`.
+    """
+    gone = np.full((1 + int(surplus.max()), len(held)), NOBODY)
+    gone[0, held[:, target]] = target
+    for rows in _chunks(held.shape[1], len(held)):
+        rivals = np.where(np.delete(held[rows], target, axis=1), keys[rows], np.float32(-1.0))
+        every = np.arange(len(rivals))
+        for j in range(1, len(gone)):
+            largest = rivals.argmax(axis=1)
+            rivals[every, largest] = -1.0
+            gone[j, rows] = np.where(surplus[rows] >= j, largest + (largest >= target), NOBODY)
+    return gone
 
 
 def lira_global(inputs: AttackInputs, settings: AttackSettings) -> Scorer:

@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mia.interface import AttackInputs, AttackResult, AttackSettings, Scorer
+    from mia.interface import AttackInputs, AttackResult, AttackSettings, Models, Scorer
 
 SUITES = ("advanced", "wemem", "baseline")
 
@@ -23,6 +23,7 @@ class Attack:
     title: for people; implementation: "module:function"; min_shadows: below it the attack is not defined;
     needs_sensitivity: whether the SAMIA queries must have been made;
     needs_population: whether population examples must have been queried; variants: the keys that it can return.
+    each: "module:function" of a cheaper way to attack every model of a cell in turn, with the same results.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Attack:
     variants: tuple[str, ...]
     needs_sensitivity: bool = False
     needs_population: bool = False
+    each: str | None = None
 
     def fit(self, inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         """Learn from the shadows; imports the attack's module. Raises AttackUnavailable where it is not defined."""
@@ -42,6 +44,13 @@ class Attack:
             raise TooFewShadows(self.name, self.min_shadows, inputs.num_shadows)
         attack: Callable[[AttackInputs, AttackSettings], Scorer] = resolve_name(self.implementation)
         return attack(inputs, settings)
+
+    def fit_each(self, models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
+        """What learns from the shadows of any target among the models; None where `fit` has to, target by target."""
+        if self.each is None or len(models.membership) <= self.min_shadows:
+            return None
+        prepare: Callable[[Models, AttackSettings], Callable[[int], Scorer] | None] = resolve_name(self.each)
+        return prepare(models, settings)
 
     def run(self, inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
         """Learn from the shadows and score their own target. Raises as `fit` does."""
@@ -59,7 +68,7 @@ LIRA_VARIANTS = (
 )
 
 ATTACKS: dict[str, Attack] = {
-    "lira": Attack("lira", "advanced", "LiRA", "mia.lira:lira", 5, LIRA_VARIANTS),
+    "lira": Attack("lira", "advanced", "LiRA", "mia.lira:lira", 5, LIRA_VARIANTS, each="mia.lira:lira_each"),
     "rmia": Attack(
         "rmia",
         "advanced",

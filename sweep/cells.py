@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.run_dir import RunDir, inspect_run, one_line
-from artifacts.signals import QuerySettings
+from artifacts.signals import QuerySettings, Signals
 from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
+from mia.interface import Models, Outputs
 from pruning.registry import METHODS
 from sweep.plan import check_names
 from sweep.planned import remembered
@@ -21,6 +23,7 @@ from training.ask import ensure_signals
 from training.run import experiment_name
 
 log = logging.getLogger(__name__)
+STACKED = ("logits", "phi", "sensitivity", "membership", "population_phi")
 
 
 @dataclasses.dataclass
@@ -76,10 +79,23 @@ class CellSignals:
     phi: NDArray[np.float32]
     sensitivity: NDArray[np.float32] | None
     membership: NDArray[np.bool_]
+    population_phi: NDArray[np.float32] | None
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
     audited: NDArray[np.bool_] | None
-    population_phi: NDArray[np.float32] | None
+
+    def models(self, seed: int) -> Models:
+        """The arrays as attacks take them; seed: of the random choices of trimming."""
+        return Models(
+            logits=self.logits,
+            phi=self.phi,
+            membership=self.membership,
+            labels=self.labels,
+            seed=seed,
+            sensitivity=self.sensitivity,
+            population=self.population_phi,
+            audited=self.audited,
+        )
 
 
 def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
@@ -164,38 +180,74 @@ def queries_of(config: ExperimentConfig, num_queries: int | None, samia: bool, p
     return QuerySettings(num_queries=num_queries or default, samia=samia, population=population)
 
 
-def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -> CellSignals:
-    """Signals of all finished models of a cell, queried again where the cache does not serve.
+def read_models(
+    cell: Cell, places: Places, device: str, queries: QuerySettings, models: int | None = None
+) -> Iterator[tuple[int, Signals]]:
+    """Model index and signals of the finished models, one at a time, queried again where the cache does not serve.
 
-    A shadow whose signals cannot be had is named in `cell.problems` and left out; RunError when it is the target.
+    models: how many at most. A shadow whose signals cannot be had, or whose pool is not the target's, is named in
+    `cell.problems` and left out; RunError when it is the target.
     """
-    signals = {}
-    for index in sorted(cell.models):
+    first: Signals | None = None
+    for index in sorted(cell.models)[:models]:
         run = cell.models[index]
         try:
-            signals[index] = ensure_signals(run, run.read_config(), places, device, queries)
+            signals = ensure_signals(run, run.read_config(), places, device, queries)
         except (RunError, UsageError, OSError, MemoryError) as error:
             cell.problems.append(f"{run.path}: {one_line(error)}")
             if index == 0:
                 raise RunError(cell.problems[-1]) from None
             del cell.models[index]
-    first = signals[0]
-    for index, other in list(signals.items()):
-        if other.data_hash != first.data_hash or not np.array_equal(other.pool, first.pool):
+            continue
+        first = first or signals
+        if signals.data_hash != first.data_hash or not np.array_equal(signals.pool, first.pool):
             cell.problems.append(f"{cell.models.pop(index).path}: its pool is not the target's")
-            del signals[index]
-    found = signals.values()
-    sensitivities = [one.sensitivity for one in found if one.sensitivity is not None]
-    populations = [one.population_phi for one in found if one.population_phi is not None]
-    views, asked = slice(queries.num_queries), slice(queries.population)
-    return CellSignals(
-        indices=tuple(signals),
-        logits=np.stack([one.logits for one in found]),
-        phi=np.stack([one.phi[:, views] for one in found]),
-        sensitivity=np.stack(sensitivities) if queries.samia and len(sensitivities) == len(signals) else None,
-        membership=np.stack([one.membership for one in found]),
-        labels=first.labels,
-        pool=first.pool,
-        audited=first.audited,
-        population_phi=np.stack([one[asked, views] for one in populations]) if queries.population else None,
+            continue
+        yield index, _cut(signals, queries)
+
+
+def _cut(signals: Signals, queries: QuerySettings) -> Signals:
+    """Exactly what was asked for, of a cache that may hold more."""
+    population = signals.population_phi
+    return dataclasses.replace(
+        signals,
+        phi=signals.phi[:, : queries.num_queries],
+        sensitivity=signals.sensitivity if queries.samia else None,
+        population_phi=population[: queries.population, : queries.num_queries]
+        if population is not None and queries.population
+        else None,
+    )
+
+
+def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -> CellSignals:
+    """Signals of all finished models of a cell, stacked as they are read. Problems and errors as in `read_models`."""
+    indices: list[int] = []
+    stacks: dict[str, NDArray[Any]] = {}
+    first: Signals | None = None
+    for index, signals in read_models(cell, places, device, queries):
+        first = first or signals
+        for name in STACKED:
+            array = getattr(signals, name)
+            if array is None:
+                continue
+            if name not in stacks:
+                # room for all at once: a list of arrays, stacked at the end, would need twice the memory
+                stacks[name] = np.empty((len(cell.models), *array.shape), dtype=array.dtype)
+            stacks[name][len(indices)] = array
+        indices.append(index)
+    assert first is not None, "read_models raises when there is no target"
+    found = {name: stacks[name][: len(indices)] if name in stacks else None for name in STACKED}
+    return CellSignals(tuple(indices), **found, labels=first.labels, pool=first.pool, audited=first.audited)  # type: ignore[arg-type]
+
+
+def load_model(cell: Cell, index: int, places: Places, device: str, queries: QuerySettings) -> Outputs:
+    """What one finished model answered on the examples that are asked about; RunError when it cannot be had."""
+    run = cell.models[index]
+    signals = _cut(ensure_signals(run, run.read_config(), places, device, queries), queries)
+    rows = slice(None) if signals.audited is None else signals.audited
+    return Outputs(
+        logits=signals.logits[rows],
+        phi=signals.phi[rows],
+        sensitivity=None if signals.sensitivity is None else signals.sensitivity[rows],
+        population=signals.population_phi,
     )

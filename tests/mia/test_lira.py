@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mia.interface import AttackInputs, AttackResult, AttackSettings, AttackUnavailable, TooFewShadows, removals, trim
-from mia.lira import fit, fit_without, shared_spreads, side_values, variant_scores
+from mia.interface import AttackInputs, AttackResult, AttackSettings, AttackUnavailable, Models, TooFewShadows
+from mia.lira import NOBODY, gaussians, lira_each, make_side, moments, variant_scores
 from mia.metrics import evaluate_scores
 from mia.registry import ATTACKS
 
@@ -26,9 +26,12 @@ def test_four_shadows_by_hand() -> None:
 
     The tail beyond 3 / sqrt 2 is erfc(1.5) / 2, and erfc(1.5) = 0.0338948535...
     """
-    phi = np.array([[3.0], [0.0], [5.0], [2.0]])
+    phi = np.array([[3.0], [0.0], [5.0], [2.0]])[:, :, None]
     held = np.array([[True], [False], [True], [False]])
-    inside, outside = fit(side_values(phi, held), 1.0), fit(side_values(phi, ~held), 1.0)
+    nobody = np.empty((0, 1), dtype=np.int64)
+    inside, outside = (
+        gaussians(moments(make_side(phi, side), 0, np.array([0]), nobody, 2), 1.0) for side in (held, ~held)
+    )
     assert (inside.centre[0], outside.centre[0]) == (4.0, 1.0)
     np.testing.assert_allclose([inside.spread[0], outside.spread[0]], np.sqrt(2.0))
     scores = variant_scores(np.array([4.0]), inside, outside, reference=1.0)
@@ -42,13 +45,11 @@ def test_four_shadows_by_hand() -> None:
 def slow(inputs: AttackInputs) -> dict[str, np.ndarray]:
     """Every variant, example by example and query by query."""
     n, queries = inputs.target_phi.shape
-    shared = shared_spreads(inputs)
     out: dict[str, np.ndarray] = {}
     for q in range(queries):
         fixed = [np.sqrt(np.mean([np.var(inputs.shadow_phi[side[:, i], i, q], ddof=1) for i in range(n)]))
                  for side in (inputs.shadow_in, inputs.shadow_out)]  # fmt: skip
         raw = np.std(inputs.shadow_phi[inputs.shadow_in])
-        np.testing.assert_allclose(fixed, [shared.inside[q], shared.outside[q]])
         for i in range(n):
             x = inputs.target_phi[i, q]
             held, rest = (inputs.shadow_phi[side[:, i], i, q] for side in (inputs.shadow_in, inputs.shadow_out))
@@ -84,26 +85,83 @@ def test_chunks_do_not_change_scores(cell: Callable, monkeypatch: pytest.MonkeyP
     whole = lira(inputs)
     monkeypatch.setattr("mia.lira.CHUNK_VALUES", 8 * 7)
     for key, result in lira(inputs).items():
-        np.testing.assert_allclose(result.scores, whole[key].scores, rtol=1e-12)
+        np.testing.assert_array_equal(result.scores, whole[key].scores)
+        assert result.threshold == whole[key].threshold
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 7])
-def test_a_removed_shadow_leaves_the_fit_of_the_rest(count: int) -> None:
-    rng = np.random.default_rng(count)
-    side, _ = trim(rng.random((12, 6)).argsort(axis=0) < count, 0)
-    phi = rng.normal(size=side.shape).round(1)  # rounding makes ties
-    gone = removals(side, rng.integers(100, size=side.shape))
-    values = side_values(phi, side)
-    got = fit_without(values, gone, 1.0)
-    for s, i in np.ndindex(*side.shape):
-        assert side[gone[s, i], i]
-        assert gone[s, i] == s or not side[s, i]
-        left = np.delete(phi[:, i], gone[s, i])[np.delete(side[:, i], gone[s, i])]
-        assert got.centre[s, i] == pytest.approx(np.median(left), abs=1e-12)
-        if count > 2:
-            assert got.spread is not None
-            assert got.spread[s, i] == pytest.approx(max(np.std(left, ddof=1), 0.1), abs=1e-7)
-    assert (got.spread is None) == (count == 2)
+@pytest.mark.parametrize("kept", [1, 2, 3, 6])
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_removed_models_leave_the_fit_of_the_rest(kept: int, most: int) -> None:
+    rng = np.random.default_rng(kept)
+    examples, models = 8, 12
+    fewer = rng.integers(most + 1, size=examples)  # an example's removals, 0 to `most`
+    side = rng.random((models, examples)).argsort(axis=0) < kept + fewer
+    phi = rng.normal(size=(models, examples, 2)).round(1)  # rounding makes ties
+    gone = np.full((most, examples), NOBODY)
+    for i in range(examples):
+        gone[: fewer[i], i] = rng.permutation(np.flatnonzero(side[:, i]))[: fewer[i]]
+    columns = rng.permutation(examples)
+    for q in range(2):
+        left = moments(make_side(phi, side), q, columns, gone[:, columns], kept)
+        got = gaussians(left, 1.0)
+        for position, i in enumerate(columns):
+            rest = phi[np.setdiff1d(np.flatnonzero(side[:, i]), gone[:, i]), i, q]
+            assert len(rest) == kept
+            assert got.centre[position] == pytest.approx(np.median(rest), abs=1e-12)
+            assert left.mean[position] == pytest.approx(np.mean(rest), abs=1e-12)
+            if kept > 1:
+                assert got.spread is not None
+                assert got.spread[position] == pytest.approx(max(np.std(rest, ddof=1), 0.1), abs=1e-7)
+        assert (got.spread is None) == (kept == 1)
+
+
+def made_up(models: int, examples: int, seed: int) -> Models:
+    """A cell in which examples are IN floor or ceil of half of the models, as the splits draw them."""
+    rng = np.random.default_rng(seed)
+    halves = models // 2 + rng.integers(models % 2 + 1, size=examples)
+    membership = rng.random((models, examples)).argsort(axis=0).argsort(axis=0) < halves
+    phi = rng.normal(size=(models, examples, 2)) + 2 * rng.normal(size=(examples, 1)) + membership[:, :, None]
+    logits = rng.normal(size=(models, examples, 3)).astype(np.float32)
+    return Models(logits, phi.astype(np.float32), membership, rng.integers(3, size=examples), seed)
+
+
+@pytest.mark.parametrize(("models", "examples"), [(6, 30), (9, 200), (12, 50), (33, 40)])
+def test_every_model_a_target_at_once_is_every_target_by_itself(models: int, examples: int) -> None:
+    signals = made_up(models, examples, seed=models)
+    each = lira_each(signals, SETTINGS)
+    assert each is not None
+    for target in range(models):
+        expected, got = lira(signals.leave_out(target)), each(target)(signals.outputs(target))
+        assert list(got) == list(expected)
+        for key, result in expected.items():
+            np.testing.assert_allclose(got[key].scores, result.scores, rtol=1e-9, atol=1e-9)
+            assert got[key].note == result.note
+            assert (got[key].threshold is None) == (result.threshold is None)
+            if result.threshold is not None:
+                assert got[key].threshold == pytest.approx(result.threshold, rel=1e-9, abs=1e-9)
+
+
+def test_drawn_pairs_calibrate_as_all_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds from a draw of the pairs are close in worth, and the same for one target and for each."""
+    signals = made_up(12, 2000, seed=1)
+    whole = lira(signals.leave_out(3))["lira"]
+    monkeypatch.setattr("mia.lira.CALIBRATION_PAIRS", 4000)
+    drawn = lira(signals.leave_out(3))["lira"]
+    each = lira_each(signals, SETTINGS)
+    assert each is not None
+    assert each(3)(signals.outputs(3))["lira"].threshold == pytest.approx(drawn.threshold, rel=1e-9)
+    assert drawn.threshold != whole.threshold
+    accuracies = [
+        evaluate_scores(result.scores, signals.membership[3], result.threshold, resamples=0)["accuracy"].value
+        for result in (whole, drawn)
+    ]
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.02)
+
+
+def test_what_cannot_be_done_at_once_is_left_to_each_target() -> None:
+    assert lira_each(made_up(5, 40, seed=0), SETTINGS) is None
+    lopsided = replace(made_up(9, 40, seed=0), membership=np.arange(9)[:, None] < np.full(40, 2))
+    assert lira_each(lopsided, SETTINGS) is None
 
 
 def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> None:
