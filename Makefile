@@ -39,6 +39,7 @@ bench: $(VENV)/.installed
 	@mkdir -p build/bench
 	$(BIN)/python benchmarks/training.py --output build/bench/training.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --recipe fast --output build/bench/attacks.csv
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --models 257 --each --output build/bench/every_target.csv
 	$(BIN)/python benchmarks/scaling.py --output build/bench/scaling.csv
 
 $(VENV)/.installed: requirements.lock

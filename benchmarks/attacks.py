@@ -3,6 +3,7 @@
     python benchmarks/attacks.py                           # 17 models x 50,000 examples x 10 classes x 2 queries
     python benchmarks/attacks.py --attacks lira rmia --examples 5000
     python benchmarks/attacks.py --no-straightforward --recipe fast
+    python benchmarks/attacks.py --models 257 --each       # attacks that can, with every model a target in turn
 
 Each measurement runs in a process of its own, which draws the same signals first; memory is its peak beyond what the
 process held before the attack (Linux). The straightforward versions loop over examples as the formulas are written, try
@@ -31,14 +32,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
 from artifacts.signals import phi
-from mia.interface import AttackInputs, AttackSettings, from_models
+from mia.evaluate import learn_each, score
+from mia.interface import AttackInputs, AttackSettings, Models
 from mia.registry import ATTACKS
 
 CLASSES = 10
 
 
-def made_up(models: int, examples: int, queries: int, seed: int = 0) -> AttackInputs:
-    """Target 0 of a cell of drawn signals: examples differ in difficulty, members have a higher margin."""
+def made_up(models: int, examples: int, queries: int, seed: int = 0) -> Models:
+    """A cell of drawn signals: examples differ in difficulty, members have a higher margin."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(CLASSES, size=examples)
     membership = rng.random((models, examples)).argsort(axis=0).argsort(axis=0) < models // 2
@@ -48,7 +50,7 @@ def made_up(models: int, examples: int, queries: int, seed: int = 0) -> AttackIn
     phis = np.stack(views, axis=2).astype(np.float32)
     population = rng.normal(3.0, 2.0, (models, 10_000, queries)).astype(np.float32)
     sensitivity = np.abs(rng.normal(size=logits.shape)).astype(np.float32)
-    return from_models(logits, phis, membership, labels, 0, seed, sensitivity, population)
+    return Models(logits, phis, membership, labels, seed, sensitivity, population)
 
 
 def memory_mib(field: str) -> float:
@@ -68,11 +70,24 @@ def reset_peak() -> None:
 
 def measure(name: str, shape: tuple[int, int, int], recipe: str) -> tuple[float, float]:
     """Seconds and MiB (beyond the signals) of one attack: learning, calibrating and scoring one target."""
-    inputs = made_up(*shape)
+    inputs = made_up(*shape).leave_out(0)
     reset_peak()
     before, started = memory_mib("VmRSS"), time.perf_counter()
     ATTACKS[name].run(inputs, AttackSettings(recipe=recipe))
     return time.perf_counter() - started, memory_mib("VmHWM") - before
+
+
+def measure_each(name: str, shape: tuple[int, int, int]) -> dict[str, object]:
+    """Seconds and memory of one attack with every model a target in turn: learning, calibrating and scoring."""
+    models = made_up(*shape)
+    reset_peak()
+    before, started = memory_mib("VmRSS"), time.perf_counter()
+    targets = range(shape[0])
+    for target, knowledge in zip(targets, learn_each(models, targets, [name], AttackSettings()), strict=True):
+        score(knowledge, models.outputs(target))
+    seconds, peak = time.perf_counter() - started, memory_mib("VmHWM")
+    row = {"attack": name, "targets": shape[0], "seconds": round(seconds, 1)}
+    return row | {"peak_mib": round(peak - before), "with_signals_mib": round(peak)}
 
 
 def lira_by_loops(inputs: AttackInputs) -> None:
@@ -123,7 +138,7 @@ STRAIGHTFORWARD: dict[str, tuple[Callable[[AttackInputs], None], int]] = {
 def measure_straightforward(name: str, shape: tuple[int, int, int], examples: int) -> float:
     """Seconds of the straightforward version, scaled to all examples."""
     run, power = STRAIGHTFORWARD[name]
-    inputs = made_up(shape[0], examples, shape[2])
+    inputs = made_up(shape[0], examples, shape[2]).leave_out(0)
     started = time.perf_counter()
     run(inputs)
     return (time.perf_counter() - started) * (shape[1] / examples) ** power
@@ -145,11 +160,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", choices=("fast", "paper"), default="fast", help="of the attack networks")
     parser.add_argument("--straightforward-examples", type=int, default=1_000)
     parser.add_argument("--no-straightforward", action="store_true")
+    parser.add_argument("--each", action="store_true", help="every model a target, of the attacks with a way for it")
     parser.add_argument("--output", type=Path, help="write the table to this CSV as well")
     args = parser.parse_args(argv)
     shape = (args.models, args.examples, args.queries)
-    rows = []
-    for name in args.attacks:
+    rows: list[dict[str, object]] = []
+    if args.each:
+        rows = [alone(measure_each, name, shape) for name in args.attacks if ATTACKS[name].each]  # type: ignore[misc]
+    for name in args.attacks if not args.each else ():
         seconds, mib = alone(measure, name, shape, args.recipe)  # type: ignore[misc]
         row: dict[str, object] = {"attack": name, "seconds": round(seconds, 2), "peak_mib": round(mib)}
         if name in STRAIGHTFORWARD and not args.no_straightforward:

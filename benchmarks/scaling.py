@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", type=int, default=[4, 8, 16, 32], metavar="N", help="2 or more each")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--jobs", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, help="write the table to this CSV as well")

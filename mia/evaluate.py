@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from mia.interface import (
@@ -20,6 +23,7 @@ from mia.registry import ATTACKS
 
 Row = dict[str, str | int | float | None]
 
+LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
 SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
 
 
@@ -72,11 +76,24 @@ def learn_each(
         if learner is not None:
             cheap[name] = learner
     others = [name for name in attacks if name not in cheap]
+    ahead = {name: _ahead(learner, targets) for name, learner in cheap.items()}
     for target in targets:
         found = learn(models.leave_out(target), others, settings) if others else Knowledge()
-        scorers = found.scorers | {name: learner(target) for name, learner in cheap.items()}
+        scorers = found.scorers | {name: next(learned) for name, learned in ahead.items()}
         ordered = {name: scorers[name] for name in attacks if name in scorers}
         yield Knowledge(ordered, found.unavailable)
+
+
+def _ahead(learner: Callable[[int], Scorer], targets: Sequence[int]) -> Iterator[Scorer]:
+    """The scorers of the targets in turn, the next ones being learned meanwhile: numpy leaves other threads room."""
+    with ThreadPoolExecutor(LEARNERS) as pool:
+        waiting: deque[Future[Scorer]] = deque()
+        for target in targets:
+            waiting.append(pool.submit(learner, target))
+            if len(waiting) > LEARNERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _check_names(attacks: Sequence[str]) -> None:
