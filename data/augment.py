@@ -43,13 +43,19 @@ class Augmenter:
 
         The generator lives on the CPU (the same pictures on every device) or on the device of the images (no transfer).
         """
-        if self.mode == "none":
-            return self.normalise(images)
-        draws = self.draw(len(images), generator).to(images.device, non_blocking=True)
-        return self.normalise(self.crop_and_flip(images, draws))
+        return self.apply(images, self.draw(len(images), generator).to(images.device, non_blocking=True))
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augmented and normalised copies of `images`, moved as `draws` says, a tensor of `draw` on their device."""
+        return self.normalise(images if self.mode == "none" else self.crop_and_flip(images, draws))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """int64 [2, count] on the generator's device: which row offset and which column offset each picture takes."""
+        """int64 [2, count] on the generator's device: which row offset and which column offset each picture takes.
+
+        Without augmentation nothing is drawn, and the tensor says nothing.
+        """
+        if self.mode == "none":
+            return torch.empty(2, count, dtype=torch.int64, device=generator.device)
         return torch.randint(len(self._rows), (2, count), generator=generator, device=generator.device)
 
     def crop_and_flip(self, images: Tensor, draws: Tensor) -> Tensor:

@@ -96,6 +96,17 @@ class Trainer:
         order = torch.randperm(len(self.members), generator=generator)
         yield from order.tensor_split(self.steps_per_epoch)
 
+    def epoch_batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch with their augmentation draws, on the device.
+
+        Everything random is drawn on the CPU, so that every device sees the same pictures, and moved in two copies: a
+        copy a step would have the CPU wait for the device.
+        """
+        batches = list(self.batches(generator))
+        sizes = [len(batch) for batch in batches]
+        draws = torch.cat([self.augmenter.draw(size, generator) for size in sizes], dim=1).to(self.device)
+        return zip(torch.cat(batches).to(self.device).split(sizes), draws.split(sizes, dim=1), strict=True)
+
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch; returns its history row. The device is read once, at the end."""
         started = time.perf_counter()
@@ -104,9 +115,9 @@ class Trainer:
         loss_sum = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         rate = 0.0
-        for batch in self.batches(generator):
+        for batch, draws in self.epoch_batches(generator):
             rate = learning_rate(self.config, self.step_count, self.steps_per_epoch)
-            loss, hits = self.train_step(batch.to(self.device), rate, generator)
+            loss, hits = self.train_step(batch, rate, draws)
             loss_sum += loss * len(batch)
             correct += hits
             self.step_count += 1
@@ -129,9 +140,12 @@ class Trainer:
         self.history.append(row)
         return row
 
-    def train_step(self, batch: Tensor, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """One optimiser step on the members at positions `batch` [B]; loss and number of hits, left on the device."""
-        images = self.augmenter(self.images[batch], generator)
+    def train_step(self, batch: Tensor, rate: float, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimiser step on the members at positions `batch` [B]; loss and number of hits, left on the device.
+
+        draws: int64 [2, B], of `Augmenter.draw`. Both tensors are on the device.
+        """
+        images = self.augmenter.apply(self.images[batch], draws)
         labels = self.labels[batch]
         self.pruner.before_forward(self.step_count)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +17,11 @@ from data.augment import Augmenter, query_views
 # Part of the definition: the SAMIA noise is drawn chunk by chunk.
 CHUNK = 250
 NOISE_SEED = 20220203
+# Largest batch on a GPU, in chunks; halved while it does not fit. A CPU is no faster with more than one.
+CUDA_CHUNKS = 64
+
+
+Result = TypeVar("Result")
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -21,16 +29,34 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def largest_batches(device: torch.device, run: Callable[[int], Result]) -> Result:
+    """`run(batch)` with the largest batch that fits, a multiple of CHUNK. OutOfMemoryError if one chunk does not."""
+    chunks = CUDA_CHUNKS if device.type == "cuda" else 1
+    while True:
+        try:
+            return run(chunks * CHUNK)
+        except torch.OutOfMemoryError:
+            if chunks == 1:
+                raise
+        # here the failed attempt's tensors are free again
+        chunks //= 2
+        torch.cuda.empty_cache()
+
+
 def predict_logits(model: nn.Module, images: Tensor, augmenter: Augmenter, view: int = 0) -> NDArray[np.float32]:
     """Logits [n, C] of uint8 images [n, ch, H, W], each seen through query view `view`."""
     model.eval()
     device = device_of(model)
-    outputs = []
-    with torch.inference_mode():
-        for chunk in images.split(CHUNK):
-            inputs = augmenter.normalise(query_views(chunk.to(device), view))
-            outputs.append(model(inputs).float())
-        return torch.cat(outputs).cpu().numpy()
+
+    def run(batch: int) -> NDArray[np.float32]:
+        outputs = []
+        with torch.inference_mode():
+            for part in images.split(batch):
+                inputs = augmenter.normalise(query_views(part.to(device), view))
+                outputs.append(model(inputs).float())
+            return torch.cat(outputs).cpu().numpy()
+
+    return largest_batches(device, run)
 
 
 def sensitivity(
@@ -42,19 +68,36 @@ def sensitivity(
     """
     model.eval()
     device = device_of(model)
-    generator = torch.Generator().manual_seed(NOISE_SEED)
     plain = torch.from_numpy(logits).double().softmax(1)
-    sums = []
-    with torch.inference_mode():
-        for chunk, reference in zip(images.split(CHUNK), plain.split(CHUNK), strict=True):
-            inputs = augmenter.normalise(chunk.to(device))
-            total = torch.zeros_like(reference)
-            for _ in range(settings.draws):
-                noise = torch.randn(chunk.shape, generator=generator).to(device)
-                noisy = model((inputs + settings.eps * noise).contiguous(memory_format=torch.channels_last))
-                total += (noisy.cpu().double().softmax(1) - reference).abs()
-            sums.append(total / (settings.draws * settings.eps))
-    return torch.cat(sums).float().numpy()
+
+    def run(batch: int) -> NDArray[np.float32]:
+        generator = torch.Generator().manual_seed(NOISE_SEED)
+        sums = []
+        with torch.inference_mode():
+            for part, reference in zip(images.split(batch), plain.split(batch), strict=True):
+                inputs = augmenter.normalise(part.to(device))
+                total = torch.zeros_like(reference)
+                for noise in _noise(part, settings.draws, generator):
+                    noisy = inputs + settings.eps * noise.to(device)
+                    found = model(noisy.contiguous(memory_format=torch.channels_last))
+                    total += (found.cpu().double().softmax(1) - reference).abs()
+                sums.append(total / (settings.draws * settings.eps))
+        return torch.cat(sums).float().numpy()
+
+    return largest_batches(device, run)
+
+
+def _noise(images: Tensor, draws: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Each draw's noise for a batch of any size, [n, ch, H, W]: drawn chunk by chunk, all draws of one before the next.
+
+    A single chunk's draws are made one at a time, those of more are kept, for their order is the chunks'.
+    """
+    chunks = images.split(CHUNK)
+    if len(chunks) == 1:
+        yield from (torch.randn(images.shape, generator=generator) for _ in range(draws))
+        return
+    kept = [[torch.randn(chunk.shape, generator=generator) for _ in range(draws)] for chunk in chunks]
+    yield from (torch.cat([chunk[j] for chunk in kept]) for j in range(draws))
 
 
 def query(
