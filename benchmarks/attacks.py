@@ -166,7 +166,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     shape = (args.models, args.examples, args.queries)
     rows: list[dict[str, object]] = []
     if args.each:
-        rows = [alone(measure_each, name, shape) for name in args.attacks if ATTACKS[name].each]  # type: ignore[misc]
+        able = [name for name in args.attacks if ATTACKS[name].each]
+        if not able:
+            have = ", ".join(name for name, attack in ATTACKS.items() if attack.each)
+            parser.error(f"argument --each: none of --attacks has a way for every target at once; {have} has")
+        rows = [alone(measure_each, name, shape) for name in able]  # type: ignore[misc]
     for name in args.attacks if not args.each else ():
         seconds, mib = alone(measure, name, shape, args.recipe)  # type: ignore[misc]
         row: dict[str, object] = {"attack": name, "seconds": round(seconds, 2), "peak_mib": round(mib)}
