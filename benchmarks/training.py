@@ -292,7 +292,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs = args.jobs or (cores() if args.device == "cpu" else 1)
     rows = []
     for model in args.models:
-        arch, layers, width = model.split(":")
+        parts = model.split(":")
+        if len(parts) != 3 or not (parts[1] + parts[2]).isdigit():
+            parser.error(f"argument --models: {model!r} is not ARCHITECTURE:DEPTH:WIDTH, as in resnet:20:1")
+        arch, layers, width = parts
         for method in args.methods:
             case = Case(arch, int(layers), int(width), method, args.device, precision)
             row = measure(case, args.rounds, args.seconds, jobs)

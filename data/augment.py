@@ -38,19 +38,14 @@ class Augmenter:
         self._scale = (1 / (255 * stds)).float().view(1, -1, 1, 1).to(device)
         self._shift = (-means / stds).float().view(1, -1, 1, 1).to(device)
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented and normalised copies of `images`; the numbers come from `generator` alone.
-
-        The generator lives on the CPU (the same pictures on every device) or on the device of the images (no transfer).
-        """
-        return self.apply(images, self.draw(len(images), generator).to(images.device, non_blocking=True))
-
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augmented and normalised copies of `images`, moved as `draws` says, a tensor of `draw` on their device."""
         return self.normalise(images if self.mode == "none" else self.crop_and_flip(images, draws))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """int64 [2, count] on the generator's device: which row offset and which column offset each picture takes.
+
+        A generator on the CPU gives the same pictures on every device; one on the pictures' device needs no transfer.
 
         Without augmentation nothing is drawn, and the tensor says nothing.
         """

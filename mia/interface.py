@@ -88,6 +88,13 @@ class Outputs:
     sensitivity: FloatArray | None = None
     population: FloatArray | None = None
 
+    def only(self, rows: BoolArray | None) -> Outputs:
+        """The same on some of the examples, bool [n], or on all for None; the population stays."""
+        if rows is None:
+            return self
+        sensitivity = None if self.sensitivity is None else self.sensitivity[rows]
+        return Outputs(self.logits[rows], self.phi[rows], sensitivity, self.population)
+
 
 Scorer = Callable[[Outputs], dict[str, AttackResult]]
 
@@ -347,13 +354,12 @@ class Models:
 
     def outputs(self, target: int) -> Outputs:
         """What a model answered on the examples that are asked about."""
-        rows = slice(None) if self.audited is None else self.audited
         return Outputs(
-            logits=self.logits[target][rows],
-            phi=self.phi[target][rows],
-            sensitivity=None if self.sensitivity is None else self.sensitivity[target][rows],
+            logits=self.logits[target],
+            phi=self.phi[target],
+            sensitivity=None if self.sensitivity is None else self.sensitivity[target],
             population=None if self.population is None else self.population[target],
-        )
+        ).only(self.audited)
 
     def leave_out(self, target: int) -> AttackInputs:
         """Model `target` attacked, the others its shadows (copies of their arrays)."""

@@ -244,10 +244,5 @@ def load_model(cell: Cell, index: int, places: Places, device: str, queries: Que
     """What one finished model answered on the examples that are asked about; RunError when it cannot be had."""
     run = cell.models[index]
     signals = _cut(ensure_signals(run, run.read_config(), places, device, queries), queries)
-    rows = slice(None) if signals.audited is None else signals.audited
-    return Outputs(
-        logits=signals.logits[rows],
-        phi=signals.phi[rows],
-        sensitivity=None if signals.sensitivity is None else signals.sensitivity[rows],
-        population=signals.population_phi,
-    )
+    outputs = Outputs(signals.logits, signals.phi, signals.sensitivity, signals.population_phi)
+    return outputs.only(signals.audited)

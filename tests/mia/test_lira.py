@@ -10,9 +10,10 @@ import pytest
 from scipy.stats import norm
 
 from mia.interface import AttackInputs, AttackResult, AttackSettings, AttackUnavailable, Models, TooFewShadows
-from mia.lira import NOBODY, gaussians, lira_each, make_side, moments, variant_scores
+from mia.lira import gaussians, lira_each, variant_scores
 from mia.metrics import evaluate_scores
 from mia.registry import ATTACKS
+from mia.sides import NOBODY, make_side, moments
 
 SETTINGS = AttackSettings()
 
@@ -83,7 +84,7 @@ def test_variants_match_slow_loops(models: int, dtype: type, cell: Callable) -> 
 def test_chunks_do_not_change_scores(cell: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = cell(9, 50, seed=3)[0]
     whole = lira(inputs)
-    monkeypatch.setattr("mia.lira.CHUNK_VALUES", 8 * 7)
+    monkeypatch.setattr("mia.sides.CHUNK_VALUES", 8 * 7)
     for key, result in lira(inputs).items():
         np.testing.assert_array_equal(result.scores, whole[key].scores)
         assert result.threshold == whole[key].threshold
