@@ -10,3 +10,15 @@ class UsageError(ValueError):
 
 class RunError(RuntimeError):
     """One run or cell cannot be finished or trusted (its command goes on with the others and ends with exit code 3)."""
+
+
+class RunLocked(RunError):
+    """Another process holds the run folder; the message names its pid and host (exit code 4)."""
+
+
+class StopRequested(KeyboardInterrupt):
+    """SIGINT or SIGTERM asked for an orderly stop, and what was to be saved is saved (exit code 128 + signum)."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum

@@ -1,0 +1,57 @@
+"""SIGINT and SIGTERM as a request: raised at once where nothing is lost, else noted until the next safe moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from configs.errors import StopRequested
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _State:
+    """Of this process: the first signal that came, and how many regions put it off."""
+
+    requested: int | None = None
+    postponing = 0
+
+
+def install() -> None:
+    """Take over both signals; only the main thread may. A second SIGINT ends the process at once."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, _handle)
+
+
+def _handle(signum: int, frame: FrameType | None) -> None:
+    if _State.requested is not None and signum == signal.SIGINT:
+        os._exit(128 + signum)
+    _State.requested = _State.requested or signum
+    if not _State.postponing:
+        raise StopRequested(_State.requested)
+
+
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Within it a signal is only noted: `check` raises it where the caller has something safe to leave behind."""
+    _State.postponing += 1
+    try:
+        yield
+    finally:
+        _State.postponing -= 1
+
+
+def requested() -> int | None:
+    """The signal that asked this process to stop, if one did."""
+    return _State.requested
+
+
+def check() -> None:
+    """Raise StopRequested if a signal came."""
+    if _State.requested is not None:
+        raise StopRequested(_State.requested)
