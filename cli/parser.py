@@ -69,7 +69,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     taken = (*DATA_KNOBS, *MODEL_KNOBS, *PRUNING_KNOBS, "sparsity")
     add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
     add_flags(parser, Machine, "machine", CHOICES)
-    add_flags(parser, Tracking, "Weights & Biases", CHOICES)
+    add_flags(parser, Tracking, "tracking", CHOICES)
     existing = parser.add_argument_group("runs that exist already")
     existing.add_argument("--skip-existing", action="store_true", help="keep finished runs whose files verify")
     existing.add_argument("--overwrite", action="store_true", help="delete them and train again")
