@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -86,7 +87,9 @@ def read_beat(folder: Path) -> Beat | None:
     try:
         fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
         epoch, epochs, first, pid = (int(fields[name]) for name in ("epoch", "epochs", "first", "pid"))
-        return Beat(epoch, epochs, first, float(fields["started"]), float(fields["updated"]), pid, str(fields["host"]))
+        started, updated = float(fields["started"]), float(fields["updated"])
+        plausible = 0 <= first <= epoch <= epochs and epochs > 0 and 0 <= started <= updated < math.inf
+        return Beat(epoch, epochs, first, started, updated, pid, str(fields["host"])) if plausible else None
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
