@@ -6,6 +6,7 @@ does so here, without a terminal to ask on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from artifacts.run_dir import one_line
 
 CONNECT_SECONDS = 3
 LINGER_SECONDS = 60
@@ -46,9 +49,10 @@ class Journal:
         data = Path(values["dir"]).resolve() / "wandb" / "data"
         for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
             os.environ.setdefault(name, str(data))
-        self.session = self._try(lambda: self._init(values, "online")) if online else None
+        if online:
+            self.session = self._try(lambda: self._init(values, "online"), "logging offline instead")
+            self.reachable = self.session is not None
         if self.session is None:
-            self.reachable = self.reachable and not online
             self.session = self._try(lambda: self._init(values, "offline"))
 
     def _init(self, values: Message, mode: str) -> Any:
@@ -97,13 +101,14 @@ class Journal:
         if session is not None and self._try(lambda: call(session) or session) is None:
             self.session = None
 
-    def _try(self, call: Callable[[], Any]) -> Any:
+    def _try(self, call: Callable[[], Any], then: str = "the run goes on without it") -> Any:
         try:
             return call()
         except Exception as error:
-            self.warn(
-                f"wandb: {' '.join(str(error).split())[:160] or type(error).__name__}; the run goes on without it"
-            )
+            self.warn(f"wandb: {one_line(error)[:160]}; {then}")
+            with contextlib.suppress(Exception):
+                # A service that failed may be gone, or hold on to the run that it could not begin: the next is new.
+                self.module.teardown()
             return None
 
 
@@ -131,7 +136,7 @@ def main() -> None:
     try:
         import wandb
     except Exception as error:  # also a broken installation
-        warn(f"--wandb: the package cannot be loaded ({' '.join(str(error).split())[:160]}); nothing is logged there")
+        warn(f"--wandb: the package cannot be loaded ({one_line(error)[:160]}); nothing is logged there")
         return
     Journal(wandb, warn).follow(iter(waiting.get, None))
 

@@ -31,6 +31,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.delenv(name, raising=False)
         flags = ["--attacks", "loss", "confidence", "--wandb", "--wandb-tags", "a", "--tensorboard"]
         assert call(TRAIN, [*FLAGS, *flags]) == 0
+        patch.setattr(tracking, "CLOSE_SECONDS", 60)  # of a busy machine
         tracking.close()
     return folder
 

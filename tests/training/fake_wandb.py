@@ -38,6 +38,10 @@ class _Session:
         _record("finish", code=exit_code)
 
 
+def teardown() -> None:
+    _record("teardown")
+
+
 def init(**values: Any) -> _Session:
     _record("init", **values)
     if FAULT == "hanging":

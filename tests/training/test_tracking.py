@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from training.tracking import Tracker
 Make = Callable[..., ExperimentConfig]
 SPECIFIC = ("seconds", "_timestamp", "_runtime", "_step")
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds a process by Linux's /proc")
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed"
 )
@@ -123,8 +128,9 @@ def test_no_network_with_a_key_falls_back_to_offline_for_good(
     monkeypatch.setenv("FAKE_WANDB_FAULT", "unreachable")
     train(make_config(epochs=1), tmp_path)
     train(make_config(epochs=1, model_index=1), tmp_path / "second")
-    calls = [call for call in fake() if call["kind"] == "init"]
-    assert [call["mode"] for call in calls] == ["online", "offline", "offline"]
+    calls = [call for call in fake() if call["kind"] in ("init", "teardown")]
+    # the package refuses to begin a run anew that it could not begin, until its service is started anew
+    assert [call.get("mode", call["kind"]) for call in calls] == ["online", "teardown", "offline", "offline"]
     assert calls[0]["settings"]["init_timeout"] <= 5
     assert calls[0]["resume"] == "allow"
 
@@ -142,7 +148,8 @@ def test_a_failing_service_is_a_warning_and_the_run_finishes(
     assert train(make_config(epochs=2), tmp_path)["test_accuracy"] is not None
     fake()
     lines = warnings(caplog)
-    assert sum("the run goes on without it" in line for line in lines) == 1
+    (line,) = [line for line in lines if "the run goes on without it" in line]
+    assert line.startswith("wandb: ")
     assert not any("\n" in line for line in lines)
 
 
@@ -205,12 +212,74 @@ def test_only_the_process_of_its_own_imports_the_package() -> None:
 
 
 @needs_wandb
-def test_a_resumed_run_reads_back_as_one_undisturbed_run(make_config: Make, tmp_path: Path) -> None:
+def test_without_a_network_the_package_logs_offline(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 60)  # of a busy machine
+    train(make_config(epochs=2), tmp_path)
+    tracking.close()
+    (line,) = warnings(caplog)
+    assert line.startswith("wandb: ")
+    assert line.endswith("; logging offline instead")
+    (logged,) = read_all(tmp_path)
+    assert list(logged.history) == [1, 2]
+    assert logged.exit_code == 0
+
+
+@needs_wandb
+@on_linux
+def test_a_killed_service_costs_one_run_its_log_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 60)  # of a busy machine
+    tracker = Tracker(Tracking(wandb=True), "sweep", tmp_path)
+    with tracker.job("target", "first", {}, "1", tmp_path) as job:
+        assert wait_for(lambda: list(tmp_path.glob("wandb/offline-run-*/*.wandb")))
+        assert wait_for(lambda: kill_service(tracking._service().process.pid))
+        for epoch in range(50):
+            job.epoch({"epoch": epoch, "loss": 1.0})
+    with tracker.job("target", "second", {}, "2", tmp_path) as job:
+        job.epoch({"epoch": 1, "loss": 2.0})
+    tracking.close()
+    lost = [line for line in warnings(caplog) if "the run goes on without it" in line]
+    assert len(lost) == 1
+    (second,) = [one for one in read_all(tmp_path) if one.name == "second"]
+    assert (second.history[1]["loss"], second.exit_code) == (2.0, 0)
+
+
+def wait_for(condition: Callable[[], Any]) -> bool:
+    """Whether a condition comes true within a minute."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def kill_service(parent: int) -> bool:
+    """Kill the service of wandb, a child of process `parent`; True once it is gone."""
+    there = False
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            service = int(stat[1]) == parent and "wandb-core" in (folder / "cmdline").read_text()
+            if service and stat[0] != "Z":
+                os.kill(int(folder.name), signal.SIGKILL)
+                there = True
+    return not there
+
+
+@needs_wandb
+def test_a_resumed_run_reads_back_as_one_undisturbed_run(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = make_config(epochs=4)
     with pytest.raises(Stopped):
         train(config, tmp_path / "resumed", stop_after=2)
     train(config, tmp_path / "resumed")
     train(config, tmp_path / "whole")
+    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 60)  # of a busy machine
     tracking.close()
     first, last = sorted(read_all(tmp_path / "resumed"), key=lambda one: len(one.history))
     (whole,) = read_all(tmp_path / "whole")
