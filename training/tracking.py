@@ -207,7 +207,7 @@ class _Service:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": path},
+            env={"WANDB_ERROR_REPORTING": "false", **os.environ, "PYTHONPATH": path},
             # no terminal to ask on, and no Ctrl-C before the last rows are written
             start_new_session=True,
         )
