@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifacts import stopping
 from artifacts.logs import console_level
 from sweep.worker import Job, Outcome, run_job
 
@@ -74,6 +75,8 @@ def _run_here(jobs: Sequence[Job], threads: int, on_epoch: EpochHook, on_done: D
     outcomes = []
     for job in jobs:
         outcome = run_job(job, lambda row, folder=job.folder: on_epoch(folder, row))
+        if outcome.status == "interrupted":
+            stopping.check()
         on_done(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -110,9 +113,9 @@ class _Worker(threading.Thread):
                     return Outcome(**message["outcome"])
                 self.on_epoch(message["folder"], message["epoch"])
             code = self.process.wait()
-            return Outcome(job.folder, False, f"its process ended early with exit code {code}")
+            return Outcome(job.folder, "crashed", f"its process ended early with exit code {code}")
         except (OSError, ValueError) as error:
-            return Outcome(job.folder, False, f"its process could not be used: {error}")
+            return Outcome(job.folder, "crashed", f"its process could not be used: {error}")
 
     def _launch(self) -> subprocess.Popen[str]:
         path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))

@@ -14,7 +14,7 @@ from artifacts.logs import set_up_console
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings
 from configs.config import ExperimentConfig, Machine, Places, Tracking
-from configs.errors import RunError, UsageError
+from configs.errors import RunError, RunLocked, StopRequested, UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +49,21 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How one run ended: finished or failed, with the reason in one line."""
+    """How one run ended, with the reason in one line.
+
+    status: finished | failed (an error: trying again would end the same way) | locked (another process has the folder)
+    | interrupted (asked to stop; its checkpoint is written) | crashed (its process died or hung) | timeout (took longer
+    than it may; its checkpoint is written).
+    """
 
     folder: str
-    finished: bool
+    status: str
     reason: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run's folder is complete."""
+        return self.status == "finished"
 
 
 def run_job(job: Job, on_epoch: Any = None) -> Outcome:
@@ -65,13 +75,17 @@ def run_job(job: Job, on_epoch: Any = None) -> Outcome:
     run = RunDir(Path(job.folder))
     try:
         run_one(job.config, run, job.places, job.machine, job.queries, on_epoch, tracker)
+    except RunLocked as error:
+        return Outcome(job.folder, "locked", one_line(error))
+    except StopRequested as error:
+        return Outcome(job.folder, "interrupted", one_line(error))
     except (RunError, UsageError, OSError) as error:
         logging.getLogger(__name__).error("%s: %s", job.folder, one_line(error))
-        return Outcome(job.folder, False, one_line(error))
+        return Outcome(job.folder, "failed", one_line(error))
     except Exception as error:
         logging.getLogger(__name__).error("%s: %s", job.folder, traceback.format_exc())
-        return Outcome(job.folder, False, f"{type(error).__name__}: {one_line(error)} (traceback in {run.log})")
-    return Outcome(job.folder, True)
+        return Outcome(job.folder, "failed", f"{type(error).__name__}: {one_line(error)} (traceback in {run.log})")
+    return Outcome(job.folder, "finished")
 
 
 def main() -> None:
