@@ -1,4 +1,4 @@
-"""Exit codes and messages, the same for every script: 0 done, 1 failed, 2 usage, 3 some runs failed."""
+"""Exit codes and messages, the same for every script: 0 done, 1 failed, 2 usage, 3 some runs failed, 4 run held."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from artifacts.logs import set_up_console
 from cli.parser import parse
 from configs.errors import RunError, UsageError
 
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, SOME_FAILED, LOCKED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def run_main(
