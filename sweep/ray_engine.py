@@ -21,6 +21,7 @@ from typing import Any
 
 from artifacts import stopping
 from artifacts.files import write_text
+from artifacts.logs import set_up_console
 from artifacts.run_dir import one_line
 from configs.config import Machine
 from configs.errors import RunError, UsageError
@@ -216,6 +217,7 @@ def _train(line: str, site: Site, threads: int, patience: float, beat: float, ma
     import torch
 
     site.enter()
+    set_up_console(logging.WARNING)  # Ray keeps it with the node's logs; the run's own log has every line
     job = Job.from_json(line)
     torch.set_num_threads(threads)
     ended = threading.Event()
