@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.config import AttackOptions, ExperimentConfig, Machine, Places, SweepOptions, Talk, Tracking
+from configs.config import AttackOptions, EngineOptions, ExperimentConfig, Machine, Places, SweepOptions, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import flag_name
 
@@ -19,7 +19,7 @@ WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 NO_SETTING = ("help", "version", "config", "preset", "print_config", "dry_run", "status", "watch")
 # Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
 STORED_ONLY = ("schema_version", "fingerprint", "dataset_name", "pretrained_hash", "model_index", "method", "sparsity")
-GROUPS = (ExperimentConfig, SweepOptions, AttackOptions, Machine, Places, Tracking, Talk)
+GROUPS = (ExperimentConfig, SweepOptions, AttackOptions, EngineOptions, Machine, Places, Tracking, Talk)
 
 
 def settings_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

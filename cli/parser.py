@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cli.config_file import as_tokens, read_tokens, settings_of
-from configs.config import ExperimentConfig, Machine, Places, Talk, Tracking
+from configs.config import EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags
 from configs.presets import PRESETS
@@ -67,6 +67,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     taken = (*DATA_KNOBS, *MODEL_KNOBS, *PRUNING_KNOBS, "sparsity")
     add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
     add_flags(parser, Machine, "machine", CHOICES)
+    add_flags(parser, EngineOptions, "engine", CHOICES)
     add_flags(parser, Tracking, "tracking", CHOICES)
     existing = parser.add_argument_group("runs that exist already")
     existing.add_argument("--skip-existing", action="store_true", help="keep finished runs whose files verify")

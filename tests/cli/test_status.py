@@ -122,6 +122,16 @@ def test_what_counts_as_running(changes: dict[str, Any], kind: str, make_config:
     assert [state.kind for cell in survey(tmp_path) for state in cell.runs] == [kind]
 
 
+def test_a_failed_run_is_named_and_not_left(make_config: Make, tmp_path: Path) -> None:
+    config = make_config(num_shadows=1)
+    remember([config], tmp_path)
+    finished(config, 0, tmp_path, seconds=1.0)
+    run_of(config, 1, tmp_path).write_failure(dataclasses.replace(config, model_index=1), "the loss is not finite")
+    cells = survey(tmp_path)
+    assert (cells[0].count("failed"), cells[0].left, time_left(cells)) == (1, 0, 0.0)
+    assert "failed   dense/synthetic/shadow_000: the loss is not finite" in status_text(cells, tmp_path)
+
+
 def test_a_run_that_no_plan_names_is_counted(make_config: Make, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "mine")
     run.path.mkdir()
