@@ -1,4 +1,4 @@
-"""One sweep by worker processes, by two shards and by Ray: the same weights, signals and attack tables, byte by byte."""
+"""One sweep by worker processes, by two shards and by Ray: the same weights, signals and tables, byte by byte."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import train
 from artifacts.locks import locked
 
 FLAGS = [
-    *("--dataset", "synthetic", "--layers", "8", "--epochs", "2", "--pool-size", "120", "--augment", "none"),
+    *("--dataset", "synthetic", "--layers", "8", "--epochs", "1", "--pool-size", "120", "--augment", "none"),
     *("--batch-size", "32", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--num-threads", "1"),
-    *("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "2", "--attacks", "lira", "loss", "--quiet"),
+    *("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "5", "--attacks", "lira", "loss", "--quiet"),
 ]
-RUNS = 6
+RUNS = 12
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ def test_two_shards_and_a_last_command(
     monkeypatch.chdir(tmp_path)
     for shard in ("2/2", "1/2"):
         assert train.main([*FLAGS, "--jobs", "1", "--shard", shard]) == 0
-        assert f"{shard}: 3 of its 3 runs are finished" in capfd.readouterr().out
+        assert f"{shard}: 6 of its 6 runs are finished" in capfd.readouterr().out
         assert not list(tmp_path.glob("*.csv"))
     assert train.main([*FLAGS, "--skip-existing"]) == 0
     assert results(tmp_path) == by_local
@@ -66,8 +66,9 @@ def test_a_dry_run_shows_the_shard(
     assert train.main([*FLAGS, "--shard", "2/4", "--dry-run"]) == 0
     assert capfd.readouterr().out.splitlines() == [
         "new      runs/dpf/sparsity_0.6/synthetic",
-        "new      runs/dpf/sparsity_0.6/synthetic/shadow_001",
-        "2 runs of shard 2/4: 2 new",
+        "new      runs/dense/synthetic/shadow_003",
+        "new      runs/dpf/sparsity_0.6/synthetic/shadow_002",
+        "3 runs of shard 2/4: 3 new",
     ]
     assert list(tmp_path.iterdir()) == []
 
