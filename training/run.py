@@ -28,6 +28,7 @@ from pruning.report import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.checkpoint import load_start_weights, load_torch, save_model, save_torch
 from training.device import describe_machine, pick_device
+from training.graphs import recorder_for
 from training.inputs import open_data, open_split
 from training.loop import Trainer
 from training.query import accuracy_and_loss, predict_logits
@@ -77,7 +78,8 @@ def _train_and_finish(
     data, data_hash = open_data(config, places.data_dir)
     split = open_split(config, data)
     write_text(run.config, config.to_json())
-    trainer = Trainer(config, data, split.pool[split.members(config.model_index)], device)
+    members = split.pool[split.members(config.model_index)]
+    trainer = Trainer(config, data, members, device, recorder_for(device, machine.cuda_graphs))
     keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
     spent = _resume(trainer, run, keys)
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
