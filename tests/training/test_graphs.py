@@ -47,8 +47,13 @@ def trainer_of(config: ExperimentConfig, device: torch.device = CPU, recorder: o
 
 def trained(trainer: Trainer, epochs: int) -> Trainer:
     for _ in range(epochs):
-        trainer.run_epoch()
+        epoch(trainer)
     return trainer
+
+
+def epoch(trainer: Trainer) -> None:
+    trainer.run_epoch()
+    trainer.close_epoch()
 
 
 def same(one: Trainer, other: Trainer) -> bool:
@@ -97,6 +102,26 @@ def test_a_resume_goes_on_in_the_recorded_memory(method: str, sparsity: float, m
     assert same(trained(plain, 4), straight)
 
 
+class Stop(Exception):
+    """Stands for a request to stop."""
+
+
+@pytest.mark.parametrize(("method", "sparsity"), METHODS)
+def test_a_resume_between_two_steps_of_an_epoch(method: str, sparsity: float, make_config: Make) -> None:
+    config = config_of(make_config, method, sparsity)
+    first = trained(trainer_of(config), 3)
+
+    def stop() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        first.run_epoch(stop)
+    assert first.step_count == 3 * first.steps_per_epoch + 1
+    second = trainer_of(config)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert same(trained(second, 5), trained(trainer_of(config, recorder=None), 8))
+
+
 @pytest.mark.parametrize(("method", "sparsity"), METHODS)
 def test_the_next_model_moves_into_the_same_memory(method: str, sparsity: float, make_config: Make) -> None:
     def model(index: int) -> ExperimentConfig:
@@ -127,8 +152,8 @@ def test_a_model_in_training_keeps_its_memory(make_config: Make) -> None:
     assert one.step is not two.step
     alone = trained(trainer_of(config, recorder=None), 2)
     for _ in range(2):
-        one.run_epoch()
-        two.run_epoch()
+        epoch(one)
+        epoch(two)
     assert same(one, alone)
     assert same(two, alone)
 

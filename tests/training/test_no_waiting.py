@@ -103,6 +103,7 @@ def test_no_step_reads_the_device(method: str, watch: Watch, make_config: Make) 
     masks = []
     for _ in range(config.epochs):
         trainer.run_epoch()
+        trainer.close_epoch()
         masks.append(trainer.pruner.mask.clone())
     assert watch.steps == trainer.step_count == config.epochs * trainer.steps_per_epoch
     changed = [not torch.equal(a, b) for a, b in pairwise(masks)]
@@ -116,9 +117,11 @@ def test_nor_does_a_recorded_step_once_it_is_compared(method: str, watch: Watch,
     watch.on = False
     for _ in range(4):
         trainer.run_epoch()
+        trainer.close_epoch()
     watch.on = True
     for _ in range(4):
         trainer.run_epoch()
+        trainer.close_epoch()
     assert watch.steps == 4 * trainer.steps_per_epoch
     assert trainer.step.trusted  # type: ignore[attr-defined]
 
@@ -157,4 +160,5 @@ def test_cuda_sees_no_wait(method: str, wanted: str, make_config: Make, monkeypa
     monkeypatch.setattr(Trainer, "epoch_batches", batches)
     for _ in range(config.epochs):
         trainer.run_epoch()
+        trainer.close_epoch()
     graphs.forget()
