@@ -17,7 +17,7 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import RunError
 from data.augment import Augmenter
 from data.base import ImageData
-from data.splits import Split, draw_population
+from data.splits import Split, draw_population, draw_probed
 from pruning.weights import prunable_weights
 from training.checkpoint import load_model
 from training.device import pick_device, to_device
@@ -54,7 +54,10 @@ def ask(
     """Query a model on its whole pool; the membership is the split that its training used."""
     labels = data.train_labels.numpy()[split.pool]
     images = data.train_images[torch.from_numpy(split.pool)]
-    logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries)
+    probed = draw_probed(len(labels), queries.samia_examples, config.seed)
+    if probed.all():
+        queries = dataclasses.replace(queries, samia_examples=None)
+    logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries, probed)
     if not np.isfinite(logits).all():
         raise RunError(f"the model {config.method} {config.sparsity:g} gives outputs that are not finite")
     return Signals(
