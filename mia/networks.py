@@ -91,7 +91,7 @@ class Plans:
     fast: Plan
     short: Plan | None = None
     affordable: int = 0
-    passes: int = 0
+    passes: float = 0.0
 
     def choose(self, recipe: str, pairs: int) -> tuple[Plan, str]:
         """The plan for so many training pairs of one network, and its name."""
@@ -388,13 +388,13 @@ MLP_PLANS = Plans(
     fast=Plan(300, 256, lr=5e-4, adamw=True, warmup=0.0),
     short=Plan(1000, 1024, lr=5e-4, adamw=True, warmup=0.0),
     affordable=25_000,
-    passes=30,
+    passes=30.0,
 )
 SAMIA_PLANS = Plans(
     fast=Plan(500, 64, lr=1e-3, adamw=True, warmup=0.1),
     short=Plan(1000, 256, lr=1e-3, adamw=True, warmup=0.1, muon_lr=3e-3, dropout=False),
     affordable=10_000,
-    passes=3,
+    passes=2.5,
 )
 
 shokri_nn = NetworkAttack("shokri_nn", posterior, _shokri, SHOKRI_PLANS, per_class=True)

@@ -121,7 +121,7 @@ def test_the_short_plan_learns_and_its_note_says_what_ran(cell: Callable) -> Non
     inputs, membership = cell(4, 600, seed=0, gap=4.0)
     plans = replace(networks.SAMIA_PLANS, affordable=10)
     result = replace(networks.samia, plans=plans)(inputs, AttackSettings())(inputs.target)["samia"]
-    assert result.note == "the short recipe: 15 steps of 256 pairs, of 1200"
+    assert result.note == "the short recipe: 12 steps of 256 pairs, of 1200"
     assert roc_auc_score(membership, result.scores) > 0.9
 
 
