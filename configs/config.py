@@ -335,9 +335,17 @@ class AttackOptions:
         shown="2 where training mirrored its pictures, else 1",
     )
     attack_recipe: str = knob(
-        "paper",
-        "training of the attack networks: the published one, or a fast one whose figures differ a little",
-        choices=("paper", "fast"),
+        "auto",
+        "training of the attack networks: the published one (paper), a short one of fixed cost where that would take "
+        "too long (auto), or one of seconds whose figures differ (fast)",
+        choices=("auto", "paper", "fast"),
+    )
+    samia_examples: int | None = knob(
+        None,
+        "samia: examples of the pool, drawn with the seed, that get its noise queries; it attacks these only",
+        kind=int,
+        low=100,
+        shown="all",
     )
     rmia_gamma: float = knob(
         2.0, "rmia: ratio by which an example has to beat a population example", kind=float, low=1.0

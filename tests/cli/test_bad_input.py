@@ -61,6 +61,8 @@ TRAINING_CASES = [
     (["--rmia-gamma", "0.5"], ["--rmia-gamma", "at least 1"]),
     (["--rmia-a", "1.5"], ["--rmia-a", "from 0 to 1"]),
     (["--rmia-population", "0"], ["--rmia-population", "from 1"]),
+    (["--samia-examples", "99"], ["--samia-examples", "at least 100"]),
+    (["--samia-examples", "many"], ["--samia-examples", "whole number"]),
     (["--shadows-from", "nobody"], ["--shadows-from", "nobody", "dense_"]),
     (["--shadows-from", "all", "dense_synthetic"], ["--shadows-from", "stand alone"]),
     (["--epochs", "two"], ["--epochs", "whole number"]),
