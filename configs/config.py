@@ -184,14 +184,32 @@ class Places:
 class Machine:
     """How the work is spread over this machine; nothing here changes what is computed."""
 
-    device: str = knob("auto", "auto, cpu, cuda, cuda:N or mps", metavar="DEVICE")
+    device: str = knob(
+        "auto", "auto, cpu, cuda, cuda:N or mps; auto and cuda train on every CUDA device there is", metavar="DEVICE"
+    )
     num_threads: int | None = knob(
         None, "CPU threads of each process", kind=int, low=1, high=1024, shown="cores / --jobs"
     )
+    cuda_graphs: str = knob(
+        "auto",
+        "CUDA devices only: auto records the optimiser step once as a CUDA graph and replays it for every model, if "
+        "the two are found to agree; off launches its operations one by one",
+        choices=("auto", "off"),
+    )
+    models_per_device: int | None = knob(
+        None,
+        "CUDA devices only: models trained at once on each, a process each; auto measures how many pay and fit, and is "
+        "one with --engine ray or in one process",
+        kind=int,
+        low=1,
+        high=64,
+        shown="auto",
+        word=("auto", None),
+    )
     jobs: int | None = knob(
         None,
-        "models trained at once, a process each; auto is one a core on a CPU and one on a GPU. A single model, or "
-        "--jobs 1, trains in this process unless --retries, --timeout or --silence is given",
+        "models trained at once, a process each; auto is one a core on a CPU, and --models-per-device on each GPU. A "
+        "single model, or --jobs 1, trains in this process unless --retries, --timeout or --silence is given",
         kind=int,
         low=1,
         high=1024,
@@ -199,7 +217,10 @@ class Machine:
         word=("auto", None),
     )
     checkpoint_seconds: float = knob(
-        60.0, "least time between two checkpoints of a run; 0 writes one every epoch", kind=float, low=0.0
+        60.0,
+        "least time between two checkpoints of a run, in mid-epoch as well; 0 writes one after every epoch",
+        kind=float,
+        low=0.0,
     )
     eval_every: int | None = knob(
         None,
@@ -335,12 +356,13 @@ class AttackOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Tracking:
-    """Weights & Biases (optional package)."""
+    """Weights & Biases and TensorBoard (optional packages)."""
 
     wandb: bool = knob(False, "log to Weights & Biases; offline without a key", kind=bool)
     wandb_project: str = knob("pruning-mia", "project", metavar="NAME")
     wandb_entity: str | None = knob(None, "user or team", shown="your own", metavar="NAME")
     wandb_tags: tuple[str, ...] = knob((), "tags", many=True, shown="none", metavar="TAG")
+    tensorboard: bool = knob(False, "write event files for TensorBoard below the runs and results folders", kind=bool)
 
 
 @dataclasses.dataclass(frozen=True)
