@@ -17,7 +17,7 @@ from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
 from mia.metrics import METRICS, Metric, WeightArray, evaluate_scores, roc
 from mia.registry import ATTACKS
-from sweep.cells import Cell
+from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
@@ -49,7 +49,7 @@ class Evidence:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def gather(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
+def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     """Attack every cell that can be attacked, and compare what was found; the others keep their reason."""
     check_names(attacker.options, [cell.experiment for cell in cells])
     evidence = Evidence()
@@ -76,23 +76,7 @@ def gather(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
 
 
 def _seed(targets: Sequence[Asked], split: tuple[str, ...]) -> int:
-    return next(asked.cell.config.seed for asked in targets if asked.split == split)
-
-
-def names_of(cell: Cell) -> Record:
-    """What names a cell in every table."""
-    config = cell.config
-    setting = {
-        "method": config.method,
-        "sparsity": config.sparsity,
-        "dataset": config.dataset_name,
-        "arch": config.arch,
-        "layers": config.layers,
-        "width_mult": config.width_mult,
-        "seed": config.seed,
-        "split": config.split,
-    }
-    return {"experiment": cell.experiment, **(setting if cell.readable else dict.fromkeys(setting))}
+    return next(asked.cell.seed for asked in targets if asked.split == split)
 
 
 @dataclasses.dataclass(eq=False)
@@ -132,7 +116,7 @@ def _measure_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArr
             evidence.roc += _roc_rows(one, attack)
     correct(evidence.comparisons)
     for one in scored:
-        head = names_of(one.asked.cell)
+        head = one.asked.cell.names
         for row in one.rows:
             over = summaries.get((one.asked.experiment, str(row["attack"]), str(row["metric"])))
             evidence.tidy.append({**head, **row, **_over_targets(over)})
@@ -184,7 +168,7 @@ def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossi
             rows.append({**sides, **{name: row.get(name) for name in ("attack", "metric", *_ESTIMATE)}})
     for crossing in crossed.values():
         sides = {
-            f"{side}_{name}": names_of(asked.cell)[name]
+            f"{side}_{name}": asked.cell.names[name]
             for side, asked in (("target", crossing.asked), ("shadows", crossing.shadows))
             for name in _SIDE
         }
@@ -225,16 +209,16 @@ def _expose_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArra
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 
 
-def _cell_row(cell: Cell, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
+def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
     asked = next((one for one in targets if one.cell is cell), None)
     summaries = asked.summaries if asked else [summary for summary in [cell.summary()] if summary is not None]
     row: Record = {
-        **names_of(cell),
+        **cell.names,
         "num_shadows": cell.num_shadows,
         "num_targets": len(asked.targets) if asked else 0,
         "num_examples": len(asked.index) if asked else None,
         "finished_models": len(cell.models),
-        "planned_models": cell.config.num_models if cell.readable else None,
+        "planned_models": cell.planned_models,
         "reason": reasons.get(cell.experiment, ""),
     }
     for name in ("train_accuracy", "heldout_accuracy", "test_accuracy"):
@@ -246,5 +230,5 @@ def _cell_row(cell: Cell, targets: Sequence[Asked], reasons: Mapping[str, str]) 
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
     for summary in summaries[:1]:
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
-        row["weights_hash"] = summary["hashes"][cell.models[0].model.name]
+        row["weights_hash"] = summary["hashes"].get(RunDir.MODEL)
     return row
