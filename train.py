@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.export import add_export_flag, export_targets
 from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
 from configs.config import AttackOptions, ExperimentConfig, SweepOptions
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_training_flags(parser)
     attacks = add_flags(parser, AttackOptions, "attacks", CHOICES)
     attacks.add_argument("--no-mia", action="store_true", help="train only; attack nothing")
+    add_export_flag(parser)
     add_places(parser, "runs_dir", "results_dir", "summary_dir", "data_dir")
     return parser
 
@@ -57,6 +59,9 @@ def body(args: argparse.Namespace) -> int:
     code = _evaluate(args, group)
     for line in failed:
         log.error("failed: %s", line)
+    if args.export:
+        targets = [one.run for one in planned if one.config.model_index == 0 and one.run.summary.is_file()]
+        failed += export_targets(targets, args.data_dir, Path(args.results_dir))
     return SOME_FAILED if failed else code
 
 

@@ -166,14 +166,14 @@ def _check_sizes(membership: NDArray[np.bool_], logits: NDArray[np.floating]) ->
 
 
 def _as_float(name: str, array: NDArray[np.generic]) -> NDArray[np.floating]:
-    if not np.isfinite(array).all():  # type: ignore[call-overload]
+    if not np.isfinite(array).all():
         hint = "; take the logarithm of probabilities that are clipped above 0" if name.endswith("logits") else ""
         raise _Wrong(f"{name} holds NaN or infinite values{hint}")
     return np.asarray(array, dtype=np.float32 if array.dtype.itemsize <= 4 else np.float64)
 
 
 def _labels(name: str, array: NDArray[np.generic], classes: int) -> NDArray[np.int64]:
-    low, high = int(array.min()), int(array.max())  # type: ignore[attr-defined]
+    low, high = int(array.min()), int(array.max())
     if low < 0 or high >= classes:
         raise _Wrong(f"{name} run from {low} to {high}; with {classes} classes they must lie in 0 to {classes - 1}")
     return array.astype(np.int64)

@@ -12,6 +12,8 @@ from artifacts.files import clear_temporaries, file_hash, read_json, write_text
 from configs.config import ExperimentConfig, differing_fields
 from configs.errors import UsageError
 
+MODEL_FILE = "best_model.pth"
+EXPORTED = SPARSE_FILE, DENSE_FILE, CARD_FILE = "sparse.safetensors", "state_dict.pth", "MODEL_CARD.md"
 SHADOW_FOLDER = re.compile(r"shadow_\d{3,}")
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -51,7 +53,7 @@ class RunDir:
 
     @property
     def model(self) -> Path:
-        return self.path / "best_model.pth"
+        return self.path / MODEL_FILE
 
     @property
     def checkpoint(self) -> Path:
@@ -76,6 +78,11 @@ class RunDir:
     @property
     def summary(self) -> Path:
         return self.path / "experiment_summary.json"
+
+    @property
+    def export(self) -> Path:
+        """The folder of `--export`, with the files EXPORTED."""
+        return self.path / "export"
 
     @property
     def log(self) -> Path:
@@ -133,6 +140,7 @@ class RunDir:
         for path in (
             *(self.summary, self.failure, self.signals, self.model, self.checkpoint, self.older_checkpoint),
             *(self.history, self.config, self.log),
+            *(self.export / name for name in EXPORTED),  # of the weights that go
         ):
             path.unlink(missing_ok=True)
         clear_temporaries(self.path)

@@ -172,8 +172,8 @@ def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
 def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions) -> list[Asked]:
     """The other cells whose targets the shadows of this cell are sent against (--shadows-from).
 
-    They share the split, so that the left-out model is the right one, and answered the same queries. `all` keeps to one setting (architecture, size);
-    a cell that is named attacks every cell of its split.
+    They share the split, so that the left-out model is the right one, and answered the same queries. `all` keeps to one
+    setting (architecture, size); a cell that is named attacks every cell of its split.
     """
     others = [asked for asked in targets if asked is not shadows and asked.split == shadows.split]
     others = [asked for asked in others if asked.form == shadows.form]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.run_dir import MODEL_FILE
 from configs.errors import RunError
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
 from evaluation.compare import compare, correct, pairs
@@ -230,5 +231,5 @@ def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, 
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
     for summary in summaries[:1]:
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
-        row["weights_hash"] = summary["hashes"].get(RunDir.MODEL)
+        row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row
