@@ -108,8 +108,8 @@ def _checked(path: Path, arrays: Arrays, digest: str) -> ForeignSignals:
     _check_shapes(arrays)
     floats = {name: _as_float(name, array) for name, array in arrays.items() if _kind(name) == "floating point"}
     logits, membership = floats["logits"], arrays["membership"].astype(np.bool_)
-    labels = _labels("labels", arrays["labels"], logits.shape[2])
     _check_sizes(membership, logits)
+    labels = _labels("labels", arrays["labels"], logits.shape[2])
     accuracy = floats.get("test_accuracy")
     if accuracy is not None and (accuracy.min() < 0 or accuracy.max() > 1):
         raise _Wrong("test_accuracy must lie in [0, 1]")

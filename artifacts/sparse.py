@@ -2,8 +2,9 @@
 
 A tensor NAME with dropped weights is stored as NAME.values, its kept weights in the order of memory (row-major), and
 NAME.mask, one bit a weight, 1 = kept, the first weight in the highest bit of the first byte, padded with 0 (numpy's
-`packbits`); its shape is in the header's `shapes`. A dropped weight is +0.0. Every other tensor is stored as it is. The
-header's `digest` is that of the unpacked tensors, so a flipped bit is noticed. No torch is needed to read it.
+`packbits`). A dropped weight is +0.0. Every other tensor is stored as it is. The header, JSON, is the metadata's entry
+`sparse`: `shapes` of the tensors with a mask, `about` the network, and a `digest` of the unpacked tensors and `about`,
+so that a flipped bit is noticed. No torch is needed to read it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from artifacts.files import write_atomic
 from configs.errors import RunError
 
 FORMAT = "bit-packed masks 1"
+HEADER = "sparse"
 VALUES, MASK = ".values", ".mask"
 MAX_DIMENSIONS = 8
 Arrays = dict[str, NDArray[Any]]
@@ -60,8 +62,9 @@ def save_sparse(path: Path, tensors: Mapping[str, NDArray[Any]], masks: Mapping[
             if name in stored:
                 raise ValueError(f"the name {name} is taken by a part of another tensor")
             stored[name] = np.ascontiguousarray(values).reshape(values.shape)  # of one number, an array of no axis
-    header = {"format": FORMAT, "shapes": json.dumps(shapes), "digest": digest_of(dense), "about": json.dumps(about)}
-    content = safetensors.numpy.save(stored, metadata=header)
+    header = {"format": FORMAT, "shapes": shapes, "about": about, "digest": _seal(dense, about)}
+    # one entry: the library writes several in an order that changes from call to call
+    content = safetensors.numpy.save(stored, metadata={HEADER: json.dumps(header)})
 
     def write(stream: IO[bytes]) -> None:
         stream.write(content)
@@ -72,15 +75,15 @@ def save_sparse(path: Path, tensors: Mapping[str, NDArray[Any]], masks: Mapping[
 def load_sparse(path: Path) -> SparseModel:
     """Read and verify a file of `save_sparse`. RunError, one line, where it is not one, or is not whole.
 
-    Safe on files from anybody: nothing is executed, and no more memory is taken than 32 times the file's size.
+    Safe on files from anybody: nothing is executed, and no more memory is taken than 64 times the file's size.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        if header.get("format") != FORMAT:
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise RunError(f"{path} is not a file of kept weights and masks ({FORMAT})")
-        shapes, about = json.loads(header["shapes"]), json.loads(header["about"])
+        shapes, about, seal = header["shapes"], header["about"], header["digest"]
         if not isinstance(shapes, dict) or not isinstance(about, dict):
             raise RunError(f"{path} is damaged (its header)")
         tensors, masks = _unpacked(path, stored, shapes)
@@ -90,7 +93,7 @@ def load_sparse(path: Path) -> SparseModel:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise RunError(f"{path} cannot be read as a sparse model ({type(error).__name__})") from None
-    if digest_of(tensors) != header["digest"]:
+    if seal != _seal(tensors, about):
         raise RunError(f"{path} is damaged (its digest differs)")
     return SparseModel(tensors, masks, about)
 
@@ -118,6 +121,10 @@ def _mask(path: Path, name: str, packed: NDArray[Any], shape: Any) -> NDArray[np
     if packed.size != -(-size // 8) or (size % 8 and packed[-1] & ((1 << (-size % 8)) - 1)):
         raise RunError(f"{path} is damaged: the mask of {name} does not fit its shape {shape}")
     return np.unpackbits(packed, count=size).astype(np.bool_).reshape(shape)
+
+
+def _seal(tensors: Mapping[str, NDArray[Any]], about: Any) -> str:
+    return hashlib.sha256(f"{digest_of(tensors)} {json.dumps(about, sort_keys=True)}".encode()).hexdigest()
 
 
 def digest_of(tensors: Mapping[str, NDArray[Any]]) -> str:

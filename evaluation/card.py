@@ -195,7 +195,7 @@ def _loading(card: Card) -> Iterator[str]:
     yield "from safetensors import safe_open"
     yield ""
     yield 'with safe_open("sparse.safetensors", framework="numpy") as file:'
-    yield '    shapes = json.loads(file.metadata()["shapes"])'
+    yield '    shapes = json.loads(file.metadata()["sparse"])["shapes"]'
     yield "    tensors = {name: file.get_tensor(name) for name in file.keys()}"
     yield "for name, shape in shapes.items():"
     yield '    values, packed = tensors.pop(name + ".values"), tensors.pop(name + ".mask")'

@@ -19,6 +19,7 @@ from mia.interface import BoolArray, IntArray
 from sweep.attackable import Attackable
 
 log = logging.getLogger(__name__)
+FEWEST_SHADOWS = 3  # of attacks that compare those that hold an example with those that do not
 
 
 @dataclasses.dataclass
@@ -146,8 +147,8 @@ def _say_what_is_uneven(signals: ForeignSignals) -> None:
     """Examples that all shadows hold, or none, rule out what compares the two sides: say how many are in the way."""
     learned = slice(None) if signals.audited is None else ~signals.audited
     held = signals.membership[1:, learned]
-    if not len(held) or not held.size:
-        return
+    if len(held) < FEWEST_SHADOWS or not held.size:
+        return  # too few for any such attack
     none, all_of_them = int((~held.any(axis=0)).sum()), int(held.all(axis=0).sum())
     for count, who in ((none, "no shadow model holds"), (all_of_them, "every shadow model holds")):
         if count:

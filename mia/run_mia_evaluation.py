@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run the attacks on one trained cell, or on other people's models by their signals in files."""
 
 from __future__ import annotations
