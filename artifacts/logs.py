@@ -38,10 +38,25 @@ def console_level() -> int:
     return levels[0] if levels else logging.WARNING
 
 
+class _RunLog(logging.FileHandler):
+    """A log file. What cannot be written to it (a full disk, say) is left out: a run does not end for its log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # of opening the file, which waits for the first line
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Send all of this process's log lines into a file while the context lasts."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

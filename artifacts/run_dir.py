@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.files import TEMPORARY_PREFIX, file_hash, write_text
+from artifacts.files import clear_temporaries, file_hash, read_json, write_text
 from configs.config import ExperimentConfig, differing_fields
 from configs.errors import UsageError
 
@@ -22,6 +22,9 @@ def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = Non
         if not SAFE_NAME.fullmatch(name):
             raise UsageError(f"argument --name: {name!r} is not allowed; use letters, digits, '.', '_' and '-'")
         return runs_dir / name
+    for part in (config.method, config.dataset_name):
+        if not isinstance(part, str) or not SAFE_NAME.fullmatch(part):
+            raise UsageError(f"{part!r} is no name of a folder; use letters, digits, '.', '_' and '-'")
     folder = runs_dir / config.method
     if config.method != "dense":
         folder /= f"sparsity_{config.sparsity:g}"
@@ -55,6 +58,14 @@ class RunDir:
         return self.path / "checkpoint.pth"
 
     @property
+    def older_checkpoint(self) -> Path:
+        return self.path / "checkpoint_previous.pth"
+
+    @property
+    def failure(self) -> Path:
+        return self.path / "failed.json"
+
+    @property
     def history(self) -> Path:
         return self.path / "history.csv"
 
@@ -70,23 +81,22 @@ class RunDir:
     def log(self) -> Path:
         return self.path / "run.log"
 
-    @property
-    def lock(self) -> Path:
-        return self.path / ".lock"
-
     def read_config(self) -> ExperimentConfig:
         """The stored configuration; UsageError or OSError when it cannot be read."""
-        return ExperimentConfig.from_dict(_read_json(self.config))
+        return ExperimentConfig.from_dict(read_json(self.config))
 
     def read_summary(self) -> dict[str, Any]:
         """The stored summary; UsageError or OSError when it cannot be read."""
-        summary = _read_json(self.summary)
+        summary = read_json(self.summary)
         if not isinstance(summary, dict) or not isinstance(summary.get("hashes"), dict):
             raise UsageError(f"{self.summary} is not a summary of a run")
         return summary
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write the completion marker; must be the last file of a run."""
+        """Write the completion marker; must be the last file of a run.
+
+        Signals are not among its hashes: they are a cache that later commands may extend, and carry their own digest.
+        """
         hashes = {path.name: file_hash(path) for path in (self.config, self.model, self.history)}
         write_text(self.summary, json.dumps({**summary, "hashes": hashes}, indent=2) + "\n")
 
@@ -103,24 +113,37 @@ class RunDir:
             return f"experiment_summary.json cannot be used ({one_line(error)})"
         return None
 
+    def write_failure(self, config: ExperimentConfig, reason: str) -> None:
+        """Mark the run as one that cannot be trained: the same configuration would end in the same way."""
+        marker = {"fingerprint": config.fingerprint(), "reason": reason}
+        write_text(self.failure, json.dumps(marker, indent=2) + "\n")
+
+    def read_failure(self, config: ExperimentConfig) -> str | None:
+        """Why this very configuration cannot be trained here, if that is known."""
+        try:
+            marker = read_json(self.failure)
+            if isinstance(marker, dict) and marker.get("fingerprint") == config.fingerprint():
+                return " ".join(str(marker.get("reason", "")).split())[:500]
+        except (OSError, UsageError):
+            pass  # without a marker that can be read the run is tried again, and says again what is wrong
+        return None
+
     def clear(self) -> None:
         """Delete this run's own files, the summary first; shadows and foreign files stay."""
-        for path in (self.summary, self.signals, self.model, self.checkpoint, self.history, self.config, self.log):
+        for path in (
+            *(self.summary, self.failure, self.signals, self.model, self.checkpoint, self.older_checkpoint),
+            *(self.history, self.config, self.log),
+        ):
             path.unlink(missing_ok=True)
-        self.clear_temporaries()
-
-    def clear_temporaries(self) -> None:
-        """Delete what a killed process left half-written here."""
-        for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):
-            path.unlink(missing_ok=True)
+        clear_temporaries(self.path)
 
 
 @dataclass(frozen=True)
 class RunStatus:
     """What a run folder holds with respect to a configuration.
 
-    kind: new | resume | finished | damaged (finished once, but its files no longer verify) |
-    stale (another experiment).
+    kind: new | resume | finished | damaged (finished once, but its files no longer verify) | failed (its numbers
+    stopped being finite, and would again) | stale (another experiment).
     """
 
     kind: str
@@ -142,16 +165,12 @@ def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> R
     if run.summary.is_file():
         damage = run.damage() if verify else None
         return RunStatus("damaged", damage) if damage else RunStatus("finished")
-    return RunStatus("resume" if run.checkpoint.is_file() else "new")
+    failure = run.read_failure(config)
+    if failure is not None:
+        return RunStatus("failed", failure)
+    return RunStatus("resume" if run.checkpoint.is_file() or run.older_checkpoint.is_file() else "new")
 
 
 def one_line(error: BaseException) -> str:
     """An exception's message folded to one line."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path.name} is not valid JSON ({one_line(error)})") from None

@@ -5,17 +5,29 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from artifacts.arrays import read_arrays
 from artifacts.files import write_atomic
 from configs.errors import RunError
 
 FORMAT = 1
+SHAPES: dict[str, tuple[type, str]] = {
+    "pool": (np.int64, "n"),
+    "labels": (np.int64, "n"),
+    "membership": (np.bool_, "n"),
+    "logits": (np.float32, "nC"),
+    "phi": (np.float32, "nQ"),
+    "sensitivity": (np.float32, "nC"),
+    "audited": (np.bool_, "n"),
+    "population_phi": (np.float32, "PQ"),
+}
+OPTIONAL = ("sensitivity", "audited", "population_phi")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,32 +128,41 @@ def save_signals(path: Path, signals: Signals) -> None:
 
 def load_signals(path: Path) -> Signals:
     """Read and verify a cache; RunError in one line when it is missing, damaged or not one."""
+    arrays = read_arrays(path)
     try:
-        # opened here, so that the file is closed even when numpy finds no zip archive in it
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            meta = json.loads(stored["meta"].tobytes().decode())
-            arrays = {name: stored[name] for name in stored.files if name != "meta"}
+        meta = json.loads(arrays.pop("meta").astype(np.uint8).tobytes().decode())
         if meta["format"] != FORMAT:
-            raise RunError(f"{path} has format {meta['format']}, not {FORMAT}")
+            raise RunError(f"{path} has format {meta['format']!r}, not {FORMAT}")
         if meta["digest"] != _digest(arrays):
             raise RunError(f"{path} is damaged (its digest differs)")
-        return Signals(
-            pool=arrays["pool"],
-            labels=arrays["labels"],
-            membership=arrays["membership"],
-            logits=arrays["logits"],
-            phi=arrays["phi"],
-            sensitivity=arrays.get("sensitivity"),
-            weights_hash=str(meta["weights_hash"]),
-            data_hash=str(meta["data_hash"]),
-            settings=QuerySettings(**meta["settings"]),
-            audited=arrays.get("audited"),
-            population_phi=arrays.get("population_phi"),
-        )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, RunError):
-            raise
+        settings = QuerySettings(**meta["settings"])
+        _check(arrays, settings)
+        named: dict[str, Any] = {name: arrays.get(name) for name in SHAPES}
+        named |= {name: str(meta[name]) for name in ("weights_hash", "data_hash")}
+        return Signals(**named, settings=settings)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read as signals ({type(error).__name__})") from None
+
+
+def _check(arrays: dict[str, NDArray[np.generic]], settings: QuerySettings) -> None:
+    """ValueError or KeyError unless the arrays are those of `Signals`, in kind and shape."""
+    lengths: dict[str, int] = {"n": len(arrays["pool"]), "C": arrays["logits"].shape[1], "Q": settings.num_queries}
+    for name, array in arrays.items():
+        kind, shape = SHAPES[name]
+        if array.dtype != kind or array.ndim != len(shape):
+            raise ValueError(name)
+        if any(lengths.setdefault(axis, length) != length for axis, length in zip(shape, array.shape, strict=True)):
+            raise ValueError(name)
+    labels = arrays["labels"]
+    if labels.size and not 0 <= labels.min() <= labels.max() < lengths["C"]:
+        raise ValueError("labels")
+    missing = {name for name in SHAPES if name not in OPTIONAL} - arrays.keys()
+    if (
+        missing
+        or settings.samia != ("sensitivity" in arrays)
+        or bool(settings.population) != ("population_phi" in arrays)
+    ):
+        raise KeyError("arrays")
 
 
 def _digest(arrays: dict[str, NDArray[np.generic]]) -> str:

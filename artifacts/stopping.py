@@ -23,27 +23,49 @@ class _State:
 
 def install() -> None:
     """Take over both signals; only the main thread may. A second SIGINT ends the process at once."""
+    _State.requested = None
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _handle)
 
 
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """`install`, with the handlers that were there before put back in the end."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    install()
+    try:
+        yield
+    finally:
+        _State.requested = None
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def _handle(signum: int, frame: FrameType | None) -> None:
-    if _State.requested is not None and signum == signal.SIGINT:
-        os._exit(128 + signum)
-    _State.requested = _State.requested or signum
+    if _State.requested is not None:
+        if signum == signal.SIGINT:
+            os._exit(128 + signum)
+        return  # one SIGTERM more changes nothing: the stop is under way
+    _State.requested = signum
     if not _State.postponing:
-        raise StopRequested(_State.requested)
+        raise StopRequested(signum)
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Within it a signal is only noted: `check` raises it where the caller has something safe to leave behind."""
+    """Within it a signal is only noted: `check` raises it where the caller has something safe to leave behind.
+
+    One that came in the meantime and was not checked for is raised at the end.
+    """
     _State.postponing += 1
     try:
         yield
     finally:
         _State.postponing -= 1
+    if not _State.postponing:
+        check()
 
 
 def requested() -> int | None:

@@ -158,6 +158,7 @@ def project(case: Case) -> Iterator[int]:
     trainer = Trainer(case.config, pictures(), np.arange(PICTURES), torch.device(case.device))
     while True:
         trainer.run_epoch()
+        trainer.close_epoch()
         yield PICTURES
 
 

@@ -16,6 +16,14 @@ class RunLocked(RunError):
     """Another process holds the run folder; the message names its pid and host (exit code 4)."""
 
 
+class DiskFull(RunError):
+    """There was no room for a file; what was there before is whole, and the run goes on once there is room."""
+
+
+class BadNumbers(RunError):
+    """A run's numbers stopped being finite; the message names the step. The same configuration would do so again."""
+
+
 class StopRequested(KeyboardInterrupt):
     """SIGINT or SIGTERM asked for an orderly stop, and what was to be saved is saved (exit code 128 + signum)."""
 

@@ -11,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from artifacts.files import clear_temporaries
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings, Signals, load_signals, save_signals
 from configs.config import ExperimentConfig, Places
-from configs.errors import RunError
+from configs.errors import BadNumbers, RunError
 from data.augment import Augmenter
 from data.base import ImageData
 from data.splits import Split, draw_population
 from pruning.weights import prunable_weights
-from training.checkpoint import load_model
+from training.checkpoint import check_like, load_model
 from training.device import pick_device, to_device
 from training.inputs import open_data, open_split
 from training.loop import new_model
@@ -28,16 +29,24 @@ from training.query import accuracy_and_loss, query, view_phi
 log = logging.getLogger(__name__)
 
 
-def load_for_query(config: ExperimentConfig, data: ImageData, run: RunDir, device: torch.device) -> nn.Module:
-    """The finished model of a run, in eval mode, float32, channels_last; RunError when its weights do not fit."""
-    stored = load_model(run.model)
-    model = new_model(config, data)
-    if set(stored.masks) != set(prunable_weights(model)):
-        raise RunError(f"{run.model} is of another architecture")
+def load_for_query(
+    config: ExperimentConfig, data: ImageData, run: RunDir, device: torch.device, weights_hash: str
+) -> nn.Module:
+    """The finished model of a run, in eval mode, float32, channels_last.
+
+    RunError when its file is not the one with this sha256, or when its weights do not fit. The model is built without
+    memory first, so that a configuration of any size costs nothing before its weights are there to fill it.
+    """
+    stored = load_model(run.model, weights_hash)
+    with torch.device("meta"):
+        model = new_model(config, data)
     try:
-        model.load_state_dict(stored.weights)
-    except RuntimeError as error:
-        raise RunError(f"{run.model} does not fit {config.arch}: {one_line(error)[:160]}") from None
+        check_like(stored.weights, model.state_dict())
+        masks = {name: torch.empty_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
+        check_like(stored.masks, masks)
+    except RunError as error:
+        raise RunError(f"{run.model} does not fit {config.arch}: {one_line(error)}") from None
+    model.load_state_dict(stored.weights, assign=True)
     return to_device(model, device).eval()
 
 
@@ -55,8 +64,8 @@ def ask(
     labels = data.train_labels.numpy()[split.pool]
     images = data.train_images[torch.from_numpy(split.pool)]
     logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries)
-    if not np.isfinite(logits).all():
-        raise RunError(f"the model {config.method} {config.sparsity:g} gives outputs that are not finite")
+    if not all(np.isfinite(array).all() for array in (logits, phis, noise) if array is not None):
+        raise BadNumbers("the trained model gives outputs that are not finite; lower --lr")
     return Signals(
         pool=split.pool,
         labels=labels,
@@ -108,12 +117,14 @@ def ensure_signals(
     if split.split_hash() != summary["split_hash"]:
         raise RunError(f"{run.path} was trained on another split than its configuration gives")
     where = pick_device(device)
-    model = load_for_query(config, data, run, where)
+    weights_hash = summary["hashes"][run.model.name]
+    model = load_for_query(config, data, run, where, weights_hash)
     if cached is not None and dataclasses.replace(cached.settings, population=wanted.population) == wanted:
         population = ask_population(model, data, wanted, where)
         signals = dataclasses.replace(cached, settings=wanted, population_phi=population)
     else:
-        signals = ask(model, config, data, data_hash, split, wanted, summary["hashes"][run.model.name], where)
+        signals = ask(model, config, data, data_hash, split, wanted, weights_hash, where)
+    clear_temporaries(run.path, run.signals.name)
     save_signals(run.signals, signals)
     return signals
 

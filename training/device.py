@@ -55,7 +55,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     """Versions and hardware, recorded with each run; they may change last bits, not the experiment."""
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": platform.processor() or platform.machine(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from torch.nn import functional
 
 from artifacts.run_dir import one_line
 from configs.config import ExperimentConfig
-from configs.errors import RunError
+from configs.errors import BadNumbers, RunError
 from data.augment import Augmenter
 from data.base import ImageData
 from models.registry import build_model
 from pruning.registry import build_pruner
-from training.checkpoint import TrainedModel
+from training.checkpoint import TrainedModel, check_like
 from training.device import to_device
 from training.lr import learning_rate
 from training.query import accuracy_and_loss, predict_logits
@@ -71,6 +72,11 @@ class Trainer:
             fused=device.type in ("cpu", "cuda"),
         )
         self.step_count = 0
+        # Of the epoch under way: sums on the device, seconds, and each step's loss since this process took it up.
+        self.loss_sum, self.correct = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.seconds = 0.0
+        self.losses = torch.zeros(self.steps_per_epoch, device=device)
+        self.row: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
 
@@ -80,6 +86,8 @@ class Trainer:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             raise RunError(f"--pretrained does not fit {self.config.arch}: {one_line(error)[:160]}") from None
+        if not all_finite(self.model.state_dict().values()):
+            raise RunError("--pretrained holds weights that are not finite")
         with torch.no_grad():
             self.pruner.leaf.copy_(self.pruner.weights.values)
 
@@ -107,29 +115,32 @@ class Trainer:
         draws = torch.cat([self.augmenter.draw(size, generator) for size in sizes], dim=1).to(self.device)
         return zip(torch.cat(batches).to(self.device).split(sizes), draws.split(sizes, dim=1), strict=True)
 
-    def run_epoch(self) -> dict[str, Any]:
-        """Train one epoch; returns its history row. The device is read once, at the end."""
-        started = time.perf_counter()
-        generator = torch.Generator().manual_seed(stream_seed(self.config, EPOCH_STREAM, self.epoch))
+    def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Train what is left of the epoch; returns its history row, which `close_epoch` adds to the history.
+
+        The device is read once, at the end. after_step: called after each step, when the state may be saved; what it
+        raises leaves the epoch under way. BadNumbers where a loss or a weight is not finite.
+        """
+        started = time.perf_counter() - self.seconds
+        first = len(self.history) * self.steps_per_epoch
+        generator = torch.Generator().manual_seed(stream_seed(self.config, EPOCH_STREAM, len(self.history)))
         self.model.train()
-        loss_sum = torch.zeros((), device=self.device)
-        correct = torch.zeros((), device=self.device)
-        rate = 0.0
-        for batch, draws in self.epoch_batches(generator):
+        for batch, draws in islice(self.epoch_batches(generator), self.step_count - first, None):
             rate = learning_rate(self.config, self.step_count, self.steps_per_epoch)
             loss, hits = self.train_step(batch, rate, draws)
-            loss_sum += loss * len(batch)
-            correct += hits
+            self.losses[self.step_count - first] = loss
+            self.loss_sum += loss * len(batch)
+            self.correct += hits
             self.step_count += 1
-        train_loss = float(loss_sum) / len(self.members)
-        if not math.isfinite(train_loss):
-            raise RunError(f"the loss is not finite in epoch {self.epoch} (step {self.step_count}); lower --lr")
+            self.seconds = time.perf_counter() - started
+            after_step()
+        self.check_finite()
         state = self.pruner.state()
-        row = {
+        self.row = {
             "epoch": self.epoch,
-            "lr": rate,
-            "train_loss": train_loss,
-            "train_accuracy": float(correct) / len(self.members),
+            "lr": learning_rate(self.config, self.step_count - 1, self.steps_per_epoch),
+            "train_loss": float(self.loss_sum) / len(self.members),
+            "train_accuracy": float(self.correct) / len(self.members),
             "test_loss": None,
             "test_accuracy": None,
             "target_sparsity": state.target_sparsity,
@@ -137,8 +148,31 @@ class Trainer:
             "returned": state.returned,
             "seconds": time.perf_counter() - started,
         }
-        self.history.append(row)
-        return row
+        return self.row
+
+    def close_epoch(self) -> None:
+        """Add the finished epoch's row to the history and make ready for the next."""
+        assert self.row is not None
+        self.history.append(self.row)
+        self.row = None
+        self.seconds = 0.0
+        for tensor in (self.loss_sum, self.correct, self.losses):
+            tensor.zero_()
+
+    def check_finite(self) -> None:
+        """BadNumbers, with the step named, where a loss, a weight, a statistic or a momentum is not finite.
+
+        Waits for the device, so it is called once an epoch and before a state is saved.
+        """
+        bad = torch.nonzero(~torch.isfinite(self.losses)).flatten()
+        if len(bad):
+            step = len(self.history) * self.steps_per_epoch + int(bad[0]) + 1
+            raise BadNumbers(f"the loss is not finite in epoch {len(self.history) + 1} (step {step}); lower --lr")
+        moving = [value for slots in self.optimizer.state.values() for value in slots.values()]
+        if not all_finite([*self.model.state_dict().values(), self.pruner.leaf, *moving]):
+            raise BadNumbers(
+                f"the weights are not finite in epoch {len(self.history) + 1} (by step {self.step_count}); lower --lr"
+            )
 
     def train_step(self, batch: Tensor, rate: float, draws: Tensor) -> tuple[Tensor, Tensor]:
         """One optimiser step on the members at positions `batch` [B]; loss and number of hits, left on the device.
@@ -187,19 +221,60 @@ class Trainer:
         return TrainedModel(weights, masks)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact resume needs. Random streams are derived from the epoch, so there is none to save."""
+        """Everything an exact resume needs, at any step.
+
+        Random streams are derived from the epoch and the place in it follows from the step, so there are none to save.
+        """
         return {
             "step": self.step_count,
             "model": self.model.state_dict(),
             "pruner": self.pruner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "sums": {"loss": self.loss_sum, "correct": self.correct},
+            "epoch_seconds": self.seconds,
+            "row": self.row,
             "history": self.history,
             "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
+        """Restore what `state_dict` saved; RunError, with nothing changed, where it is not of this model."""
+        try:
+            self._check_state(state)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"its parts are not those of a training state ({one_line(error)[:80]})") from None
         self.model.load_state_dict(state["model"])
         self.pruner.load_state_dict(state["pruner"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step_count, self.history, self.best = state["step"], state["history"], state["best"]
+        self.loss_sum.copy_(state["sums"]["loss"])
+        self.correct.copy_(state["sums"]["correct"])
+        self.step_count, self.seconds, self.row = state["step"], state["epoch_seconds"], state["row"]
+        self.history, self.best = state["history"], state["best"]
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        ours = self.state_dict()
+        for name in ("step", "model", "pruner", "sums", "epoch_seconds"):
+            check_like(state[name], ours[name], name)
+        check_like(state["optimizer"]["param_groups"], ours["optimizer"]["param_groups"], "optimizer")
+        parameters = dict(enumerate(self.optimizer.param_groups[0]["params"]))
+        for index, slots in state["optimizer"]["state"].items():
+            for name, value in slots.items():
+                if value is not None:
+                    check_like(value, parameters[index].detach(), name)
+        rows = state["history"] + ([] if state["row"] is None else [state["row"]])
+        if not all(isinstance(row, dict) for row in rows):
+            raise RunError("history is not a list of rows")
+        steps = state["step"] - len(state["history"]) * self.steps_per_epoch
+        if not 0 <= steps <= self.steps_per_epoch or len(rows) > self.config.epochs:
+            raise RunError("its step does not fit its history")
+        if state["best"] is not None:
+            check_like(state["best"]["weights"], ours["model"], "best")
+            check_like(state["best"]["masks"], self.pruner.weights.by_name(self.pruner.mask.bool()), "best")
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no floating point tensor holds NaN or infinity; one wait for the device."""
+    found = [
+        torch.isfinite(tensor).all() for tensor in tensors if isinstance(tensor, Tensor) and tensor.is_floating_point()
+    ]
+    return not found or bool(torch.stack(found).all())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor, nn
 
+from artifacts import stopping
 from artifacts.signals import QuerySettings, phi
 from data.augment import Augmenter, query_views
 
@@ -52,6 +53,7 @@ def predict_logits(model: nn.Module, images: Tensor, augmenter: Augmenter, view:
         outputs = []
         with torch.inference_mode():
             for part in images.split(batch):
+                stopping.check()  # where signals wait for a safe moment, the next batch is one
                 inputs = augmenter.normalise(query_views(part.to(device), view))
                 outputs.append(model(inputs).float())
             return torch.cat(outputs).cpu().numpy()

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from torch import nn
 
-from artifacts.files import write_text
+from artifacts import stopping
+from artifacts.files import clear_temporaries, write_text
+from artifacts.locks import locked
 from artifacts.logs import log_file
-from artifacts.run_dir import RunDir, inspect_run
+from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, save_signals
 from configs.config import ExperimentConfig, Machine, Places
-from configs.errors import RunError
+from configs.errors import BadNumbers, RunError, StopRequested
 from data.augment import Augmenter
 from data.base import ImageData
 from data.splits import Split
 from models.flops import conv_flops, linear_flops
 from pruning.report import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
-from training.checkpoint import load_start_weights, load_torch, save_model, save_torch
+from training.checkpoint import load_start_weights, load_state, save_model, save_state
 from training.device import describe_machine, pick_device
 from training.inputs import open_data, open_split
 from training.loop import Trainer
@@ -34,7 +35,12 @@ from training.query import accuracy_and_loss, predict_logits
 from training.tracking import Tracker
 
 EpochHook = Callable[[dict[str, Any]], None]
-CHECKPOINT_KEYS = ("fingerprint", "data_hash", "split_hash", "step", "model", "pruner", "optimizer", "history", "best")
+CHECKPOINT_KEYS = (
+    *("fingerprint", "data_hash", "split_hash", "machine", "seconds"),
+    *("step", "model", "pruner", "optimizer", "sums", "epoch_seconds", "row", "history", "best"),
+)
+# Of `describe_machine`: what may change the last bits of a result.
+MATTERING = ("torch", "cuda", "device", "processor", "threads")
 log = logging.getLogger(__name__)
 
 
@@ -50,17 +56,22 @@ def run_one(
     """Train (or resume) one model, query it, and finish its folder; returns the summary.
 
     The folder must be new, resumable or already finished; what to do about others is the caller's decision.
-    Raises RunError when the run cannot be finished, UsageError when its inputs are wrong.
+    Raises RunError when the run cannot be finished (BadNumbers when it never can, RunLocked when another process has
+    it), UsageError when its inputs are wrong, and StopRequested once the training state is saved.
     """
-    run.path.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(run.lock, timeout=0), log_file(run.log):
-            if inspect_run(run, config).kind == "finished":
-                return run.read_summary()
-            run.clear_temporaries()
+    with locked(run.path), log_file(run.log):
+        clear_temporaries(run.path)
+        status = inspect_run(run, config)
+        if status.kind == "finished":
+            return run.read_summary()
+        if status.kind == "failed":
+            raise BadNumbers(status.detail)
+        try:
             return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
-    except Timeout:
-        raise RunError(f"{run.path} is in use by another process") from None
+        except BadNumbers as error:
+            write_text(run.config, config.to_json())
+            run.write_failure(config, one_line(error))
+            raise
 
 
 def _train_and_finish(
@@ -95,43 +106,104 @@ def _train_and_finish(
 
 
 def _resume(trainer: Trainer, run: RunDir, keys: dict[str, str]) -> float:
-    """Load the checkpoint if there is one; returns the seconds already spent on this run."""
-    if not run.checkpoint.is_file():
-        if trainer.config.pretrained is not None:
-            trainer.start_from(load_start_weights(Path(trainer.config.pretrained)))
-        return 0.0
-    state = load_torch(run.checkpoint, CHECKPOINT_KEYS)
-    for name, value in keys.items():
-        if state[name] != value:
-            raise RunError(f"{run.checkpoint} belongs to another experiment ({name} differs); --overwrite starts again")
-    trainer.load_state_dict(state)
-    log.info("resuming %s at epoch %d", run.path, trainer.epoch)
-    return float(state["seconds"])
+    """Load the newest checkpoint that is sound; returns the seconds already spent on this run."""
+    there = [path for path in (run.checkpoint, run.older_checkpoint) if path.is_file()]
+    for path in there:
+        try:
+            state = load_state(path, CHECKPOINT_KEYS)
+            if state["fingerprint"] != keys["fingerprint"]:
+                raise RunError(f"{path} belongs to another experiment")
+            _check_data(path, state, keys)
+            trainer.load_state_dict(state)
+        except _OtherData:
+            raise
+        except (RunError, OSError) as error:
+            older = path == run.checkpoint and run.older_checkpoint in there
+            then = f"going back to {run.older_checkpoint.name}" if older else "training starts again"
+            log.warning("%s cannot be resumed from (%s): %s", path, one_line(error), then)
+            continue
+        log.info("resuming %s at epoch %d, step %d", run.path, len(trainer.history), trainer.step_count)
+        _compare_machines(run, state["machine"], describe_machine(trainer.device))
+        return float(state["seconds"])
+    if trainer.config.pretrained is not None:
+        start = Path(trainer.config.pretrained)
+        trainer.start_from(load_start_weights(start, trainer.config.pretrained_hash))
+    return 0.0
+
+
+class _OtherData(RunError):
+    pass
+
+
+def _check_data(path: Path, state: dict[str, Any], keys: dict[str, str]) -> None:
+    for name in ("data_hash", "split_hash"):
+        if state[name] != keys[name]:
+            raise _OtherData(f"{path} was written with other data ({name} differs); --overwrite starts again")
+
+
+def _compare_machines(run: RunDir, then: Any, now: dict[str, Any]) -> None:
+    """Say what could change the last bits of a resumed run."""
+    then = then if isinstance(then, dict) else {}
+    changed = [f"{name} {then.get(name)} -> {now[name]}" for name in MATTERING if then.get(name) != now[name]]
+    if changed:
+        log.warning("%s resumes on another machine (%s): its last bits may differ", run.path, ", ".join(changed))
 
 
 def _train(
     trainer: Trainer, run: RunDir, keys: dict[str, str], machine: Machine, report: EpochHook, started: float
 ) -> None:
+    """Train to the end. A request to stop ends it after the step under way, once the state is saved."""
     config = trainer.config
     every = machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.epochs)
+    describing = describe_machine(trainer.device)
     saved = time.perf_counter()
-    while trainer.epoch < config.epochs:
-        row = trainer.run_epoch()
-        last = trainer.epoch == config.epochs
-        if last:
-            trainer.pruner.finish()
-            state = trainer.pruner.state()
-            row.update(target_sparsity=state.target_sparsity, sparsity=state.sparsity)
-        selecting = config.select == "best" and trainer.pruner.at_target(trainer.step_count)
-        if last or selecting or trainer.epoch % every == 0:
-            row["test_accuracy"], row["test_loss"] = trainer.test()
-        if selecting:
-            trainer.consider_best(row["test_accuracy"])
-        log.debug("%s %s", run.path, _in_words(row, config.epochs))
-        report(row)
-        if last or time.perf_counter() - saved >= machine.checkpoint_seconds:
-            save_torch(run.checkpoint, {**keys, **trainer.state_dict(), "seconds": time.perf_counter() - started})
-            saved = time.perf_counter()
+
+    def save() -> None:
+        nonlocal saved
+        trainer.check_finite()
+        state = {**keys, **trainer.state_dict(), "machine": describing, "seconds": time.perf_counter() - started}
+        save_state(run.checkpoint, state, keep=run.older_checkpoint)
+        saved = time.perf_counter()
+
+    def due() -> bool:
+        return time.perf_counter() - saved >= machine.checkpoint_seconds
+
+    def after_step() -> None:
+        stopping.check()
+        # with 0 seconds a state is saved every epoch, not every step
+        if machine.checkpoint_seconds and due():
+            save()
+
+    with stopping.postponed():
+        try:
+            while trainer.row is not None or len(trainer.history) < config.epochs:
+                row = trainer.row or trainer.run_epoch(after_step)
+                _test_epoch(trainer, row, every)
+                trainer.close_epoch()
+                log.debug("%s %s", run.path, _in_words(row, config.epochs))
+                report(row)
+                if len(trainer.history) == config.epochs or due():
+                    save()
+                stopping.check()
+        except StopRequested:
+            save()
+            log.info("stopping %s at step %d: its state is saved", run.path, trainer.step_count)
+            raise
+
+
+def _test_epoch(trainer: Trainer, row: dict[str, Any], every: int) -> None:
+    """Test the model of a finished epoch where it is due. Done again, it gives the same."""
+    config = trainer.config
+    last = row["epoch"] == config.epochs
+    if last:
+        trainer.pruner.finish()
+        state = trainer.pruner.state()
+        row.update(target_sparsity=state.target_sparsity, sparsity=state.sparsity)
+    selecting = config.select == "best" and trainer.pruner.at_target(trainer.step_count)
+    if last or selecting or row["epoch"] % every == 0:
+        row["test_accuracy"], row["test_loss"] = trainer.test()
+    if selecting:
+        trainer.consider_best(row["test_accuracy"])
 
 
 def _in_words(row: dict[str, Any], epochs: int) -> str:
@@ -156,7 +228,7 @@ def _finish(
     report = measure_sparsity({name: model_file.weights[name] for name in learned}, prunable)
     weights_hash = save_model(run.model, model_file, config.fingerprint())
     _write_history(run.history, trainer.history)
-    model = load_for_query(config, data, run, device)
+    model = load_for_query(config, data, run, device, weights_hash)
     signals = ask(model, config, data, keys["data_hash"], split, queries, weights_hash, device)
     save_signals(run.signals, signals)
     augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)

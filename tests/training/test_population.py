@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from artifacts.files import file_hash
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals, phi, save_signals
 from configs.config import ExperimentConfig, Machine, Places
@@ -35,7 +36,7 @@ def test_it_is_phi_of_the_test_examples_drawn(trained: tuple[ExperimentConfig, R
     data, _ = open_data(config, "datasets")
     index = draw_population(len(data.test_labels), 20)
     device = ask.pick_device("cpu")
-    model = load_for_query(config, data, run, device)
+    model = load_for_query(config, data, run, device, file_hash(run.model))
     augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)
     labels = data.test_labels.numpy()[index]
     found = load_signals(run.signals).population_phi

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,16 @@ from typing import Any
 import pytest
 import torch
 
+from artifacts import stopping
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings, load_signals
 from configs.config import ExperimentConfig, Machine, Places
-from configs.errors import RunError
+from configs.errors import BadNumbers, RunError, StopRequested
 from training.ask import ensure_signals
-from training.checkpoint import load_model, load_torch
+from training.checkpoint import load_model, load_state
+from training.device import describe_machine
+from training.inputs import open_data
+from training.loop import Trainer
 from training.run import run_one
 
 Make = Callable[..., ExperimentConfig]
@@ -61,6 +67,125 @@ def test_resume_gives_bit_identical_weights_masks_and_signals(
     ]
 
 
+class Steps:
+    """Asks the process to stop after the given optimiser steps, one a run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: list[int]) -> None:
+        self.left = steps
+        self.seen: list[int] = []
+        inner = Trainer.train_step
+
+        def train_step(trainer: Trainer, *args: Any) -> Any:
+            found = inner(trainer, *args)
+            if self.left and trainer.step_count + 1 == self.left[0]:
+                self.seen.append(self.left.pop(0))
+                signal.raise_signal(signal.SIGTERM)
+            return found
+
+        monkeypatch.setattr(Trainer, "train_step", train_step)
+
+
+@pytest.mark.parametrize(("method", "sparsity"), [("dense", 0.0), ("static", 0.5), ("dpf", 0.6)])
+def test_a_run_stopped_after_any_step_goes_on_bit_by_bit(
+    method: str, sparsity: float, make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(
+        method=method, sparsity=sparsity, augment="standard", prune_freq=3 if method == "dpf" else None, epochs=3
+    )
+    straight = train(config, tmp_path / "straight")
+    steps = Steps(monkeypatch, list(range(1, 7)))
+    broken = RunDir(tmp_path / "broken")
+    for step in range(1, 7):
+        with stopping.installed(), pytest.raises(StopRequested) as stopped:
+            train(config, broken.path)
+        assert stopped.value.signum == signal.SIGTERM
+        assert steps.seen[-1] == step
+        assert load_state(broken.checkpoint, ("step",))["step"] == step
+    train(config, broken.path)
+    assert broken.model.read_bytes() == straight.model.read_bytes()
+    assert broken.signals.read_bytes() == straight.signals.read_bytes()
+    assert figures(broken) == figures(straight)
+
+
+def figures(run: RunDir) -> list[list[str]]:
+    """The history without the last column, which is seconds."""
+    return [row.split(",")[:9] for row in run.history.read_text().splitlines()]
+
+
+def test_a_stop_in_the_test_of_an_epoch_is_taken_up_there(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(epochs=2, method="dpf", sparsity=0.8, target_epoch=2, freeze_epoch=-1, select="best")
+    straight = train(config, tmp_path / "straight")
+    inner, asked = Trainer.test, []
+
+    def test(trainer: Trainer) -> tuple[float, float]:
+        if not asked:
+            asked.append(trainer.epoch)
+            signal.raise_signal(signal.SIGINT)
+        return inner(trainer)
+
+    monkeypatch.setattr(Trainer, "test", test)
+    broken = RunDir(tmp_path / "broken")
+    with stopping.installed(), pytest.raises(StopRequested):
+        train(config, broken.path)
+    state = load_state(broken.checkpoint, ("row", "history"))
+    assert state["row"]["epoch"] == asked[0] == len(state["history"]) + 1
+    train(config, broken.path)
+    assert broken.model.read_bytes() == straight.model.read_bytes()
+    assert figures(broken) == figures(straight)
+
+
+def damaged(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    elif how == "zeroed":
+        start = len(content) // 3
+        content[start : start + 4096] = bytes(4096)
+    path.write_bytes({"empty": b"", "truncated": content[:-1]}.get(how, bytes(content)))
+
+
+@pytest.mark.parametrize("how", ["flipped", "zeroed", "empty", "truncated"])
+def test_a_bad_checkpoint_falls_back_to_the_older_one_and_says_so(
+    how: str, make_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(epochs=4)
+    straight = train(config, tmp_path / "straight")
+    broken = RunDir(tmp_path / "broken")
+    with pytest.raises(Interruption):
+        train(config, broken.path, interrupted_after(4))
+    assert load_state(broken.checkpoint, ("step",))["step"] == 6
+    assert load_state(broken.older_checkpoint, ("step",))["step"] == 4
+    damaged(broken.checkpoint, how)
+    train(config, broken.path)
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 1
+    assert "going back to checkpoint_previous.pth" in said[0]
+    assert broken.model.read_bytes() == straight.model.read_bytes()
+
+
+def test_two_bad_checkpoints_start_the_run_again(
+    make_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(epochs=3)
+    straight = train(config, tmp_path / "straight")
+    broken = RunDir(tmp_path / "broken")
+    with pytest.raises(Interruption):
+        train(config, broken.path, interrupted_after(3))
+    # of another experiment, and of an earlier version without a digest
+    broken.checkpoint.write_bytes(straight.checkpoint.read_bytes())
+    other = RunDir(tmp_path / "other")
+    train(make_config(epochs=3, seed=1), other.path)
+    broken.checkpoint.write_bytes(other.checkpoint.read_bytes())
+    broken.older_checkpoint.write_bytes(straight.model.read_bytes())
+    train(config, broken.path)
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert ["another experiment" in line for line in said] == [True, False]
+    assert "training starts again" in said[1]
+    assert broken.model.read_bytes() == straight.model.read_bytes()
+
+
 def test_the_method_changes_neither_start_nor_batches(make_config: Make, tmp_path: Path) -> None:
     """Cells are paired: before the mask is taken, a static run is the dense run."""
     dense = train(make_config(method="dense", epochs=2), tmp_path / "dense")
@@ -81,7 +206,7 @@ def test_export_is_exactly_zero_where_masked(method: str, sparsity: float, make_
         assert torch.count_nonzero(model.weights[name][~mask]) == 0
     assert summary["measured_sparsity"] == pytest.approx(sparsity, abs=1 / total)
     assert summary["flops"] < summary["flops_dense"]
-    state = load_torch(run.checkpoint, ("pruner",))
+    state = load_state(run.checkpoint, ("pruner",))
     if method == "dpf":  # dense weights live in the checkpoint, and nowhere else
         assert torch.count_nonzero(state["pruner"]["leaf"][~state["pruner"]["mask"]]) > 0
 
@@ -137,16 +262,78 @@ def test_a_damaged_or_foreign_run_is_never_taken_for_finished(make_config: Make,
     assert inspect_run(run, config).kind == "damaged"
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(make_config: Make, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"the loss is not finite in epoch"):
-        train(make_config(lr=1e30, epochs=4), tmp_path / "run")
-    assert not (tmp_path / "run" / "experiment_summary.json").exists()
+def test_a_loss_that_is_not_finite_ends_the_run_for_good(make_config: Make, tmp_path: Path) -> None:
+    config, run = make_config(lr=1e30, epochs=4), RunDir(tmp_path / "run")
+    with pytest.raises(BadNumbers, match=r"not finite in epoch 1 \((by )?step 2\)"):
+        train(config, run.path)
+    assert not run.summary.exists()
+    status = inspect_run(run, config)
+    assert status.kind == "failed"
+    assert "lower --lr" in status.detail
+    assert inspect_run(run, make_config(epochs=4)).kind == "stale"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("place", ["loss", "weights", "statistics", "momentum"])
+def test_numbers_that_stop_being_finite_are_found_wherever_they_are(
+    place: str, value: float, make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, calls = Trainer.train_step, []
+
+    def train_step(trainer: Trainer, *args: Any) -> Any:
+        loss, hits = inner(trainer, *args)
+        calls.append(trainer.step_count + 1)
+        if calls[-1] == 4:  # the last step of the second epoch
+            with torch.no_grad():
+                if place == "loss":
+                    loss.fill_(value)
+                elif place == "weights":
+                    trainer.pruner.leaf[7] = value
+                elif place == "statistics":
+                    next(b for b in trainer.model.buffers() if b.is_floating_point())[0] = value
+                else:
+                    next(iter(trainer.optimizer.state.values()))["momentum_buffer"][0] = value
+        return loss, hits
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    config, run = make_config(), RunDir(tmp_path / "run")
+    with pytest.raises(BadNumbers, match=r"in epoch 2 \((by )?step 4\)"):
+        train(config, run.path)
+    assert load_state(run.checkpoint, ("step",))["step"] == 2  # no state with such numbers is ever saved
+    with pytest.raises(BadNumbers, match="step 4"):
+        train(config, run.path)
+    assert len(calls) == 4  # and no step was tried again
+
+
+def test_another_machine_is_named_on_resume(
+    make_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = make_config(epochs=2), RunDir(tmp_path / "run")
+    with pytest.raises(Interruption):
+        train(config, run.path, interrupted_after(2))
+    here = describe_machine(torch.device("cpu"))
+    monkeypatch.setattr("training.run.describe_machine", lambda device: {**here, "torch": "1.0", "threads": 99})
+    train(config, run.path)
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 1
+    assert f"torch {here['torch']} -> 1.0, threads {here['threads']} -> 99" in said[0]
+
+
+def test_other_data_below_a_checkpoint_is_refused(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = make_config(epochs=2), RunDir(tmp_path / "run")
+    with pytest.raises(Interruption):
+        train(config, run.path, interrupted_after(2))
+    data, _ = open_data(config, "datasets")
+    monkeypatch.setattr("training.run.open_data", lambda *args: (data, "0" * 64))
+    with pytest.raises(RunError, match=r"other data \(data_hash differs\); --overwrite starts again"):
+        train(config, run.path)
 
 
 def test_a_locked_folder_is_refused(make_config: Make, tmp_path: Path) -> None:
-    from filelock import FileLock
+    from artifacts.locks import locked
 
     run = RunDir(tmp_path / "run")
-    run.path.mkdir()
-    with FileLock(run.lock), pytest.raises(RunError, match="in use by another process"):
+    with locked(run.path), pytest.raises(RunError, match="in use by another process"):
         train(make_config(epochs=1), run.path)

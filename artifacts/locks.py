@@ -1,0 +1,41 @@
+"""One process a folder: a lock that ends with its process, however that ends, and who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from configs.errors import RunLocked
+
+LOCK, HOLDER = ".lock", ".lock.holder"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, made where it is missing. RunLocked at once, with pid and host, when another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunLocked(f"{folder} is in use by another process ({_holder(folder)})") from None
+    try:
+        with contextlib.suppress(OSError):  # only a courtesy to whoever comes second: a full disk does not matter
+            (folder / HOLDER).write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        with (folder / HOLDER).open(encoding="utf-8") as stream:
+            said = " ".join(stream.read(200).split())
+    except (OSError, UnicodeDecodeError):
+        said = ""
+    return said if said.isprintable() and said.startswith("pid ") else "it has not said which"
