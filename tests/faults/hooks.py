@@ -118,6 +118,22 @@ class _Watched:
         return self._stream.__exit__(*details)
 
 
+def die_before_rename(name: str, count: int) -> None:
+    """kill -9 before the `count`-th rename of a file to `name`."""
+    left, original = [count], os.replace
+
+    def replace(source: Any, target: Any, **named: Any) -> None:
+        if Path(target).name == name:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        original(source, target, **named)
+
+    os.replace = replace
+    # Python 3.10's pathlib keeps the original function of os
+    Path.replace = lambda source, target: (os.replace(source, target), Path(target))[1]  # type: ignore[method-assign]
+
+
 def no_space_after(total: int) -> None:
     """Writes through `os.fdopen` fail with ENOSPC once `total` bytes are written: a full disk where none is mounted."""
     left = [total]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from faults.children import Child, Ended, Process, descendants, is_alive
+from faults.same import content
 from faults.sweeps import LEAST, ONE_PROCESS, PICTURES, SWEEP, TINY, sweep, undisturbed, verdict
 from faults.trials import Tally, Trial
 
 REAL_EVERY = 10  # of so many kills one hits a process that users would start, or one of its worker processes
 STOP_SECONDS = 30.0
+EVERY_STEP = ("--checkpoint-seconds", "1e-9")  # a checkpoint after every step; 0 is one after every epoch
 MOMENTS = 40  # attempts at a moment before the work is done
 
 
@@ -20,11 +25,12 @@ def random_kill(trial: Trial) -> Tally:
     if trial.number % REAL_EVERY == REAL_EVERY - 1:
         return _kill_real_process(trial)
     expected, seconds, _ = undisturbed(trial, "sweep", SWEEP)
+    flags = [*SWEEP, *(EVERY_STEP if trial.number % 2 else ())]
     kills, restarts = 0, 0
     while not kills or (kills < 4 and trial.rng.random() < 0.3):
         if restarts > MOMENTS:
             return Tally(False, False, "no kill fell before the work was done")
-        child = _start(trial)
+        child = _start(trial, flags)
         restarts += 1
         moment = trial.rng.uniform(0, seconds)
         if child.ended(moment) or not child.signal(signal.SIGKILL):
@@ -34,20 +40,18 @@ def random_kill(trial: Trial) -> Tally:
             continue
         if child.wait().signal == signal.SIGKILL:
             kills += 1
-    end = sweep(trial, SWEEP, trial.folder)
+    end = sweep(trial, flags, trial.folder)
     wrong = "" if end.code == 0 else f"exit code {end.code}: {end.err[-300:]}"
     wrong = wrong or verdict(trial.folder, expected)
     return Tally(kills > 0, not wrong, wrong or f"{kills} kills")
 
 
-def _start(trial: Trial) -> Child:
-    argv = [*TINY, *ONE_PROCESS, *SWEEP, "--skip-existing"]
+def _start(trial: Trial, flags: Sequence[str] = SWEEP) -> Child:
+    argv = [*TINY, *ONE_PROCESS, *flags, "--skip-existing"]
     return trial.server.start("train", argv, trial.folder, hooks=PICTURES)
 
 
 def _empty(folder: Path) -> None:
-    import shutil
-
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -59,7 +63,6 @@ def _real(trial: Trial, name: str) -> Process:
 
 def _undisturbed_real(trial: Trial) -> tuple[dict[str, str], float]:
     """What an ordinary process leaves behind, with figures drawn in full."""
-    from faults.same import content
 
     def make(folder: Path) -> tuple[dict[str, str], float]:
         (folder / "work").mkdir()
@@ -91,8 +94,6 @@ def _kill_real_process(trial: Trial) -> Tally:
 def _after_real_kill(
     trial: Trial, process: Process, worker: bool, victims: list[int], expected: dict[str, str]
 ) -> Tally:
-    import os
-
     if worker:
         victim = int(trial.rng.choice(victims))
         try:
@@ -151,17 +152,11 @@ def kill_at_write_step(trial: Trial) -> Tally:
         beyond.mkdir()
         if sweep(trial, LEAST, beyond, [("die_at_write_step", (steps + 1, ""))]).code != 0:
             return Tally(True, False, "there is a step more than were counted")
-        _remove(beyond)
+        shutil.rmtree(beyond)
     end = sweep(trial, LEAST, trial.folder)
     wrong = "" if end.code == 0 else f"exit code {end.code}: {end.err[-300:]}"
     wrong = wrong or verdict(trial.folder, expected)
     return Tally(True, not wrong, f"step {trial.number + 1}: {wrong}")
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)
 
 
 STOPS = (signal.SIGTERM, signal.SIGINT)

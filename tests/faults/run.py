@@ -29,6 +29,7 @@ from faults.children import Server
 from faults.table import FAULTS
 from faults.trials import Fault, Shared, Tally, Trial, generator
 
+DETAIL = 400  # characters of what happened that are shown
 COLUMNS = ("fault", "tried", "injected", "survived")
 
 
@@ -88,7 +89,8 @@ class Hall:
         if tally.injected and tally.survived:
             shutil.rmtree(trial.folder)
         else:
-            print(f"{fault.name}, try {number}, in {trial.folder}: {tally}", file=sys.stderr, flush=True)
+            what = "not survived" if tally.injected else "not injected"
+            print(f"  {what}: try {number} in {trial.folder}: {tally.detail[-DETAIL:]}", file=sys.stderr, flush=True)
         return tally
 
     def run(self, fault: Fault, numbers: Sequence[int]) -> list[Tally]:

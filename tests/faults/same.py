@@ -17,7 +17,7 @@ from typing import Any
 TIMED_COLUMNS = {"history.csv": ("seconds",), "training_results.csv": ("seconds",)}
 # The history's hash covers its seconds.
 TIMED_FIELDS = ("seconds", "machine", "hashes/history.csv")
-LEFT_OUT = ("run.log", ".lock", "checkpoint.pth", "checkpoint.previous.pth", "incidents.csv")
+LEFT_OUT = ("run.log", ".lock", ".lock.holder", "checkpoint.pth", "checkpoint_previous.pth", "incidents.csv")
 TEMPORARY = ".writing-"
 
 

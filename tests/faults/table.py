@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from faults import kills
+from faults import commands, damage, kills
 from faults.trials import Fault
 
 FAULTS = (
-    Fault("kill -9 at a random moment", kills.random_kill, 200, share=3),
+    Fault("kill -9 at a random moment", kills.random_kill, 200, share=2),
     Fault("kill -9 at every write step", kills.kill_at_write_step, kills.write_steps, share=3),
-    Fault("SIGTERM or SIGINT", kills.stopped, 20, share=3),
+    Fault("SIGTERM or SIGINT", kills.stopped, 20, share=2),
+    Fault("checkpoint truncated", damage.damaged_checkpoint(damage.truncate), 60, share=3),
+    Fault("checkpoint with one bit flipped", damage.damaged_checkpoint(damage.flip_bit), 60, share=3),
+    Fault("checkpoint with a block zeroed", damage.damaged_checkpoint(damage.zero_block), 20, share=3),
+    Fault("checkpoint empty", damage.damaged_checkpoint(damage.empty), 5, share=2),
+    Fault("checkpoint of another experiment", damage.foreign_checkpoint, 10, share=3),
+    Fault("checkpoint with a key missing", damage.checkpoint_without_a_key, 10, share=3),
+    Fault("signals, CSV or summary damaged", damage.damaged_results, 60, share=5),
+    Fault("bad command line", commands.bad_command_line, commands.count, share=12),
 )
