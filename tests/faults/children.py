@@ -26,7 +26,10 @@ class Hanging(AssertionError):
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code, or None and the signal that killed it; wall and CPU seconds; what it said."""
+    """How a command ended: exit code, or None and the signal that killed it; wall and CPU seconds; what it said.
+
+    memory: most bytes resident at once.
+    """
 
     code: int | None
     signal: int | None
@@ -34,6 +37,7 @@ class Ended:
     cpu: float
     out: str
     err: str
+    memory: int = 0
 
 
 class Child:
@@ -56,7 +60,7 @@ class Child:
                 killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
                 code = None if killed else os.WEXITSTATUS(status)
                 said = [path.read_text(encoding="utf-8", errors="replace") for path in (self.out, self.err)]
-                self.end = Ended(code, killed, message["seconds"], message["cpu"], said[0], said[1])
+                self.end = Ended(code, killed, message["seconds"], message["cpu"], said[0], said[1], message["memory"])
         return self.end is not None
 
     def wait(self, seconds: float = PATIENCE) -> Ended:

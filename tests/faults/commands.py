@@ -20,6 +20,7 @@ SCRIPTS = (
     *("train", "run_experiment", "test_mia", "mia.unified_mia_evaluation", "mia.mia_advanced", "mia.mia_wemem"),
     *("mia.run_mia_evaluation", "reporting.report"),
 )
+AS_MODULES = ("reporting.report",)
 SECONDS = 1.0  # of processor time, which other work on the machine does not stretch
 REAL_EVERY = 12  # of so many command lines one starts an interpreter of its own
 SMALL = ("--dataset", "synthetic", "--layers", "8")
@@ -69,7 +70,7 @@ LATER = (("--runs-dir", "nowhere"), ("--runs-dir", os.devnull), ("--runs-dir", "
 
 
 def cases() -> list[tuple[str, tuple[str, ...], bool]]:
-    """Script, arguments, and whether argparse alone refuses them (for the rest torch is imported, which takes longer)."""
+    """Script, arguments, and whether argparse alone refuses them (for the rest torch is imported, which takes long)."""
     found = [(script, argv, True) for script in SCRIPTS for argv in _of_flags(script)]
     found += [("train", (*SMALL, *argv), False) for argv in TRAINING]
     found += [("run_experiment", (*SMALL, *argv), False) for argv in ONE_MODEL]
@@ -139,10 +140,12 @@ def bad_command_line(trial: Trial) -> Tally:
 
 
 def _real(script: str, argv: tuple[str, ...], folder: Path) -> tuple[int, float, str, str]:
-    command = [sys.executable, str(REPOSITORY / (script.replace(".", "/") + ".py")), *argv]
+    path = REPOSITORY / (script.replace(".", "/") + ".py")
+    command = [sys.executable, *(["-m", script] if script in AS_MODULES else [str(path)]), *argv]
     out, err = folder.parent / "out", folder.parent / "err"
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with out.open("wb") as one, err.open("wb") as other:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=one, stderr=other)
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=one, stderr=other, env=env)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_utime + usage.ru_stime, out.read_text(), err.read_text()

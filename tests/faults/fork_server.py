@@ -91,7 +91,8 @@ def main() -> None:
             if pid == 0:
                 break
             seconds = time.perf_counter() - alive.pop(pid)
-            say({"ended": pid, "status": status, "seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime})
+            used = {"cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss * 1024}
+            say({"ended": pid, "status": status, "seconds": seconds, **used})
         if 0 not in ready:
             continue
         block = os.read(0, 1 << 16)

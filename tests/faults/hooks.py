@@ -169,7 +169,8 @@ def bad_number(kind: str, value: float, step: int, where: str, witness: str) -> 
             stream.write(f"{kind} {value} {step}\n")
         with torch.no_grad():
             if kind == "weight":
-                self.pruner.weights.values[0] = value
+                self.pruner.leaf.fill_(value)
+                self.pruner.weights.values.fill_(value)
             elif kind == "statistic":
                 norm = next(m for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
                 assert norm.running_mean is not None
@@ -178,7 +179,7 @@ def bad_number(kind: str, value: float, step: int, where: str, witness: str) -> 
             after = self.pruner.after_backward
 
             def poisoned() -> None:
-                self.pruner.weights.grad[0] = value
+                self.pruner.weights.grad.fill_(value)
                 self.pruner.after_backward = after  # type: ignore[method-assign]
                 after()
 
@@ -196,3 +197,24 @@ def bad_number(kind: str, value: float, step: int, where: str, witness: str) -> 
         return original(self, *arguments, **named)
 
     Trainer.train_step = stepping  # type: ignore[method-assign]
+
+
+def load_unsafely(path: str) -> None:
+    """What a forged file would do to a program that trusts it; ends this process."""
+    import numpy
+    import torch
+
+    if path.endswith(".npz"):
+        with numpy.load(path, allow_pickle=True) as stored:
+            for name in stored.files:
+                stored[name]
+    else:
+        torch.load(path, weights_only=False)
+    os._exit(0)
+
+
+def without_package(name: str) -> None:
+    """Importing the package fails as if it were not installed."""
+    import sys
+
+    sys.modules[name] = None  # type: ignore[assignment]
