@@ -57,7 +57,7 @@ def body(args: argparse.Namespace) -> int:
         print_plan(planned)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
-    prepare_runs(chosen, args)
+    prepare_runs(chosen, args, planned)
 
     def queries(config: ExperimentConfig) -> QuerySettings:
         return queries_of(config, args.num_queries, samia=False)

@@ -49,7 +49,7 @@ def body(args: argparse.Namespace) -> int:
         print_plan(planned)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
-    prepare_runs(chosen, args)
+    prepare_runs(chosen, args, planned)
     if chosen:
         remember(cells, runs_folder(args))
     group = f"sweep-{args.dataset}-{args.arch}"

@@ -10,23 +10,27 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from configs.errors import RunLocked
+from artifacts.files import write_text
+from configs.errors import DiskFull, RunLocked
 
 LOCK, HOLDER = ".lock", ".lock.holder"
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, made where it is missing. RunLocked at once, with pid and host, when another process holds it."""
+def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold a folder, made where it is missing. RunLocked, with pid and host, when another process holds it.
+
+    wait: seconds to wait for it; by default the answer comes at once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise RunLocked(f"{folder} is in use by another process ({_holder(folder)})") from None
     try:
-        with contextlib.suppress(OSError):  # only a courtesy to whoever comes second: a full disk does not matter
-            (folder / HOLDER).write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        with contextlib.suppress(OSError, DiskFull):  # only a courtesy to whoever comes second
+            write_text(folder / HOLDER, f"pid {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         lock.release()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 from tqdm import tqdm
@@ -44,6 +46,11 @@ class _RunLog(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):  # of opening the file, which waits for the first line
             super().emit(record)
+
+    def _open(self) -> TextIOWrapper:
+        # a link that a stranger left in the folder is not followed
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        return open(os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8")
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass

@@ -1,18 +1,21 @@
-"""Exit codes and messages, the same for every script: 0 done, 1 failed, 2 usage, 3 some runs failed."""
+"""Exit codes and messages, the same for every script: 0 done, 1 failed, 2 usage, 3 some runs failed, 4 run held."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from artifacts import stopping
 from artifacts.logs import set_up_console
 from cli.parser import parse
-from configs.errors import RunError, UsageError
+from configs.errors import RunError, RunLocked, StopRequested, UsageError
 
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, SOME_FAILED, LOCKED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+GOES_ON = "the same command with --skip-existing goes on"
 
 
 def run_main(
@@ -23,18 +26,28 @@ def run_main(
     """Parse, run, and turn every expected failure into one line on standard error and an exit code."""
     parser = build()
     try:
-        args = parse(parser, argv)
-        set_up_console(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
-        return body(args)
+        with stopping.installed():
+            args = parse(parser, argv)
+            set_up_console(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
+            return body(args)
     except UsageError as error:
         return _fail(parser.prog, str(error), USAGE)
+    except RunLocked as error:
+        return _fail(parser.prog, str(error), LOCKED)
     except RunError as error:
         return _fail(parser.prog, str(error), FAILED)
-    except OSError as error:
-        # a full disk or a folder that may not be written: the message already says which file
-        return _fail(parser.prog, str(error), FAILED)
+    except (OSError, MemoryError) as error:
+        # a folder that may not be written, say: the message already says which file
+        return _fail(parser.prog, str(error) or "out of memory", FAILED)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for it
+            raise
+        return _fail(parser.prog, "out of GPU memory; lower --batch-size or give --device cpu", FAILED)
+    except StopRequested as error:
+        name = signal.Signals(error.signum).name
+        return _fail(parser.prog, f"stopped by {name}; {GOES_ON}", 128 + error.signum)
     except KeyboardInterrupt:
-        return _fail(parser.prog, "interrupted; the same command with --skip-existing goes on", INTERRUPTED)
+        return _fail(parser.prog, f"interrupted; {GOES_ON}", INTERRUPTED)
 
 
 def _fail(prog: str, message: str, code: int) -> int:

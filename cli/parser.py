@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from artifacts.files import read_json
 from configs.config import ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags, flag_name
@@ -120,11 +120,11 @@ def as_tokens(values: dict[str, Any]) -> list[str]:
 
 def _read_config_file(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except OSError as error:
         raise UsageError(f"argument --config: {path} cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise UsageError(f"argument --config: {path} is not valid JSON") from None
+    except UsageError as error:
+        raise UsageError(f"argument --config: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"argument --config: {path} must hold one JSON object of flags")
     known = {action.dest for action in parser._actions} - {"help", "version", "config"}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from artifacts.locks import locked
 from artifacts.signals import QuerySettings
 from cli.progress import SweepBar
 from configs.config import ExperimentConfig, Machine, Places, Tracking
-from configs.errors import UsageError
+from configs.errors import RunLocked, UsageError
 from configs.knobs import from_args
-from sweep.plan import PlannedRun
+from data.registry import DATASETS
+from sweep.plan import SPLIT_FIELDS, PlannedRun
 
 log = logging.getLogger(__name__)
 IN_THE_WAY_SHOWN = 3
@@ -41,7 +44,8 @@ def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool
     """The runs to train. Refuses, before anything is written, what would need a run to be replaced unasked.
 
     A damaged run is trained again with --skip-existing (it does not verify); a folder with another experiment is only
-    ever replaced by --overwrite.
+    ever replaced by --overwrite. A run that failed for good stays among the chosen, to be named as failed again;
+    `training.run.run_one` trains it only once --overwrite has cleared its folder.
     """
     stale = [planned for planned in runs if planned.status.kind == "stale"]
     if stale and not overwrite:
@@ -51,7 +55,7 @@ def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool
             + (f" ({len(stale)} folders are in the way)" if len(stale) > 1 else "")
             + ", or --overwrite to replace it"
         )
-    there = [planned for planned in runs if planned.status.kind in ("finished", "damaged")]
+    there = [planned for planned in runs if planned.status.kind in ("finished", "damaged", "failed")]
     if there and not (skip_existing or overwrite):
         shown = ", ".join(str(planned.run.path) for planned in there[:IN_THE_WAY_SHOWN])
         more = f" and {len(there) - IN_THE_WAY_SHOWN} more" if len(there) > IN_THE_WAY_SHOWN else ""
@@ -60,23 +64,49 @@ def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool
     return [planned for planned in runs if planned.status.kind not in keep]
 
 
-def check_inputs(configs: Sequence[ExperimentConfig], data_dir: str) -> None:
-    """Open the data and draw the split of every cell once, so that bad data stops a sweep before it starts."""
+def check_inputs(configs: Iterable[ExperimentConfig], data_dir: str) -> dict[tuple[Any, ...], dict[str, str]]:
+    """Open the data and draw the split of every cell once, so that bad data stops a sweep before it starts.
+
+    Returns the hashes of both for each setting (`_setting`).
+    """
     from training.inputs import open_data, open_split
 
-    for config in {dataclasses.replace(config, method="dense", sparsity=0.0) for config in configs}:
-        data, _ = open_data(config, data_dir)
-        open_split(config, data)
+    hashes = {}
+    for setting, config in {_setting(config): config for config in configs}.items():
+        data, data_hash = open_data(config, data_dir)
+        hashes[setting] = {"data_hash": data_hash, "split_hash": open_split(config, data).split_hash()}
+    return hashes
 
 
-def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
-    """Check what the runs read, and only then clear the folders of those that are trained again."""
-    check_inputs(
-        list({planned.config.cell_fingerprint(): planned.config for planned in chosen}.values()), args.data_dir
-    )
-    for planned in chosen:
-        if planned.status.kind in ("finished", "damaged", "stale"):
-            planned.run.clear()
+def _setting(config: ExperimentConfig) -> tuple[Any, ...]:
+    """What data and split depend on."""
+    return tuple(getattr(config, name) for name in ("dataset", "image_size", *SPLIT_FIELDS))
+
+
+def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned: Sequence[PlannedRun]) -> None:
+    """Check what the runs read, and only then clear the folders of those that are trained again.
+
+    Data that is at hand anyway is also compared with what the kept runs were trained on.
+    """
+    read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].needs_folder]
+    hashes = check_inputs([one.config for one in read], args.data_dir)
+    for one in planned:
+        if one.status.kind == "finished" and not args.overwrite:
+            _check_data(one, hashes.get(_setting(one.config), {}))
+    for one in chosen:
+        if args.overwrite and one.status.kind != "new":
+            with contextlib.suppress(RunLocked), locked(one.run.path):  # one that is held is named when its turn comes
+                one.run.clear()
+
+
+def _check_data(planned: PlannedRun, hashes: dict[str, str]) -> None:
+    summary = planned.run.read_summary()
+    for name, value in hashes.items():
+        if summary.get(name) != value:
+            raise UsageError(
+                f"{planned.run.path} holds another experiment (its {name.replace('_hash', '')} differs from what "
+                "--data-dir gives now); give another --runs-dir, or --overwrite to replace it"
+            )
 
 
 def train_runs(

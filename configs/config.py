@@ -146,7 +146,13 @@ class ExperimentConfig:
         extra = sorted(set(fields) - set(known) - {"schema_version", "fingerprint"})
         if extra:
             raise UsageError(f"unknown configuration field {extra[0]!r}")
-        return cls(**{name: value for name, value in fields.items() if name in known})
+        values = {name: value for name, value in fields.items() if name in known}
+        for name, value in values.items():
+            kind = known[name].metadata.get("kind", int if name == "model_index" else str)
+            allowed = (int, float) if kind is float else kind
+            if isinstance(value, bool) or not (isinstance(value, allowed) or value is known[name].default is None):
+                raise UsageError(f"configuration field {name!r} has the value {str(value)[:80]!r} of another type")
+        return cls(**values)
 
 
 def _hash(fields: dict[str, Any]) -> str:

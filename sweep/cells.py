@@ -151,7 +151,7 @@ def find_cell(run_dir: Path) -> Cell:
 
 def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
     status = inspect_run(run, config)
-    if status.kind == "damaged":
+    if status.kind in ("damaged", "failed"):
         cell.problems.append(f"{run.path}: {status.detail}")
     elif status.kind != "finished":
         cell.unfinished += 1

@@ -119,6 +119,8 @@ def plan_runs(
         for index in range(cell.num_models if shadows else 1):
             config = with_start(dataclasses.replace(cell, model_index=index))
             run = RunDir.of(config, runs_dir, name)
+            if not run.path.resolve().is_relative_to(runs_dir.resolve()):
+                raise UsageError(f"argument --runs-dir: {run.path} is a link that leaves it; remove the link")
             runs.append(PlannedRun(config, run, inspect_run(run, config)))
     return sorted(runs, key=lambda planned: planned.config.model_index > 0)
 

@@ -7,16 +7,24 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from artifacts.files import write_text
+from artifacts.files import clear_temporaries, read_json, write_text
+from artifacts.locks import locked
 from artifacts.run_dir import cell_folder
 from configs.config import ExperimentConfig
-from configs.errors import UsageError
+from sweep.plan import check_names
 
 FILE = "planned_cells.json"
+LOCK_SECONDS = 10.0
 
 
 def remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
     """Add cells to the plan of a runs directory; a cell takes the place of an earlier one in the same folder."""
+    with locked(runs_dir, wait=LOCK_SECONDS):
+        clear_temporaries(runs_dir, FILE)
+        _remember(cells, runs_dir)
+
+
+def _remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
     by_folder = {cell_folder(cell, runs_dir): cell for cell in [*remembered(runs_dir), *cells]}
     fields = [dataclasses.asdict(cell) for cell in by_folder.values()]
     write_text(runs_dir / FILE, json.dumps(fields, indent=1) + "\n")
@@ -25,7 +33,9 @@ def remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
 def remembered(runs_dir: Path) -> list[ExperimentConfig]:
     """The cells in the plan; none where there is no plan, or one that another version wrote."""
     try:
-        fields = json.loads((runs_dir / FILE).read_text(encoding="utf-8"))
-        return [ExperimentConfig.from_dict(one) for one in fields]
-    except (OSError, ValueError, TypeError, UsageError):
+        cells = [ExperimentConfig.from_dict(one) for one in read_json(runs_dir / FILE)]
+        for cell in cells:
+            check_names(cell)
+        return cells
+    except (OSError, ValueError, TypeError):
         return []  # the plan only adds words to a report: training and attacks never depend on it

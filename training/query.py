@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from artifacts import stopping
 from artifacts.signals import QuerySettings, phi
+from configs.errors import RunError
 from data.augment import Augmenter, query_views
 
 # Part of the definition: the SAMIA noise is drawn chunk by chunk.
@@ -31,14 +32,17 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def largest_batches(device: torch.device, run: Callable[[int], Result]) -> Result:
-    """`run(batch)` with the largest batch that fits, a multiple of CHUNK. OutOfMemoryError if one chunk does not."""
+    """`run(batch)` with the largest batch that fits, a multiple of CHUNK. RunError if one chunk does not."""
     chunks = CUDA_CHUNKS if device.type == "cuda" else 1
     while True:
         try:
             return run(chunks * CHUNK)
         except torch.OutOfMemoryError:
             if chunks == 1:
-                raise
+                raise RunError(
+                    f"the device has no room to ask about {CHUNK} examples at once; train fewer models on it, or give "
+                    "--device cpu"
+                ) from None
         # here the failed attempt's tensors are free again
         chunks //= 2
         torch.cuda.empty_cache()

@@ -66,6 +66,10 @@ def run_one(
             return run.read_summary()
         if status.kind == "failed":
             raise BadNumbers(status.detail)
+        if status.kind == "stale":
+            raise RunError(f"{run.path} holds another experiment ({status.detail})")
+        if status.kind == "damaged":
+            run.clear()
         try:
             return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
         except BadNumbers as error:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from artifacts.signals import QuerySettings
+from configs.errors import RunError
 from data.augment import Augmenter
 from training import query
 
@@ -55,5 +56,5 @@ def test_a_chunk_that_does_not_fit_is_an_error() -> None:
     def run(batch: int) -> None:
         raise torch.OutOfMemoryError("too large")
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(RunError, match="no room to ask about 250 examples"):
         query.largest_batches(torch.device("cuda"), run)
