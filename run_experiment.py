@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cli.main import DONE, SOME_FAILED, run_main
+from cli.main import DONE, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
-from configs.config import AttackOptions, ExperimentConfig
+from configs.config import AttackOptions, EngineOptions, ExperimentConfig
 from configs.errors import UsageError
-from configs.knobs import add_flags
+from configs.knobs import add_flags, from_args
 from pruning.registry import METHODS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Check, train, and print the figures of the target."""
-    from cli.training import choose_runs, prepare_runs, print_plan, runs_folder, template_of, train_runs
+    from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.cells import queries_of
     from sweep.plan import check_knobs_apply, plan_runs, resolve
 
@@ -52,9 +52,11 @@ def body(args: argparse.Namespace) -> int:
     template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
     check_knobs_apply(template, (method,))
     cell = resolve(template, args.data_dir)
-    planned = plan_runs([cell], runs_folder(args), args.name, shadows=args.train_shadows)
+    engine: EngineOptions = from_args(EngineOptions, args)
+    everything = plan_runs([cell], runs_folder(args), args.name, shadows=args.train_shadows)
+    planned = engine.share(everything)
     if args.dry_run:
-        print_plan(planned)
+        print_plan(planned, engine.shard)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
     prepare_runs(chosen, args, planned)
@@ -62,17 +64,15 @@ def body(args: argparse.Namespace) -> int:
     def queries(config: ExperimentConfig) -> QuerySettings:
         return queries_of(config, args.num_queries, samia=False)
 
-    failed = train_runs(chosen, args, queries, group=args.name or f"{method}-{args.dataset}")
-    for line in failed:
-        log.error("failed: %s", line)
-    target = planned[0].run
+    unfinished = train_runs(chosen, args, queries, group=args.name or f"{method}-{args.dataset}")
+    target = everything[0].run
     if target.summary.is_file():
         summary = target.read_summary()
         print(f"run       {target.path}")
         for name in ("train_accuracy", "heldout_accuracy", "test_accuracy", "measured_sparsity"):
             value = summary[name]
             print(f"{name.split('_')[0]:9} {name.split('_')[1]} {'-' if value is None else f'{100 * value:.2f} %'}")
-    return SOME_FAILED if failed else DONE
+    return exit_code(unfinished)
 
 
 def _method_of(args: argparse.Namespace) -> str:

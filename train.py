@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.main import DONE, SOME_FAILED, run_main
+from cli.main import DONE, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
-from configs.config import AttackOptions, ExperimentConfig, SweepOptions
+from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
 from configs.knobs import add_flags, from_args
 
 if TYPE_CHECKING:
@@ -33,31 +33,34 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Plan, train what is missing, evaluate."""
-    from cli.training import choose_runs, prepare_runs, print_plan, runs_folder, template_of, train_runs
+    from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.plan import plan_cells, plan_runs
     from sweep.planned import remember
 
     options: AttackOptions = from_args(AttackOptions, args)
+    engine: EngineOptions = from_args(EngineOptions, args)
     cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
     if not args.no_mia:
         from cli.evaluation import check_shadows
 
         check_shadows(options, args.num_shadows, "every cell")
         _check_names(cells, runs_folder(args), options)
-    planned = plan_runs(cells, runs_folder(args))
+    planned = engine.share(plan_runs(cells, runs_folder(args)))
     if args.dry_run:
-        print_plan(planned)
+        print_plan(planned, engine.shard)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
     prepare_runs(chosen, args, planned)
     if chosen:
         remember(cells, runs_folder(args))
     group = f"sweep-{args.dataset}-{args.arch}"
-    failed = train_runs(chosen, args, _queries(args, options), group)
+    unfinished = train_runs(chosen, args, _queries(args, options), group)
+    if engine.shard is not None:
+        print(f"shard     {engine.shard}: {len(planned) - len(unfinished)} of its {len(planned)} runs are finished")
+        print("next      after all shards, the same command with --skip-existing instead of --shard attacks")
+        return exit_code(unfinished)
     code = _evaluate(args, group)
-    for line in failed:
-        log.error("failed: %s", line)
-    return SOME_FAILED if failed else code
+    return exit_code(unfinished) or code
 
 
 def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:

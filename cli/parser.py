@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from artifacts.files import read_json
-from configs.config import ExperimentConfig, Machine, Places, Talk, Tracking
+from configs.config import EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags, flag_name
 from configs.presets import PRESETS
@@ -69,6 +69,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     taken = (*DATA_KNOBS, *MODEL_KNOBS, *PRUNING_KNOBS, "sparsity")
     add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
     add_flags(parser, Machine, "machine", CHOICES)
+    add_flags(parser, EngineOptions, "engine", CHOICES)
     add_flags(parser, Tracking, "Weights & Biases", CHOICES)
     existing = parser.add_argument_group("runs that exist already")
     existing.add_argument("--skip-existing", action="store_true", help="keep finished runs whose files verify")
