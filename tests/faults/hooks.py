@@ -154,7 +154,7 @@ def no_space_after(total: int) -> None:
 
 def bad_number(kind: str, value: float, step: int, where: str, witness: str) -> None:
     """At optimiser step `step` of the run whose folder ends in `where`, put `value` into its loss, a weight, a
-    gradient or a BatchNorm statistic, and add a line to the file `witness`.
+    gradient or a BatchNorm statistic, and add a line to the file `witness`, with the steps of an epoch last.
     """
     import torch
 
@@ -166,7 +166,7 @@ def bad_number(kind: str, value: float, step: int, where: str, witness: str) -> 
         if self.step_count != step or f"{self.config.method}/{self.config.model_index}" != where:
             return original(self, *arguments, **named)
         with Path(witness).open("a", encoding="utf-8") as stream:
-            stream.write(f"{kind} {value} {step}\n")
+            stream.write(f"{kind} {value} {step} {self.steps_per_epoch}\n")
         with torch.no_grad():
             if kind == "weight":
                 self.pruner.leaf.fill_(value)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import re
 
-from faults.sweeps import STEPS_PER_EPOCH, sweep
+from faults.sweeps import sweep
 from faults.trials import Tally, Trial
 
-SWEEP = ("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "3", "--attacks", "confidence", "loss")
+SWEEP = (
+    *("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "3", "--epochs", "3"),
+    *("--attacks", "confidence", "loss"),
+)
 CELLS = {"dense": "dense/synthetic", "dpf": "dpf/sparsity_0.6/synthetic"}
-SHADOWS, EPOCHS = 3, 2
+SHADOWS = 3
+STEPS = 3  # every run has as many: an epoch of the least members is one
 KINDS = ("loss", "weight", "gradient", "statistic")
 VALUES = ("nan", "inf", "-inf")
 SOME_FAILED = 3
@@ -21,14 +25,16 @@ def bad_number(trial: Trial) -> Tally:
     kind, value = KINDS[trial.number % len(KINDS)], VALUES[trial.number // len(KINDS) % len(VALUES)]
     method = str(trial.rng.choice(sorted(CELLS)))
     model = int(trial.rng.integers(SHADOWS + 1))
-    step = int(trial.rng.integers(STEPS_PER_EPOCH * EPOCHS))
+    step = int(trial.rng.integers(STEPS))
     witness, folder = trial.folder / "witness", trial.folder / "work"
     folder.mkdir()
     hook = ("bad_number", (kind, float(value), step, f"{method}/{model}", str(witness)))
     first = sweep(trial, SWEEP, folder, [hook])
     if not witness.exists():
         return Tally(False, False, f"{method}/{model} had no step {step}")
-    wrong = _wrong(trial, first.code, first.err, step) or _pool(trial, method, model)
+    *_, steps_per_epoch = witness.read_text().split()
+    last = (step // int(steps_per_epoch) + 1) * int(steps_per_epoch)
+    wrong = _wrong(first.code, first.err, step + 1, last) or _pool(trial, method, model)
     again = sweep(trial, SWEEP, folder, [hook])
     if len(witness.read_text().splitlines()) != 1:
         wrong = wrong or "the run was trained again"
@@ -37,7 +43,7 @@ def bad_number(trial: Trial) -> Tally:
     return Tally(True, not wrong, f"{value} in a {kind} of {method}/{model} at step {step + 1}: {wrong}")
 
 
-def _wrong(trial: Trial, code: int | None, err: str, step: int) -> str:
+def _wrong(code: int | None, err: str, first: int, last: int) -> str:
     if code != SOME_FAILED:
         return f"exit code {code}: {err[-300:]}"
     if "Traceback" in err:
@@ -45,8 +51,7 @@ def _wrong(trial: Trial, code: int | None, err: str, step: int) -> str:
     named = re.search(r"step (\d+)", err)
     if named is None:
         return f"no step named: {err[-300:]}"
-    last = (step // STEPS_PER_EPOCH + 1) * STEPS_PER_EPOCH
-    return "" if step + 1 <= int(named.group(1)) <= last else f"step {named.group(1)} named, not {step + 1} to {last}"
+    return "" if first <= int(named.group(1)) <= last else f"step {named.group(1)} named, not {first} to {last}"
 
 
 def _pool(trial: Trial, method: str, model: int) -> str:

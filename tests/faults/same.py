@@ -2,7 +2,8 @@
 
 Compared as bytes: weights and masks (best_model.pth), signals.npz, config.json, planned_cells.json, and everything
 below the results folder: tables, scores, figures, report. Compared without the named fields: history.csv, the summary,
-training_results.csv. Left out: logs, locks, checkpoints, and a record of trouble.
+training_results.csv. Left out: logs, locks, checkpoints, a record of trouble, and
+wandb's own folder.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ TIMED_COLUMNS = {"history.csv": ("seconds",), "training_results.csv": ("seconds"
 # The history's hash covers its seconds.
 TIMED_FIELDS = ("seconds", "machine", "hashes/history.csv")
 LEFT_OUT = ("run.log", ".lock", ".lock.holder", "checkpoint.pth", "checkpoint_previous.pth", "incidents.csv")
+LEFT_OUT_FOLDERS = ("wandb",)
 TEMPORARY = ".writing-"
 
 
@@ -25,8 +27,9 @@ def content(folder: Path) -> dict[str, str]:
     """sha256 of what is compared, by path."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in LEFT_OUT:
-            found[path.relative_to(folder).as_posix()] = hashlib.sha256(_compared(path)).hexdigest()
+        inside = path.relative_to(folder)
+        if path.is_file() and path.name not in LEFT_OUT and not set(inside.parts) & set(LEFT_OUT_FOLDERS):
+            found[inside.as_posix()] = hashlib.sha256(_compared(path)).hexdigest()
     return found
 
 

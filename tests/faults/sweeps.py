@@ -23,7 +23,6 @@ SWEEP = (
 LEAST = ("--methods", "dpf", "--sparsities", "0.6", "--num-shadows", "1", "--attacks", "loss")
 # One model.
 MODEL = ("--prune", "--prune-method", "dpf", "--sparsity", "0.6", "--num-shadows", "1")
-STEPS_PER_EPOCH = 1
 ONE_PROCESS = ("--jobs", "1")
 PICTURES: tuple[Hook, ...] = (("plain_pictures", ()),)
 

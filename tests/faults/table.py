@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults import commands, damage, disks, kills, numbers, races, strangers
+from faults import commands, damage, disks, kills, numbers, races, stopped_workers, strangers, tracking
 from faults.trials import Fault
 
 FAULTS = (
@@ -16,10 +16,12 @@ FAULTS = (
     Fault("checkpoint of another experiment", damage.foreign_checkpoint, 10, share=3),
     Fault("checkpoint with a key missing", damage.checkpoint_without_a_key, 10, share=3),
     Fault("signals, CSV or summary damaged", damage.damaged_results, 60, share=5),
-    Fault("disk full (a small tmpfs)", disks.full_disk, disks.TRIES, share=2, needs=disks.no_mount),
-    Fault("disk full (writes that fail)", disks.failing_writes, disks.TRIES, share=2),
-    Fault("bad command line", commands.bad_command_line, commands.count, share=12),
-    Fault("file of a stranger", strangers.stranger, strangers.TRIES, share=12),
+    Fault("disk full (a small tmpfs)", disks.full_disk, disks.TRIES, share=1, needs=disks.no_mount),
+    Fault("disk full (writes that fail)", disks.failing_writes, disks.TRIES, share=1),
+    Fault("bad command line", commands.bad_command_line, commands.count, share=16),
+    Fault("file of a stranger", strangers.stranger, strangers.TRIES, share=8),
     Fault("two processes, one run folder", races.race, 50, share=3),
-    Fault("NaN or infinity at a step", numbers.bad_number, 20, share=4),
+    Fault("NaN or infinity at a step", numbers.bad_number, 20, share=2),
+    Fault("wandb missing, silent, killed or full", tracking.broken_tracking, 6, share=1, needs=tracking.no_wandb),
+    Fault("worker stopped (SIGSTOP)", stopped_workers.stopped_worker, 5, share=1),
 )
