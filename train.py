@@ -92,6 +92,7 @@ def _evaluate(args: argparse.Namespace, group: str) -> int:
     """Attack everything below --runs-dir (unless --no-mia) and write the two summary tables."""
     import torch
 
+    from artifacts.files import clear_temporaries
     from cli import evaluation
     from configs.config import Tracking
     from mia.registry import SUITES
@@ -104,6 +105,7 @@ def _evaluate(args: argparse.Namespace, group: str) -> int:
     cells = find_cells(Path(args.runs_dir))
     summary_dir = Path(args.summary_dir)
     training_file = summary_dir / "training_results.csv"
+    clear_temporaries(summary_dir, training_file.name)
     tables.write_csv(training_file, tables.training_table(evaluation.training_rows(cells)))
     if args.no_mia:
         print(f"training  {training_file}")
@@ -111,7 +113,8 @@ def _evaluate(args: argparse.Namespace, group: str) -> int:
     attacker = evaluation.attacker_of(args, SUITES)
     wide = summary_dir / "comprehensive_mia_results.csv"
     tracker = Tracker(from_args(Tracking, args), group, Path(args.results_dir))
-    code = evaluation.finish(evaluation.evaluate(cells, attacker), attacker, wide, tracker)
+    with evaluation.results_folder(attacker, wide):
+        code = evaluation.finish(evaluation.evaluate(cells, attacker), attacker, wide, tracker)
     print(f"training {training_file}")
     return code
 

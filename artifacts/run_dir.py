@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.files import clear_temporaries, file_hash, read_json, write_text
-from configs.config import ExperimentConfig, differing_fields
+from configs.config import SCHEMA_VERSION, ExperimentConfig, differing_fields
 from configs.errors import UsageError
 
 SHADOW_FOLDER = re.compile(r"shadow_\d{3,}")
+OWN = "experiment_summary.json"
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -75,7 +77,7 @@ class RunDir:
 
     @property
     def summary(self) -> Path:
-        return self.path / "experiment_summary.json"
+        return self.path / OWN
 
     @property
     def log(self) -> Path:
@@ -86,25 +88,35 @@ class RunDir:
         return ExperimentConfig.from_dict(read_json(self.config))
 
     def read_summary(self) -> dict[str, Any]:
-        """The stored summary; UsageError or OSError when it cannot be read."""
+        """The stored summary; UsageError or OSError when it cannot be read, or is not what was written."""
         summary = read_json(self.summary)
         if not isinstance(summary, dict) or not isinstance(summary.get("hashes"), dict):
             raise UsageError(f"{self.summary} is not a summary of a run")
+        hashes = summary["hashes"]
+        named = {path.name for path in self._vouched_for}
+        # An earlier version left the summary's own digest out.
+        if hashes.keys() != named and (hashes.keys() != {*named, OWN} or hashes[OWN] != own_digest(summary)):
+            raise UsageError(f"{self.summary.name} is not as it was written (its digest differs)")
         return summary
 
+    @property
+    def _vouched_for(self) -> tuple[Path, ...]:
+        return (self.config, self.model, self.history)
+
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write the completion marker; must be the last file of a run.
+        """Write the completion marker; must be the last file of a run. It vouches for the others and for itself.
 
         Signals are not among its hashes: they are a cache that later commands may extend, and carry their own digest.
         """
-        hashes = {path.name: file_hash(path) for path in (self.config, self.model, self.history)}
-        write_text(self.summary, json.dumps({**summary, "hashes": hashes}, indent=2) + "\n")
+        content = {**summary, "hashes": {path.name: file_hash(path) for path in self._vouched_for}}
+        content["hashes"][OWN] = own_digest(content)
+        write_text(self.summary, json.dumps(content, indent=2) + "\n")
 
     def damage(self) -> str | None:
         """None if the finished run's files are those its summary vouches for, else what is wrong, in words."""
         try:
             hashes = self.read_summary()["hashes"]
-            for path in (self.config, self.model, self.history):
+            for path in self._vouched_for:
                 if not path.is_file():
                     return f"{path.name} is missing"
                 if file_hash(path) != hashes.get(path.name):
@@ -142,12 +154,20 @@ class RunDir:
 class RunStatus:
     """What a run folder holds with respect to a configuration.
 
-    kind: new | resume | finished | damaged (finished once, but its files no longer verify) | failed (its numbers
+    kind: new | resume | finished | damaged (finished once, but its files no longer verify; or
+    its config.json does not) | failed (its numbers
     stopped being finite, and would again) | stale (another experiment).
     """
 
     kind: str
     detail: str = ""
+
+
+def own_digest(content: dict[str, Any]) -> str:
+    """sha256 of the canonical JSON of a summary without this very digest."""
+    hashes = {name: value for name, value in content["hashes"].items() if name != OWN}
+    text = json.dumps({**content, "hashes": hashes}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> RunStatus:
@@ -157,9 +177,12 @@ def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> R
             return RunStatus("stale", "the folder holds a model without a config.json")
         return RunStatus("new")
     try:
-        stored = run.read_config()
+        fields = read_json(run.config)
+        stored = ExperimentConfig.from_dict(fields)
     except (OSError, ValueError) as error:
         return RunStatus("stale", f"config.json cannot be read ({one_line(error)})")
+    if fields.get("schema_version") == SCHEMA_VERSION and fields.get("fingerprint") != stored.fingerprint():
+        return RunStatus("damaged", "config.json is not as it was written (its fingerprint differs)")
     if stored.fingerprint() != config.fingerprint():
         return RunStatus("stale", "; ".join(differing_fields(config.identity(), stored.identity())))
     if run.summary.is_file():

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifacts.files import clear_temporaries
+from artifacts.locks import locked
 from cli.main import DONE, FAILED, SOME_FAILED
 from configs.config import AttackOptions, Places
 from configs.errors import UsageError
 from configs.knobs import from_args
-from evaluation.attack import Attacker
+from evaluation.attack import Attacker, check_names
 from evaluation.gather import Evidence, gather, names_of
 from evaluation.write import write_evidence
 from mia.registry import ATTACKS
 from reporting import tables
+from reporting.report import clear_folders
 from sweep.cells import Cell
 from sweep.local import cores
 from training.tracking import Tracker
@@ -81,6 +85,7 @@ def training_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         summary = cell.summary() or {}
         row = {**(cell.config.identity() if cell.readable else {}), **summary, **names_of(cell)}
         row["pool_size"] = summary.get("num_pool")
+        row["weights_hash"] = summary.get("hashes", {}).get("best_model.pth")
         row["device"] = summary.get("machine", {}).get("device")
         row["reason"] = "" if summary else cell.reason
         rows.append(row)
@@ -120,4 +125,17 @@ def run_evaluation(args: argparse.Namespace, suites: Sequence[str], cells: Seque
     attacker = attacker_of(args, suites)
     most = max(cells, key=lambda cell: cell.num_shadows)
     check_shadows(attacker.options, most.num_shadows, most.experiment)
-    return finish(evaluate(cells, attacker), attacker, wide_file, Tracker())
+    check_names(attacker.options, [cell.experiment for cell in cells])
+    with results_folder(attacker, wide_file):
+        return finish(evaluate(cells, attacker), attacker, wide_file, Tracker())
+
+
+@contextlib.contextmanager
+def results_folder(attacker: Attacker, wide_file: Path) -> Iterator[None]:
+    """This process alone evaluates into the results folder; what a killed one left half-written there goes."""
+    folder = Path(attacker.places.results_dir)
+    with locked(folder):
+        clear_folders(folder)
+        if wide_file.parent.is_dir():
+            clear_temporaries(wide_file.parent, wide_file.name)
+        yield

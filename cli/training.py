@@ -99,10 +99,25 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
     for one in planned:
         if one.status.kind == "finished" and not args.overwrite:
             _check_data(one, hashes.get(_setting(one.config), {}))
+    _warn_of_space(chosen, args)
     for one in chosen:
         if args.overwrite and one.status.kind != "new":
             with contextlib.suppress(RunLocked), locked(one.run.path):  # one that is held is named when its turn comes
                 one.run.clear()
+
+
+def _warn_of_space(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
+    from training.inputs import open_data
+    from training.space import run_bytes, shortfall
+
+    asked = QuerySettings(args.num_queries or 2, samia=True, population=getattr(args, "rmia_population", 0))
+    one_of_each = {one.config.cell_fingerprint(): one.config for one in chosen}
+    sizes = {
+        cell: run_bytes(config, open_data(config, args.data_dir)[0], asked) for cell, config in one_of_each.items()
+    }
+    missing = shortfall((sizes[one.config.cell_fingerprint()] for one in chosen), Path(args.runs_dir))
+    if missing is not None:
+        log.warning("%s; make room, or the last runs will fail (a run that fails for it can go on later)", missing)
 
 
 def _check_data(planned: PlannedRun, hashes: dict[str, str]) -> None:

@@ -12,12 +12,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from artifacts.files import write_atomic, write_text
+from artifacts.files import file_hash, write_atomic, write_text
 from configs.config import ALL_TARGETS
 from configs.version import VERSION
 from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
 from reporting import report, tables
+from reporting.inputs import PICTURES, about_digest
 from training.device import describe_machine, pick_device
 
 SUITE_FOLDERS = ("advanced", "wemem")
@@ -26,28 +27,48 @@ LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision")
 
 def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wide_file: Path) -> list[Path]:
     """Every table and array, then the report and its figures; returns what the report consists of, itself first."""
+    files = {}
     for name, columns in tables.EVIDENCE_TABLES.items():
-        tables.write_table(results_dir / f"{name}.csv", getattr(evidence, name), columns)
-    tables.write_csv(wide_file, tables.wide_table(evidence.cells, evidence.summary))
+        files[f"{name}.csv"] = tables.write_table(results_dir / f"{name}.csv", getattr(evidence, name), columns)
+    files[wide_file.name] = tables.write_csv(wide_file, tables.wide_table(evidence.cells, evidence.summary))
     suites = {row["suite"] for row in evidence.summary}
-    for suite in suites & set(SUITE_FOLDERS) if len(suites) > 1 else ():
+    for suite in sorted(suites & set(SUITE_FOLDERS)) if len(suites) > 1 else ():
         of_suite = [row for row in evidence.summary if row["suite"] == suite]
-        tables.write_csv(results_dir / suite / "mia_results.csv", tables.wide_table(evidence.cells, of_suite))
+        name = f"{suite}/mia_results.csv"
+        files[name] = tables.write_csv(results_dir / name, tables.wide_table(evidence.cells, of_suite))
     for one in evidence.scored:
-        write_arrays(results_dir / "scores" / f"{one.asked.experiment}.npz", _scores(one))
-    write_arrays(results_dir / "exposure.npz", _exposure(evidence))
-    write_arrays(results_dir / "exposed_pictures.npz", evidence.exposed_pictures)
-    write_text(results_dir / "evaluation.json", json.dumps(_about(evidence, attacker), indent=2) + "\n")
+        name = f"scores/{one.asked.experiment}.npz"
+        files[name] = write_arrays(results_dir / name, _scores(one))
+    files["exposure.npz"] = write_arrays(results_dir / "exposure.npz", _exposure(evidence))
+    files[PICTURES] = write_arrays(results_dir / PICTURES, evidence.exposed_pictures)
+    about = {**_about(evidence, attacker), "inputs": _inputs(evidence), "files": files}
+    about["digest"] = about_digest(about)
+    write_text(results_dir / "evaluation.json", json.dumps(about, indent=2) + "\n")
     return report.write_report(results_dir)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """A compressed .npz, whole or absent."""
+def _inputs(evidence: Evidence) -> dict[str, Any]:
+    """What the tables came from, by cell and model index: sha256 of the weights and of the signals file."""
+    return {
+        one.asked.experiment: {
+            str(index): {
+                "folder": run.path.as_posix(),
+                "weights": run.read_summary()["hashes"][run.model.name],
+                "signals": file_hash(run.signals),
+            }
+            for index, run in sorted(one.asked.cell.models.items())
+        }
+        for one in evidence.scored
+    }
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
+    """A compressed .npz, whole or absent; returns the sha256."""
 
     def write(stream: IO[bytes]) -> None:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
-    write_atomic(path, write)
+    return write_atomic(path, write)
 
 
 def _scores(one: Scored) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from configs.errors import UsageError
+from artifacts.arrays import read_arrays
+from artifacts.files import file_hash, read_json
+from configs.errors import RunError, UsageError
 from mia.registry import ATTACKS
 from reporting.tables import EVIDENCE_TABLES, read_table
 
+PICTURES = "exposed_pictures.npz"
+# The objects in evaluation.json, by name.
+PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "files")
 SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 
 
@@ -43,29 +48,54 @@ def read_inputs(results_dir: Path) -> Inputs:
     """Read a results folder. UsageError, one line, where it holds no evaluation."""
     if not results_dir.is_dir():
         raise UsageError(f"argument --results-dir: {results_dir} does not exist; an evaluation writes it")
+    about = _about(results_dir / "evaluation.json")
     names = [name for name in EVIDENCE_TABLES if name != "tidy"]
+    for file in (*(f"{name}.csv" for name in names), PICTURES):
+        _verify(results_dir / file, about)
     tables = {name: read_table(results_dir / f"{name}.csv", EVIDENCE_TABLES[name]) for name in names}
-    return Inputs(tables, _pictures(results_dir / "exposed_pictures.npz"), _about(results_dir / "evaluation.json"))
+    return Inputs(tables, _pictures(results_dir / PICTURES), about)
+
+
+def _verify(path: Path, about: dict[str, Any]) -> None:
+    """UsageError where a file is not the one that the evaluation wrote; earlier versions did not record which."""
+    recorded = about["files"].get(path.name)
+    if recorded is not None and path.is_file() and file_hash(path) != recorded:
+        raise UsageError(f"{path} is not as the evaluation wrote it (its hash differs); evaluate again")
 
 
 def _pictures(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        raise UsageError(f"{path} cannot be read; evaluate again, or delete it") from None
+        pictures = read_arrays(path)
+    except RunError as error:
+        raise UsageError(f"{error}; evaluate again, or delete it") from None
+    if any(array.dtype != np.uint8 or array.ndim != 4 for array in pictures.values()):
+        raise UsageError(f"{path} holds no pictures; evaluate again, or delete it")
+    return {name: array.astype(np.uint8, copy=False) for name, array in pictures.items()}
 
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = read_json(path)
+    except (OSError, UsageError):
         raise UsageError(f"{path} cannot be read; evaluate again") from None
     if not isinstance(about, dict):
         raise UsageError(f"{path} must hold one JSON object; evaluate again")
-    return about
+    # Earlier versions recorded neither.
+    sealed = about_digest(about) if "files" in about else None
+    whole: dict[str, Any] = {**{name: {} for name in PARTS}, "problems": [], "left_out": [], **about}
+    sound = about.get("digest") == sealed and all(isinstance(whole[name], dict) for name in PARTS)
+    sound = sound and all(isinstance(reasons, dict) for reasons in whole["unavailable"].values())
+    if not sound or not all(isinstance(whole[name], list) for name in ("problems", "left_out")):
+        raise UsageError(f"{path} is not as the evaluation wrote it; evaluate again")
+    return whole
+
+
+def about_digest(about: dict[str, Any]) -> str:
+    """sha256 of the canonical JSON of evaluation.json without this digest."""
+    rest = {name: value for name, value in about.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def settings_of(cells: pd.DataFrame) -> list[list[str]]:

@@ -13,7 +13,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from artifacts.files import write_text
+from artifacts.files import clear_temporaries, write_text
+from artifacts.locks import locked
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
 from reporting import headline
@@ -100,6 +101,12 @@ def write_report(results_dir: Path) -> list[Path]:
     write_text(path, page)
     drawn = [figure for block in blocks for figures in block.figures.values() for figure in figures]
     return [path, *(results_dir / "figures" / f"{figure.name}.png" for figure in drawn)]
+
+
+def clear_folders(results_dir: Path) -> None:
+    """Delete what a killed evaluation or report left half-written in a results folder."""
+    for folder in (results_dir, *(path for path in results_dir.glob("*") if path.is_dir())):
+        clear_temporaries(folder)
 
 
 def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suffix: str) -> Block:
@@ -276,7 +283,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from cli.main import DONE, run_main
 
     def body(args: argparse.Namespace) -> int:
-        page, *figures = write_report(Path(args.results_dir))
+        folder = Path(args.results_dir)
+        read_inputs(folder)  # a folder without an evaluation is refused before anything is written to it
+        with locked(folder):
+            clear_folders(folder)
+            page, *figures = write_report(folder)
         print(f"report   {page}\nfigures  {len(figures)}")
         return DONE
 

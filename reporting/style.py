@@ -25,6 +25,7 @@ GREY: Colour = (0.45, 0.45, 0.45)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
     **seaborn.axes_style("whitegrid"),
+    "text.parse_math": False,  # a dollar sign in a name is one
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,

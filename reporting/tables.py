@@ -27,6 +27,7 @@ _ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
 _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
+_HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 
 TIDY_COLUMNS = (
@@ -36,7 +37,7 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
 CELLS_COLUMNS = (
     *(*_CELL, *_SETTING, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, "fingerprint", "weights_hash", "data_hash", "split_hash", "reason"),
+    *(*_ACCURACIES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
@@ -67,8 +68,9 @@ EVIDENCE_TABLES = {
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
 )
+MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
-CELL_COLUMNS = (*_SETTING, "num_shadows", "num_targets", *_ACCURACIES, "reason")
+CELL_COLUMNS = (*_SETTING, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
 TRAINING_COLUMNS = (
     "experiment",
     "method",
@@ -95,14 +97,14 @@ TRAINING_COLUMNS = (
     "device",
     "num_members",
     "pool_size",
-    "fingerprint",
+    *_HASHES,
     "reason",
 )
 
 
-def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> None:
-    """Write one CSV line a record, with exactly these columns; what a record lacks is empty."""
-    write_csv(path, to_frame(list(records), columns))
+def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> str:
+    """Write one CSV line a record, with exactly these columns; what a record lacks is empty. Returns the sha256."""
+    return write_csv(path, to_frame(list(records), columns))
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -110,6 +112,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     UsageError, one line, where the file is missing or is not such a table.
     """
+    if path.is_file() and path.stat().st_size > MAX_TABLE_BYTES:
+        raise UsageError(f"{path} is refused: it is larger than {MAX_TABLE_BYTES:,} bytes")
     text = {name: str for name in columns if _TEXT.fullmatch(name)}
     try:
         # names may look like numbers or like NaN: only an empty field is missing
@@ -132,12 +136,13 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
+def write_csv(path: Path, frame: pd.DataFrame) -> str:
     """Write atomically: floats so that they read back equal, LF line ends, text that a spreadsheet would run escaped.
 
     Such text (it starts with = + - @, a tab or a carriage return) gets a leading apostrophe; numbers are left alone.
+    Returns the sha256.
     """
-    write_text(path, to_csv(frame))
+    return write_text(path, to_csv(frame))
 
 
 def wide_table(cells: Sequence[Record], summary: Iterable[Record]) -> pd.DataFrame:

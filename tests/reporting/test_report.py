@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pandas as pd
 import pytest
 from reporting_examples import GRID, cell, compared, write_folder, write_results
 
+from artifacts.files import file_hash
 from reporting.headline import comparison, exposure_sentences
+from reporting.inputs import about_digest
 from reporting.report import main, write_report
 
 
@@ -121,6 +124,33 @@ def test_names_cannot_inject_anything(tmp_path: Path) -> None:
     text = write_report(tmp_path)[0].read_text()
     assert "<script" not in text
     assert html.escape(evil) in text
+
+
+def test_a_name_in_dollars_is_no_formula_to_matplotlib(tmp_path: Path) -> None:
+    write_folder(tmp_path, [cell("dense", 0.0, experiment=r"$\frac$"), cell("dense", 0.0, experiment="b")])
+    assert r"$\frac$" in write_report(tmp_path)[0].read_text()
+
+
+def seal(folder: Path) -> None:
+    """Record the hashes of the tables as an evaluation does."""
+    about = json.loads((folder / "evaluation.json").read_text())
+    about["files"] = {path.name: file_hash(path) for path in folder.glob("*.csv")}
+    about["digest"] = about_digest(about)
+    (folder / "evaluation.json").write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize("file", ["cells.csv", "summary.csv", "evaluation.json"])
+def test_a_table_that_was_changed_is_refused(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(tmp_path)
+    seal(tmp_path)
+    assert main(["--results-dir", str(tmp_path)]) == 0
+    text = (tmp_path / file).read_text()
+    digit = next(i for i, letter in enumerate(text) if letter in "123")
+    (tmp_path / file).write_text(text[:digit] + "7" + text[digit + 1 :])
+    before = (tmp_path / "report.html").read_bytes()
+    assert main(["--results-dir", str(tmp_path)]) == 2
+    assert f"{file} is not as the evaluation wrote it" in capsys.readouterr().err
+    assert (tmp_path / "report.html").read_bytes() == before
 
 
 def test_it_needs_nothing_from_anywhere(tmp_path: Path) -> None:

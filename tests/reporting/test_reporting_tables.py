@@ -95,7 +95,8 @@ def test_wide_table_keeps_order_means_and_cells_that_were_not_attacked(tmp_path:
     write_csv(tmp_path / "wide.csv", frame)
     first, second = (tmp_path / "wide.csv").read_text().splitlines()[1:]
     assert first.startswith("dpf_0.9,dpf,0.9,,,,,")
-    assert first.endswith(f',cifar10,resnet,20,1,0,balanced,,0,,,,0.12,0.5,"{REASON}"')
+    hashes = ",".join(["0" * 64, "1e10" * 16, "2" * 64, "3" * 64])
+    assert first.endswith(f',cifar10,resnet,20,1,0,balanced,,0,,,,0.12,0.5,{hashes},"{REASON}"')
     assert ",20,1,0,balanced,16,3," in second  # integers stay integers beside a missing one
 
 
@@ -123,8 +124,8 @@ def test_training_table() -> None:
     frame = training_table([{"experiment": "dense", "epochs": 3, "sparsity": 0.0, "unknown": 1}, {"reason": "failed"}])
     assert tuple(frame.columns) == TRAINING_COLUMNS
     assert frame.to_csv(index=False, lineterminator="\n").splitlines()[1:] == [
-        "dense,,0.0,,,,,3" + "," * 19,
-        "," * 26 + "failed",
+        "dense,,0.0,,,,,3" + "," * 22,
+        "," * 29 + "failed",
     ]
 
 

@@ -1,0 +1,56 @@
+"""Signals as requests: at once, postponed, twice."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from repository import REPOSITORY
+
+from artifacts import stopping
+from configs.errors import StopRequested
+
+
+def test_at_once_outside_and_at_the_check_inside() -> None:
+    with stopping.installed():
+        with pytest.raises(StopRequested) as stopped:
+            signal.raise_signal(signal.SIGTERM)
+        assert stopped.value.signum == signal.SIGTERM
+    with stopping.installed(), pytest.raises(StopRequested):
+        in_postponed(signal.SIGINT, check=True)
+    assert stopping.requested() is None
+
+
+def in_postponed(signum: int, check: bool) -> None:
+    with stopping.postponed():
+        signal.raise_signal(signum)
+        signal.raise_signal(signal.SIGTERM)  # one more changes nothing
+        assert stopping.requested() == signum
+        if check:
+            stopping.check()
+            raise AssertionError("the check let it pass")
+
+
+def test_a_signal_that_nobody_checked_for_is_raised_at_the_end() -> None:
+    with stopping.installed(), pytest.raises(StopRequested):
+        in_postponed(signal.SIGTERM, check=False)
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stopping.installed():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_ends_the_process_at_once() -> None:
+    code = (
+        "import signal; from artifacts import stopping; stopping.install()\n"
+        "with stopping.postponed():\n"
+        "    signal.raise_signal(signal.SIGINT); print('first', flush=True)\n"
+        "    signal.raise_signal(signal.SIGINT); print('second', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "first\n")

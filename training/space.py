@@ -1,0 +1,49 @@
+"""Room on the disk: what runs will need, and whether it is there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from artifacts.signals import QuerySettings
+from configs.config import ExperimentConfig
+from data.base import ImageData
+from pruning.weights import prunable_weights
+from training.loop import new_model
+
+NUMBER = 4  # bytes of a float32
+STATES = 3  # two checkpoints, and a third while it is written
+
+
+def run_bytes(config: ExperimentConfig, data: ImageData, queries: QuerySettings) -> int:
+    """Bytes of one run's folder at its largest: weights, checkpoints and signals; the small files are left out."""
+    with torch.device("meta"):
+        model = new_model(config, data)
+    numbers = sum(value.numel() for value in model.state_dict().values())
+    prunable = sum(value.numel() for value in prunable_weights(model).values())
+    weights = NUMBER * numbers + prunable  # with masks of a byte a weight
+    state = 2 * NUMBER * numbers + NUMBER * prunable + prunable  # model, momentum, dense weights, mask
+    if config.select == "best":
+        state += weights
+    pool = min(config.pool_size or len(data.train_labels), len(data.train_labels))
+    classes = data.num_classes * (2 if queries.samia else 1)
+    population = min(queries.population, len(data.test_labels))
+    signals = pool * (17 + NUMBER * (classes + queries.num_queries)) + NUMBER * population * queries.num_queries
+    return weights + STATES * state + signals
+
+
+def shortfall(needed: Iterable[int], folder: Path) -> str | None:
+    """None where there is room for all of it below `folder`, else how much is wanted and how much there is."""
+    total = sum(needed)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if total <= free:
+        return None
+    return f"the runs need about {_words(total)} and {folder} has {_words(free)} left"
+
+
+def _words(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
