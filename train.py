@@ -59,6 +59,8 @@ def body(args: argparse.Namespace) -> int:
         print(f"shard     {engine.shard}: {len(planned) - len(unfinished)} of its {len(planned)} runs are finished")
         print("next      after all shards, the same command with --skip-existing instead of --shard attacks")
         return exit_code(unfinished)
+    if unfinished and len(unfinished) == len(planned):
+        return exit_code(unfinished)  # nothing to attack
     code = _evaluate(args, group)
     return exit_code(unfinished) or code
 

@@ -94,6 +94,11 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
 
     Data that is at hand anyway is also compared with what the kept runs were trained on.
     """
+    options: EngineOptions = from_args(EngineOptions, args)
+    if chosen and options.engine == "ray":
+        from sweep.ray_engine import check_ray
+
+        check_ray(from_args(Machine, args), options.ray_address or "auto")
     read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].needs_folder]
     hashes = check_inputs([one.config for one in read], args.data_dir)
     for one in planned:

@@ -70,14 +70,10 @@ def run_on_ray(
 ) -> list[Outcome]:
     """Run all jobs as Ray tasks; outcomes in the order of `jobs`. Stops and hooks as in `sweep.local.run_jobs`.
 
-    address: `auto` or HOST:PORT. UsageError when Ray is not installed, the address does not answer, or a node does not
-    see the runs directory.
+    address: `auto` or HOST:PORT. UsageError as `check_ray`, and when a node does not see the runs directory.
     """
+    check_ray(machine, address)
     ray = _import_ray()
-    if ":" in machine.device:
-        raise UsageError(
-            f"argument --device: {machine.device} cannot go with --engine ray, which hands out the GPUs; give cuda"
-        )
     ledger = Ledger(jobs, rules, on_done)
     with stopping.postponed():
         threads = _connect(ray, address, machine, len(jobs))
@@ -96,6 +92,16 @@ def run_on_ray(
             ray.shutdown()
         stopping.check()
     return ledger.outcomes()
+
+
+def check_ray(machine: Machine, address: str) -> None:
+    """UsageError when Ray is not installed, its address does not answer, or a device is named that it hands out."""
+    _import_ray()
+    if ":" in machine.device:
+        raise UsageError(
+            f"argument --device: {machine.device} cannot go with --engine ray, which hands out the GPUs; give cuda"
+        )
+    _find_cluster(address)
 
 
 def _import_ray() -> Any:

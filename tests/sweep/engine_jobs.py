@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
 from configs.config import ExperimentConfig, Machine, Places, Tracking
 from sweep.local import run_here
@@ -75,8 +74,3 @@ def gone(pid: int, seconds: float = 30.0) -> bool:
 def kill(pid: int) -> None:
     """kill -9."""
     os.kill(pid, signal.SIGKILL)
-
-
-def lock_of(job: Job) -> Path:
-    """The lock of a job's folder."""
-    return RunDir(Path(job.folder)).lock
