@@ -47,6 +47,14 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None], keep: Path | No
     return digest
 
 
+def move_atomic(source: Path, target: Path) -> None:
+    """Put a finished file in its place on the same disk, such that it is there whole even after a power failure."""
+    with source.open("rb") as stream:
+        os.fsync(stream.fileno())
+    source.replace(target)
+    _fsync_folder(target.parent)
+
+
 @contextlib.contextmanager
 def _new_temporary(path: Path) -> Any:
     """A temporary file beside `path`, locked while it is written, so that `clear_temporaries` knows it from a leftover.

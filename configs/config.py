@@ -199,7 +199,10 @@ class Machine:
         word=("auto", None),
     )
     checkpoint_seconds: float = knob(
-        60.0, "least time between two checkpoints of a run; 0 writes one every epoch", kind=float, low=0.0
+        60.0,
+        "least time between two checkpoints of a run, in mid-epoch as well; 0 writes one after every epoch",
+        kind=float,
+        low=0.0,
     )
     eval_every: int | None = knob(
         None,

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from artifacts.files import write_atomic
-from configs.errors import UsageError
+from artifacts.arrays import read_arrays
+from artifacts.files import clear_temporaries, write_atomic
+from configs.errors import DiskFull, RunError, UsageError
 from data.base import ImageData, unpublished_normalisation
 
 Pictures = NDArray[np.uint8]
@@ -132,15 +133,17 @@ def _read_cache(cache: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Pi
     if not cache.is_file():
         return None
     try:
-        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            images = {part: stored[part] for part in shapes}
-    except Exception as error:  # zipfile and numpy raise many kinds on damaged bytes; a cache is never worth a failure
-        _log.warning("%s cannot be read (%s): decoding the pictures again", cache, error)
+        images = read_arrays(cache)
+    except RunError as error:  # a cache is never worth a failure
+        _log.warning("%s: decoding the pictures again", error)
+        return None
+    if images.keys() != shapes.keys():
+        _log.warning("%s does not hold these pictures: decoding them again", cache)
         return None
     if any(images[part].shape != shape or images[part].dtype != np.uint8 for part, shape in shapes.items()):
         _log.warning("%s does not hold these pictures: decoding them again", cache)
         return None
-    return images
+    return {part: images[part].astype(np.uint8, copy=False) for part in shapes}
 
 
 def _write_cache(cache: Path, images: dict[str, Pictures]) -> None:
@@ -148,8 +151,9 @@ def _write_cache(cache: Path, images: dict[str, Pictures]) -> None:
         np.savez(stream, train=images["train"], test=images["test"])
 
     try:
+        clear_temporaries(cache.parent, ".decoded-")
         write_atomic(cache, write)
-    except OSError as error:
+    except (OSError, DiskFull) as error:
         _log.warning("%s cannot be written (%s): the pictures will be decoded again next time", cache, error)
 
 

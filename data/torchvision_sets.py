@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artifacts.files import move_atomic
 from configs.errors import UsageError
 from data.base import ImageData
 
@@ -166,7 +167,7 @@ def _publish(staging: Path, data_dir: Path) -> None:
         if path.is_file():
             target = data_dir / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            move_atomic(path, target)
 
 
 @contextmanager
