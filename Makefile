@@ -41,6 +41,7 @@ bench: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --recipe fast --output build/bench/attacks.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --models 257 --each --output build/bench/every_target.csv
 	$(BIN)/python benchmarks/scaling.py --output build/bench/scaling.csv
+	$(BIN)/python benchmarks/engines.py --engines local --output build/bench/engines.csv
 
 $(VENV)/.installed: requirements.lock
 	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"
@@ -52,9 +53,11 @@ $(VENV)/.installed: requirements.lock
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
-	@echo "== installing the development tools of requirements-dev.lock"
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock requirements-ray.lock
+	@echo "== installing the development tools of requirements-dev.lock, and Ray"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.lock \
+	  || echo "Ray could not be installed here: its tests will be skipped"
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
@@ -64,3 +67,5 @@ lock:
 	  --custom-compile-command "make lock" --no-emit-index-url -c /dev/stdin requirements.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command "make lock" \
 	  --no-emit-index-url requirements-dev.txt -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command "make lock" \
+	  --no-emit-index-url requirements-ray.txt -o requirements-ray.lock
