@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train one model (dense, or pruned with --prune), the same way as train.py does."""
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Check, train, and print the figures of the target."""
+    from cli.config_file import print_config
     from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.cells import queries_of
     from sweep.plan import check_knobs_apply, plan_runs, resolve
@@ -52,6 +54,9 @@ def body(args: argparse.Namespace) -> int:
     template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
     check_knobs_apply(template, (method,))
     cell = resolve(template, args.data_dir)
+    if args.print_config:
+        print_config(build_parser(), args, [cell])
+        return DONE
     engine: EngineOptions = from_args(EngineOptions, args)
     everything = plan_runs([cell], runs_folder(args), args.name, shadows=args.train_shadows)
     planned = engine.share(everything)

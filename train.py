@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train a sweep of dense and pruned networks with their shadow models, attack them, and write tables and figures."""
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cli.main import DONE, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
+from cli.status import add_status_flags, show_status
 from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
 from configs.knobs import add_flags, from_args
 
@@ -23,6 +25,7 @@ log = logging.getLogger("train")
 def build_parser() -> argparse.ArgumentParser:
     """The flags of train.py."""
     parser = new_parser(__doc__ or "", "python train.py --preset quick")
+    add_status_flags(parser)
     add_flags(parser, SweepOptions, "sweep", CHOICES)
     add_training_flags(parser)
     attacks = add_flags(parser, AttackOptions, "attacks", CHOICES)
@@ -33,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Plan, train what is missing, evaluate."""
+    if args.status or args.watch is not None:
+        return show_status(Path(args.runs_dir), args.watch)
+    from cli.config_file import print_config
     from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.plan import plan_cells, plan_runs
     from sweep.planned import remember
@@ -40,6 +46,9 @@ def body(args: argparse.Namespace) -> int:
     options: AttackOptions = from_args(AttackOptions, args)
     engine: EngineOptions = from_args(EngineOptions, args)
     cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
+    if args.print_config:
+        print_config(build_parser(), args, cells)
+        return DONE
     if not args.no_mia:
         from cli.evaluation import check_shadows
 

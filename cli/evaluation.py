@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from sweep.local import cores
 from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
+# What a tracked table of comparisons shows; comparisons.csv, in the artifact, has the rest.
+COMPARED = ("kind", "experiment_a", "experiment_b", "attack", "metric", "difference", "ci_low", "ci_high", "p_holm")
 
 
 def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
@@ -96,7 +98,7 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     """Write, print the table to standard output, and give the exit code."""
     results_dir = Path(attacker.places.results_dir)
     report, *figures = write_evidence(evidence, attacker, results_dir, wide_file)
-    _track(evidence, [report, *figures], tracker)
+    _track(evidence, [report, *figures], tracker, results_dir)
     print(tables.summary_text(evidence.cells, evidence.summary))
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}\nreport   {report}")
     for note in evidence.notes:
@@ -111,10 +113,31 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     return SOME_FAILED if evidence.problems else DONE
 
 
-def _track(evidence: Evidence, files: list[Path], tracker: Tracker) -> None:
-    for row in tables.wide_table(evidence.cells, evidence.summary).to_dict("records"):
-        with tracker.job("attack", str(row["experiment"]), {"figures": [path.name for path in files]}) as track:
-            track({str(name): value for name, value in row.items() if isinstance(value, float) and value == value})
+def _track(evidence: Evidence, files: list[Path], tracker: Tracker, results_dir: Path) -> None:
+    """A job a cell, with its figures and a table of its attacks, and one with the report and all that it shows."""
+    wide = tables.wide_table(evidence.cells, evidence.summary).to_dict("records")
+    for cell, figures in zip(evidence.cells, wide, strict=True):
+        name = str(cell["experiment"])
+        config = {key: cell[key] for key in ("method", "sparsity", "dataset", "arch", "seed", "split")}
+        events = results_dir / "tensorboard" / name
+        with tracker.job("attack", name, config, str(cell.get("fingerprint", name)), events) as job:
+            job.summary({str(key): value for key, value in figures.items()})
+            job.show({"attacks": [_attack_row(row) for row in evidence.summary if row["experiment"] == name]})
+    with tracker.job("report", "report", {}, str(results_dir.resolve()), results_dir / "tensorboard") as job:
+        shown = {
+            "cells": [{str(key): _or_none(value) for key, value in row.items()} for row in wide],
+            "comparisons": [{key: _or_none(row.get(key)) for key in COMPARED} for row in evidence.comparisons],
+        }
+        written = [results_dir / f"{name}.csv" for name in tables.EVIDENCE_TABLES]
+        job.show(shown, [path for path in files if path.suffix == ".png"], [*files, *written])
+
+
+def _attack_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _or_none(row.get(key)) for key in ("attack", "metric", "mean", "ci_low", "ci_high", "num_targets")}
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value
 
 
 def run_evaluation(args: argparse.Namespace, suites: Sequence[str], cells: Sequence[Cell], wide_file: Path) -> int:

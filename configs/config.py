@@ -338,12 +338,13 @@ class AttackOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Tracking:
-    """Weights & Biases (optional package)."""
+    """Weights & Biases and TensorBoard (optional packages)."""
 
     wandb: bool = knob(False, "log to Weights & Biases; offline without a key", kind=bool)
     wandb_project: str = knob("pruning-mia", "project", metavar="NAME")
     wandb_entity: str | None = knob(None, "user or team", shown="your own", metavar="NAME")
     wandb_tags: tuple[str, ...] = knob((), "tags", many=True, shown="none", metavar="TAG")
+    tensorboard: bool = knob(False, "write event files for TensorBoard below the runs and results folders", kind=bool)
 
 
 @dataclasses.dataclass(frozen=True)

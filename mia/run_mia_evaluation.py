@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run the attacks on one cell, named by the folder of its target."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """One self-contained page from a results folder: `python -m reporting.report --results-dir results/mia`."""
 
 from __future__ import annotations

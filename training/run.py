@@ -96,16 +96,16 @@ def _train_and_finish(
     keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
     spent = _resume(trainer, run, keys)
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
-    with tracker.run(config, run) as track:
+    with tracker.run(config, run, trainer.history) as tracked:
 
         def report(row: dict[str, Any]) -> None:
-            track(row)
+            tracked.epoch(row)
             if on_epoch is not None:
                 on_epoch(row)
 
         _train(trainer, run, keys, machine, report, started - spent)
         summary = _finish(trainer, run, keys, split, queries, time.perf_counter() - started + spent)
-        track({name: value for name, value in summary.items() if isinstance(value, int | float)})
+        tracked.summary(summary)
     return summary
 
 
