@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 TIMED_COLUMNS = {"history.csv": ("seconds",), "training_results.csv": ("seconds",)}
-# The history's hash covers its seconds.
-TIMED_FIELDS = ("seconds", "machine", "hashes/history.csv")
+# The history's hash covers its seconds, and the summary's own covers all of these.
+TIMED_FIELDS = ("seconds", "machine", "hashes/history.csv", "hashes/experiment_summary.json")
 LEFT_OUT = ("run.log", ".lock", ".lock.holder", "checkpoint.pth", "checkpoint_previous.pth", "incidents.csv")
 LEFT_OUT_FOLDERS = ("wandb",)
 TEMPORARY = ".writing-"
