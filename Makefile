@@ -39,7 +39,7 @@ test: $(VENV)/.installed-dev browser
 bench: $(VENV)/.installed
 	@mkdir -p build/bench
 	$(BIN)/python benchmarks/training.py --output build/bench/training.csv
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --recipe fast --output build/bench/attacks.csv
+	$(BIN)/python benchmarks/attacks.py --output build/bench/attacks.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --models 257 --each --output build/bench/every_target.csv
 	$(BIN)/python benchmarks/scaling.py --output build/bench/scaling.csv
 	$(BIN)/python benchmarks/engines.py --engines local --output build/bench/engines.csv

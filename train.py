@@ -96,7 +96,7 @@ def _queries(args: argparse.Namespace, options: AttackOptions) -> Callable[[Expe
     attacks = [ATTACKS[name] for name in wanted] if args.num_shadows > 0 and not args.no_mia else []
     samia = any(attack.needs_sensitivity for attack in attacks)
     population = options.rmia_population if any(attack.needs_population for attack in attacks) else 0
-    return lambda config: queries_of(config, args.num_queries, samia, population)
+    return lambda config: queries_of(config, args.num_queries, samia, population, options.samia_examples)
 
 
 def _evaluate(args: argparse.Namespace, group: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -29,9 +30,12 @@ IN_THE_WAY_SHOWN = 3
 
 def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConfig:
     """The configuration that the flags describe; `auto` precision becomes what this machine computes in."""
+    from training.capacity import check_models_per_device
     from training.device import pick_device, pick_precision
 
     device = pick_device(args.device)
+    if getattr(args, "engine", "local") == "local":  # Ray's workers may have what this machine has not
+        check_models_per_device(from_args(Machine, args))
     return from_args(ExperimentConfig, args, precision=pick_precision(args.precision, device), **overrides)
 
 
@@ -172,8 +176,8 @@ def _run(
     jobs: Sequence[Job], machine: Machine, options: EngineOptions, on_epoch: EpochHook, on_done: DoneHook
 ) -> list[Outcome]:
     from sweep.engine import Rules
-    from sweep.local import jobs_and_threads, run_here, run_jobs
-    from training.device import pick_device
+    from sweep.local import cores, run_here, run_jobs
+    from training.capacity import spread
 
     given: dict[str, Any] = {"retries": options.retries, "timeout": options.timeout, "silence": options.silence}
     rules = Rules(**{name: value for name, value in given.items() if value is not None})
@@ -181,13 +185,13 @@ def _run(
         from sweep.ray_engine import run_on_ray
 
         return run_on_ray(jobs, machine, options.ray_address or "auto", rules, on_epoch, on_done)
-    processes, threads = jobs_and_threads(
-        machine.jobs, machine.num_threads, pick_device(machine.device).type, len(jobs)
-    )
-    log.info("training %d models, %d at once, %d CPU threads each", len(jobs), processes, threads)
+    devices, each = spread(jobs[0].config, machine, jobs[0].places.data_dir, len(jobs), cores())
+    threads = machine.num_threads or max(1, cores() // len(devices))
+    log.info("training %d models, %d at once, %d CPU threads each", len(jobs), len(devices), threads)
+    jobs = [dataclasses.replace(job, machine=dataclasses.replace(machine, models_per_device=each)) for job in jobs]
     if not options.watches and (len(jobs) == 1 or machine.jobs == 1):
         return run_here(jobs, threads, on_epoch, on_done)
-    return run_jobs(jobs, [machine.device] * processes, threads, rules, on_epoch, on_done)
+    return run_jobs(jobs, devices, threads, rules, on_epoch, on_done)
 
 
 def exit_code(unfinished: Sequence[Outcome]) -> int:

@@ -184,14 +184,32 @@ class Places:
 class Machine:
     """How the work is spread over this machine; nothing here changes what is computed."""
 
-    device: str = knob("auto", "auto, cpu, cuda, cuda:N or mps", metavar="DEVICE")
+    device: str = knob(
+        "auto", "auto, cpu, cuda, cuda:N or mps; auto and cuda train on every CUDA device there is", metavar="DEVICE"
+    )
     num_threads: int | None = knob(
         None, "CPU threads of each process", kind=int, low=1, high=1024, shown="cores / --jobs"
     )
+    cuda_graphs: str = knob(
+        "auto",
+        "CUDA devices only: auto records the optimiser step once as a CUDA graph and replays it for every model, if "
+        "the two are found to agree; off launches its operations one by one",
+        choices=("auto", "off"),
+    )
+    models_per_device: int | None = knob(
+        None,
+        "CUDA devices only: models trained at once on each, a process each; auto measures how many pay and fit, and is "
+        "one with --engine ray or in one process",
+        kind=int,
+        low=1,
+        high=64,
+        shown="auto",
+        word=("auto", None),
+    )
     jobs: int | None = knob(
         None,
-        "models trained at once, a process each; auto is one a core on a CPU and one on a GPU. A single model, or "
-        "--jobs 1, trains in this process unless --retries, --timeout or --silence is given",
+        "models trained at once, a process each; auto is one a core on a CPU, and --models-per-device on each GPU. A "
+        "single model, or --jobs 1, trains in this process unless --retries, --timeout or --silence is given",
         kind=int,
         low=1,
         high=1024,
@@ -317,9 +335,17 @@ class AttackOptions:
         shown="2 where training mirrored its pictures, else 1",
     )
     attack_recipe: str = knob(
-        "paper",
-        "training of the attack networks: the published one, or a fast one whose figures differ a little",
-        choices=("paper", "fast"),
+        "auto",
+        "training of the attack networks: the published one (paper), a short one of fixed cost where that would take "
+        "too long (auto), or one of seconds whose figures differ (fast)",
+        choices=("auto", "paper", "fast"),
+    )
+    samia_examples: int | None = knob(
+        None,
+        "samia: examples of the pool, drawn with the seed, that get its noise queries; it attacks these only",
+        kind=int,
+        low=100,
+        shown="all",
     )
     rmia_gamma: float = knob(
         2.0, "rmia: ratio by which an example has to beat a population example", kind=float, low=1.0

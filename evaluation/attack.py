@@ -19,7 +19,7 @@ from tqdm import tqdm
 from artifacts.signals import QuerySettings
 from configs.config import AttackOptions, Places
 from configs.errors import RunError, UsageError
-from mia.evaluate import Knowledge, Row, learn_each, measure, score
+from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
     AttackResult,
     AttackSettings,
@@ -67,7 +67,7 @@ class Asked:
 class Scored:
     """An attacked cell: a row per target x variant x metric, and by variant the results of all targets, [T].
 
-    unavailable: by attack, why it is not defined here. notes: by variant, why threshold metrics are empty.
+    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know.
     """
 
     asked: Asked
@@ -77,8 +77,8 @@ class Scored:
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def scores(self, attack: str) -> Float64Array:
-        """Scores of one variant, float64 [T, n]."""
-        return np.stack([result.scores for result in self.results[attack]])
+        """Scores of one variant, float64 [T, n], NaN where it has none."""
+        return np.stack([result.spread() for result in self.results[attack]])
 
 
 @dataclasses.dataclass(eq=False)
@@ -104,9 +104,9 @@ class Attacker:
         """What the attacks need to have asked the cell's models."""
         samia = any(ATTACKS[name].needs_sensitivity for name in self.names) and cell.num_shadows > 0
         population = any(ATTACKS[name].needs_population for name in self.names) and cell.num_shadows > 0
-        return queries_of(
-            cell.config, self.options.num_queries, samia, self.options.rmia_population if population else 0
-        )
+        options = self.options
+        asked = options.rmia_population if population else 0
+        return queries_of(cell.config, options.num_queries, samia, asked, options.samia_examples)
 
     def load(self, cell: Cell) -> CellSignals:
         """The signals of a cell, queried where the cache does not serve."""
@@ -193,6 +193,11 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
 def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
     asked = scored.asked
     results = score(knowledge, outputs)
+    for key, result in list(results.items()):
+        reason = too_few(result, asked.membership[position])
+        if reason is not None:
+            scored.unavailable[key] = reason
+            del results[key]
     for row in measure(results, asked.membership[position], seed):
         scored.rows.append({**row, "target": asked.targets[position]})
     for key, result in results.items():
@@ -209,7 +214,9 @@ def _cross(
         if target in asked.targets:
             position = asked.targets.index(target)
             results = score(knowledge, attacker.outputs(asked, target))
-            yield Crossed(asked, own, position, {key: one for key, one in results.items() if key in ATTACKS})
+            inside = asked.membership[position]
+            kept = {key: one for key, one in results.items() if key in ATTACKS and too_few(one, inside) is None}
+            yield Crossed(asked, own, position, kept)
 
 
 def ask_all(cells: Sequence[Cell], attacker: Attacker) -> tuple[list[Asked], dict[str, str]]:

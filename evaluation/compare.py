@@ -96,7 +96,7 @@ def compare(kind: str, a: Asked, b: Asked, attack: str, found: Found) -> Iterato
             "ci_high": outcome.ci_high,
             "p_value": outcome.p_value,
             "num_targets": outcome.num_targets,
-            "n": len(a.index),
+            "n": found[a.experiment][targets[0]].num_examples,
             "test_accuracy_a": mean_test_accuracy(a),
             "test_accuracy_b": mean_test_accuracy(b),
             "accuracy_difference": mean_test_accuracy(a) - mean_test_accuracy(b),

@@ -72,12 +72,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
 
 
 def _scores(one: Scored) -> dict[str, Any]:
-    """`index` and `label` [n], then `target_000/membership`, `target_000/<variant>` [n] a target."""
+    """`index` and `label` [n], then `target_000/membership`, `target_000/<variant>` [n] a target; NaN: no score."""
     asked = one.asked
     arrays: dict[str, Any] = {"index": asked.index, "label": asked.label}
     for position, target in enumerate(asked.targets):
         arrays[f"target_{target:03d}/membership"] = asked.membership[position]
-        arrays |= {f"target_{target:03d}/{key}": found[position].scores for key, found in one.results.items()}
+        arrays |= {f"target_{target:03d}/{key}": found[position].spread() for key, found in one.results.items()}
     return arrays
 
 

@@ -24,6 +24,7 @@ from mia.registry import ATTACKS
 Row = dict[str, str | int | float | None]
 
 LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
+FEWEST_A_SIDE = 10  # members and non-members among the examples that a partial result has to have
 SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
 
 
@@ -113,11 +114,10 @@ def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
 def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int) -> list[Row]:
     """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members.
 
-    membership: bool [n] of the target, in the order of the scores; the first time that anyone reads it. Fields are None
-    where they are not defined. Raises ValueError as `mia.metrics.evaluate_scores` does.
+    membership: bool [n] of the target, of all examples; the first time that anyone reads it. A variant that scored only
+    some of them is measured on those, and its counts are theirs. Fields are None where they are not defined. Raises
+    ValueError as `mia.metrics.evaluate_scores` does.
     """
-    members = int(membership.sum())
-    counts = {"n_members": members, "n_non_members": membership.size - members}
     return [
         {
             "attack": key,
@@ -126,8 +126,22 @@ def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: in
             "value": figure.value,
             "ci_low": figure.ci_low,
             "ci_high": figure.ci_high,
-            **counts,
+            "n_members": int(inside.sum()),
+            "n_non_members": int((~inside).sum()),
         }
         for key, result in results.items()
-        for metric, figure in evaluate_scores(result.scores, membership, result.threshold, seed=seed).items()
+        for inside in [result.among(membership)]
+        for metric, figure in evaluate_scores(result.scores, inside, result.threshold, seed=seed).items()
     ]
+
+
+def too_few(result: AttackResult, membership: BoolArray) -> str | None:
+    """Why a result on some of the examples is not measured; None where it is. membership: as of `measure`."""
+    inside = result.among(membership)
+    members, others = int(inside.sum()), int((~inside).sum())
+    if result.rows is None or min(members, others) >= FEWEST_A_SIDE:
+        return None
+    return (
+        f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
+        f"{FEWEST_A_SIDE} of each are needed (--samia-examples)"
+    )

@@ -15,6 +15,7 @@ from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
 from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
+from data.splits import draw_probed
 from mia.interface import Models, Outputs
 from pruning.registry import METHODS
 from sweep.plan import check_names
@@ -174,10 +175,21 @@ def _order(cell: Cell) -> tuple[Any, ...]:
     return (config.dataset_name, config.arch, config.layers, config.seed, methods.index(config.method), config.sparsity)
 
 
-def queries_of(config: ExperimentConfig, num_queries: int | None, samia: bool, population: int = 0) -> QuerySettings:
+def queries_of(
+    config: ExperimentConfig,
+    num_queries: int | None,
+    samia: bool,
+    population: int = 0,
+    samia_examples: int | None = None,
+) -> QuerySettings:
     """The queries of a cell. A mirror image is only asked about where training showed mirror images."""
     default = 1 if config.augment == "none" else 2
-    return QuerySettings(num_queries=num_queries or default, samia=samia, population=population)
+    return QuerySettings(
+        num_queries=num_queries or default,
+        samia=samia,
+        population=population,
+        samia_examples=samia_examples if samia else None,
+    )
 
 
 def read_models(
@@ -203,20 +215,27 @@ def read_models(
         if signals.data_hash != first.data_hash or not np.array_equal(signals.pool, first.pool):
             cell.problems.append(f"{cell.models.pop(index).path}: its pool is not the target's")
             continue
-        yield index, _cut(signals, queries)
+        yield index, _cut(signals, queries, cell.config.seed)
 
 
-def _cut(signals: Signals, queries: QuerySettings) -> Signals:
-    """Exactly what was asked for, of a cache that may hold more."""
+def _cut(signals: Signals, queries: QuerySettings, seed: int) -> Signals:
+    """Exactly what was asked for, of a cache that may hold more. seed: of the cell."""
     population = signals.population_phi
     return dataclasses.replace(
         signals,
         phi=signals.phi[:, : queries.num_queries],
-        sensitivity=signals.sensitivity if queries.samia else None,
+        sensitivity=_cut_sensitivity(signals, queries, seed) if queries.samia else None,
         population_phi=population[: queries.population, : queries.num_queries]
         if population is not None and queries.population
         else None,
     )
+
+
+def _cut_sensitivity(signals: Signals, queries: QuerySettings, seed: int) -> NDArray[np.float32] | None:
+    if signals.sensitivity is None or queries.samia_examples is None:
+        return signals.sensitivity
+    probed = draw_probed(len(signals.pool), queries.samia_examples, seed)
+    return np.where(probed[:, None], signals.sensitivity, np.float32(np.nan))
 
 
 def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -> CellSignals:
@@ -243,6 +262,6 @@ def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -
 def load_model(cell: Cell, index: int, places: Places, device: str, queries: QuerySettings) -> Outputs:
     """What one finished model answered on the examples that are asked about; RunError when it cannot be had."""
     run = cell.models[index]
-    signals = _cut(ensure_signals(run, run.read_config(), places, device, queries), queries)
+    signals = _cut(ensure_signals(run, run.read_config(), places, device, queries), queries, cell.config.seed)
     outputs = Outputs(signals.logits, signals.phi, signals.sensitivity, signals.population_phi)
     return outputs.only(signals.audited)

@@ -31,11 +31,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def jobs_and_threads(jobs: int | None, threads: int | None, device: str, num_runs: int) -> tuple[int, int]:
-    """Processes and CPU threads of each. On a CPU one-thread processes side by side train the most images a second."""
-    if jobs is None:
-        jobs = cores() if device == "cpu" else 1
-    jobs = max(1, min(jobs, num_runs))
+def jobs_and_threads(jobs: int | None, threads: int | None, num_runs: int) -> tuple[int, int]:
+    """Processes and CPU threads of each, without GPUs: one-thread processes side by side train the most images."""
+    jobs = max(1, min(jobs or cores(), num_runs))
     return jobs, threads or max(1, cores() // jobs)
 
 

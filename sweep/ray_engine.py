@@ -125,7 +125,7 @@ def _connect(ray: Any, address: str, machine: Machine, num_jobs: int) -> int:
     threads = machine.num_threads or 1
     options: dict[str, Any] = {"address": cluster}
     if cluster is None:
-        processes, share = jobs_and_threads(machine.jobs, machine.num_threads, "cpu", num_jobs)
+        processes, share = jobs_and_threads(machine.jobs, machine.num_threads, num_jobs)
         threads = share if machine.device == "cpu" else threads
         here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         options = {"address": "local", "num_cpus": max(cores(), processes * threads), **here}
@@ -280,7 +280,8 @@ class _Fleet:
         self.site, self.on_epoch = site, on_epoch
         self.most = machine.jobs or len(ledger.jobs)
         wants_gpu = machine.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-        self.train = ray.remote(num_cpus=threads, num_gpus=1.0 if wants_gpu else 0, max_retries=0)(_train)
+        share = 1.0 / (machine.models_per_device or 1) if wants_gpu else 0
+        self.train = ray.remote(num_cpus=threads, num_gpus=share, max_retries=0)(_train)
         self.signal = ray.remote(num_cpus=0, max_retries=0)(_signal)
         here = _on(ray, ray.get_runtime_context().get_node_id())
         self.mailbox = ray.util.queue.Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})

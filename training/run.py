@@ -28,7 +28,8 @@ from models.flops import conv_flops, linear_flops
 from pruning.report import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.checkpoint import load_start_weights, load_state, save_model, save_state
-from training.device import describe_machine, pick_device
+from training.device import describe_machine, memory_errors, own_share, pick_device
+from training.graphs import recorder_for
 from training.inputs import open_data, open_split
 from training.loop import Trainer
 from training.query import accuracy_and_loss, predict_logits
@@ -71,7 +72,8 @@ def run_one(
         if status.kind == "damaged":
             run.clear()
         try:
-            return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
+            with memory_errors(config.batch_size):
+                return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
         except BadNumbers as error:
             write_text(run.config, config.to_json())
             run.write_failure(config, one_line(error))
@@ -89,10 +91,12 @@ def _train_and_finish(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     device = pick_device(machine.device)
+    own_share(device, machine.models_per_device or 1)
     data, data_hash = open_data(config, places.data_dir)
     split = open_split(config, data)
     write_text(run.config, config.to_json())
-    trainer = Trainer(config, data, split.pool[split.members(config.model_index)], device)
+    members = split.pool[split.members(config.model_index)]
+    trainer = Trainer(config, data, members, device, recorder_for(device, machine.cuda_graphs))
     keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
     spent = _resume(trainer, run, keys)
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_jobs import contents, gone, ignore_done, ignore_epoch, job_of, kill, undisturbed, when
+from engine_jobs import contents, gone, ignore_done, ignore_epoch, job_of, kill, shorten, undisturbed, when
 from repository import REPOSITORY
 
 from artifacts.locks import locked
@@ -86,9 +86,10 @@ def test_a_run_over_its_time_stops_in_order_and_can_go_on(
     launched: list[subprocess.Popen[str]], make_config: Make, tmp_path: Path
 ) -> None:
     config = make_config(epochs=100_000)
-    (outcome,) = run_jobs([job_of(config, tmp_path, "long")], TWO, 1, Rules(timeout=3.0), ignore_epoch, ignore_done)
+    job, rules = job_of(config, tmp_path, "long"), Rules(timeout=3600.0)
+    (outcome,) = run_jobs([job], TWO, 1, rules, when(job.folder, 1, lambda: shorten(rules)), ignore_done)
     assert outcome.status == "timeout"
-    assert outcome.reason == "took longer than --timeout 3; --skip-existing goes on with it"
+    assert outcome.reason == "took longer than --timeout 0.1; --skip-existing goes on with it"
     assert launched[0].returncode == 128 + signal.SIGTERM
     assert inspect_run(RunDir(tmp_path / "long"), config).kind == "resume"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_jobs import MACHINE, contents, ignore_done, ignore_epoch, job_of, undisturbed, when
+from engine_jobs import MACHINE, contents, ignore_done, ignore_epoch, job_of, shorten, undisturbed, when
 
 from artifacts import stopping
 from artifacts.files import write_text
@@ -149,9 +149,10 @@ def test_two_drivers_are_stopped_and_the_third_finishes(nodes: Nodes, make_confi
 
 def test_a_run_over_its_time_can_go_on(nodes: Nodes, make_config: Make, tmp_path: Path) -> None:
     config = make_config(epochs=100_000)
-    jobs = [job_of(config, tmp_path, "long")]
-    outcomes = run_on_ray(jobs, MACHINE, nodes.address, Rules(timeout=3.0), ignore_epoch, ignore_done)
-    assert [outcome.status for outcome in outcomes] == ["timeout"]
+    job, rules = job_of(config, tmp_path, "long"), Rules(timeout=3600.0)
+    hook = when(job.folder, 1, lambda: shorten(rules))
+    (outcome,) = run_on_ray([job], MACHINE, nodes.address, rules, hook, ignore_done)
+    assert outcome.status == "timeout"
     assert inspect_run(RunDir(tmp_path / "long"), config).kind == "resume"
     assert stopping.requested() is None
 
