@@ -84,18 +84,17 @@ class Gallery:
             )
 
     def _sparsity(self) -> Iterator[Figure]:
-        if not any(prunes(method) for method in self.summary["method"]):
-            return
         title = attack_title(str(self.attack))
         auc = self._means("auc")
         auc = auc[auc["method"].notna()]
         own = auc[auc["attack"] == self.attack]
         one = [(str(self.attack), title)]
-        yield self._figure(
-            *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
-            f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense network; "
-            f"bands are {charts.INTERVAL}s, the dotted line is guessing.",
-        )
+        if any(prunes(method) for method in own["method"]):
+            yield self._figure(
+                *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
+                f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense "
+                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.",
+            )
         for metric, rate in RATES.items():
             tpr = self._means(metric, self.attack)
             tpr = tpr[tpr["method"].notna()]
