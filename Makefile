@@ -1,6 +1,7 @@
 # make demo   install, train and attack the quick preset, print the result table   (about 4 minutes on two cores)
 # make test   install, then format check, linter, type checker and tests
 # make bench  install, then measure training, attacks and the growth of a sweep; tables in build/bench (half an hour)
+# make faults install, then kill, stop, fill, flip and forge: every fault test, with its table  (half an hour on two cores)
 # make browser   install Chromium for the report's browser test, where apt-get may do so
 # make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
 
-.PHONY: demo test bench lock install browser
+.PHONY: demo test bench faults lock install browser
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -38,9 +39,15 @@ test: $(VENV)/.installed-dev browser
 bench: $(VENV)/.installed
 	@mkdir -p build/bench
 	$(BIN)/python benchmarks/training.py --output build/bench/training.csv
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --recipe fast --output build/bench/attacks.csv
+	$(BIN)/python benchmarks/attacks.py --output build/bench/attacks.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attacks.py --models 257 --each --output build/bench/every_target.csv
 	$(BIN)/python benchmarks/scaling.py --output build/bench/scaling.csv
+	$(BIN)/python benchmarks/engines.py --engines local --output build/bench/engines.csv
+
+# As root the disks that fill up are real ones (a tmpfs each); otherwise that row says so and is not full.
+faults: $(VENV)/.installed-dev
+	@mkdir -p build
+	$(BIN)/python tests/faults/run.py --jobs 2 --output build/faults.csv
 
 $(VENV)/.installed: requirements.lock
 	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"
@@ -52,9 +59,11 @@ $(VENV)/.installed: requirements.lock
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
-	@echo "== installing the development tools of requirements-dev.lock"
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock requirements-ray.lock
+	@echo "== installing the development tools of requirements-dev.lock, and Ray"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.lock \
+	  || echo "Ray could not be installed here: its tests will be skipped"
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
@@ -64,3 +73,5 @@ lock:
 	  --custom-compile-command "make lock" --no-emit-index-url -c /dev/stdin requirements.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command "make lock" \
 	  --no-emit-index-url requirements-dev.txt -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command "make lock" \
+	  --no-emit-index-url requirements-ray.txt -o requirements-ray.lock

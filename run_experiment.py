@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train one model (dense, or pruned with --prune), the same way as train.py does."""
 
 from __future__ import annotations
@@ -6,13 +7,15 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.export import add_export_flag, export_targets
 from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
-from configs.config import AttackOptions, ExperimentConfig
+from configs.config import AttackOptions, EngineOptions, ExperimentConfig, Places
 from configs.errors import UsageError
-from configs.knobs import add_flags
+from configs.knobs import add_flags, from_args
 from pruning.registry import METHODS
 
 if TYPE_CHECKING:
@@ -38,23 +41,35 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_training_flags(parser)
     add_flags(parser, AttackOptions, "queries", CHOICES, only=("num_queries",))
-    add_places(parser, "runs_dir", "data_dir")
+    add_export_flag(parser)
+    add_places(parser, "runs_dir", "data_dir", "results_dir")
+    results = next(action for action in parser._actions if action.dest == "results_dir")
+    results.default, results.help = None, "with --export: the evaluation that the card quotes (default: results/mia)"
     return parser
 
 
 def body(args: argparse.Namespace) -> int:
     """Check, train, and print the figures of the target."""
-    from cli.training import choose_runs, prepare_runs, print_plan, runs_folder, template_of, train_runs
+    from cli.config_file import print_config
+    from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.cells import queries_of
     from sweep.plan import check_knobs_apply, plan_runs, resolve
 
     method = _method_of(args)
+    if args.results_dir is not None and not args.export:
+        raise UsageError("argument --results-dir: needs --export, whose model card quotes that evaluation")
     template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
     check_knobs_apply(template, (method,))
     cell = resolve(template, args.data_dir)
-    planned = plan_runs([cell], runs_folder(args), args.name, shadows=args.train_shadows)
+    if args.print_config:
+        print_config(build_parser(), args, [cell])
+        return DONE
+    args.results_dir = args.results_dir or Places.results_dir
+    engine: EngineOptions = from_args(EngineOptions, args)
+    everything = plan_runs([cell], runs_folder(args), args.name, shadows=args.train_shadows)
+    planned = engine.share(everything)
     if args.dry_run:
-        print_plan(planned)
+        print_plan(planned, engine.shard)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
     prepare_runs(chosen, args, planned)
@@ -62,17 +77,17 @@ def body(args: argparse.Namespace) -> int:
     def queries(config: ExperimentConfig) -> QuerySettings:
         return queries_of(config, args.num_queries, samia=False)
 
-    failed = train_runs(chosen, args, queries, group=args.name or f"{method}-{args.dataset}")
-    for line in failed:
-        log.error("failed: %s", line)
-    target = planned[0].run
+    unfinished = train_runs(chosen, args, queries, group=args.name or f"{method}-{args.dataset}")
+    target = everything[0].run
     if target.summary.is_file():
         summary = target.read_summary()
         print(f"run       {target.path}")
         for name in ("train_accuracy", "heldout_accuracy", "test_accuracy", "measured_sparsity"):
             value = summary[name]
             print(f"{name.split('_')[0]:9} {name.split('_')[1]} {'-' if value is None else f'{100 * value:.2f} %'}")
-    return SOME_FAILED if failed else DONE
+        if args.export and export_targets([target], args.data_dir, Path(args.results_dir)):
+            return exit_code(unfinished) or SOME_FAILED
+    return exit_code(unfinished)
 
 
 def _method_of(args: argparse.Namespace) -> str:

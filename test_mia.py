@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Check a runs directory: is it fit for attacks, and do the attacks run on it?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train a sweep of dense and pruned networks with their shadow models, attack them, and write tables and figures."""
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.export import add_export_flag, export_targets
 from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
-from configs.config import AttackOptions, ExperimentConfig, SweepOptions
+from cli.status import add_status_flags, show_status
+from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
 from configs.knobs import add_flags, from_args
 
 if TYPE_CHECKING:
@@ -23,41 +26,58 @@ log = logging.getLogger("train")
 def build_parser() -> argparse.ArgumentParser:
     """The flags of train.py."""
     parser = new_parser(__doc__ or "", "python train.py --preset quick")
+    add_status_flags(parser)
     add_flags(parser, SweepOptions, "sweep", CHOICES)
     add_training_flags(parser)
     attacks = add_flags(parser, AttackOptions, "attacks", CHOICES)
     attacks.add_argument("--no-mia", action="store_true", help="train only; attack nothing")
+    add_export_flag(parser)
     add_places(parser, "runs_dir", "results_dir", "summary_dir", "data_dir")
     return parser
 
 
 def body(args: argparse.Namespace) -> int:
     """Plan, train what is missing, evaluate."""
-    from cli.training import choose_runs, prepare_runs, print_plan, runs_folder, template_of, train_runs
+    if args.status or args.watch is not None:
+        return show_status(Path(args.runs_dir), args.watch)
+    from cli.config_file import print_config
+    from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.plan import plan_cells, plan_runs
     from sweep.planned import remember
 
     options: AttackOptions = from_args(AttackOptions, args)
+    engine: EngineOptions = from_args(EngineOptions, args)
     cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
+    if args.print_config:
+        print_config(build_parser(), args, cells)
+        return DONE
     if not args.no_mia:
         from cli.evaluation import check_shadows
 
         check_shadows(options, args.num_shadows, "every cell")
         _check_names(cells, runs_folder(args), options)
-    planned = plan_runs(cells, runs_folder(args))
+    planned = engine.share(plan_runs(cells, runs_folder(args)))
     if args.dry_run:
-        print_plan(planned)
+        print_plan(planned, engine.shard)
         return DONE
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
     prepare_runs(chosen, args, planned)
     if chosen:
         remember(cells, runs_folder(args))
     group = f"sweep-{args.dataset}-{args.arch}"
-    failed = train_runs(chosen, args, _queries(args, options), group)
+    unfinished = train_runs(chosen, args, _queries(args, options), group)
+    if engine.shard is not None:
+        print(f"shard     {engine.shard}: {len(planned) - len(unfinished)} of its {len(planned)} runs are finished")
+        print("next      after all shards, the same command with --skip-existing instead of --shard attacks")
+        return exit_code(unfinished)
+    if unfinished and len(unfinished) == len(planned):
+        return exit_code(unfinished)  # nothing to attack
     code = _evaluate(args, group)
-    for line in failed:
-        log.error("failed: %s", line)
-    return SOME_FAILED if failed else code
+    if args.export:
+        targets = [one.run for one in planned if one.config.model_index == 0 and one.run.summary.is_file()]
+        if export_targets(targets, args.data_dir, Path(args.results_dir)):
+            code = code or SOME_FAILED
+    return exit_code(unfinished) or code
 
 
 def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:
@@ -82,7 +102,7 @@ def _queries(args: argparse.Namespace, options: AttackOptions) -> Callable[[Expe
     attacks = [ATTACKS[name] for name in wanted] if args.num_shadows > 0 and not args.no_mia else []
     samia = any(attack.needs_sensitivity for attack in attacks)
     population = options.rmia_population if any(attack.needs_population for attack in attacks) else 0
-    return lambda config: queries_of(config, args.num_queries, samia, population)
+    return lambda config: queries_of(config, args.num_queries, samia, population, options.samia_examples)
 
 
 def _evaluate(args: argparse.Namespace, group: str) -> int:

@@ -36,6 +36,8 @@ class QuerySettings:
 
     num_queries: 1 to 18 views an example. samia: whether the sensitivity was measured. draws, eps: its Gaussian noise.
     population: how many test examples were asked about as well (all, if there are fewer), 0 for none.
+    samia_examples: on how many of the pool's examples the sensitivity was measured (`data.splits.draw_probed`), None
+    for all.
     """
 
     num_queries: int = 2
@@ -43,6 +45,7 @@ class QuerySettings:
     draws: int = 10
     eps: float = 1e-3
     population: int = 0
+    samia_examples: int | None = None
 
     def serves(self, wanted: QuerySettings) -> bool:
         """Whether a cache made with these settings answers `wanted`: what was not asked for does no harm."""
@@ -57,7 +60,13 @@ class QuerySettings:
             num_queries=max(self.num_queries, wanted.num_queries),
             samia=self.samia or wanted.samia,
             population=max(self.population, wanted.population),
+            samia_examples=self._joined_examples(wanted),
         )
+
+    def _joined_examples(self, wanted: QuerySettings) -> int | None:
+        caps = [settings.samia_examples for settings in (self, wanted) if settings.samia]
+        known = [cap for cap in caps if cap is not None]
+        return max(known) if known and len(known) == len(caps) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Signals:
     pool: int64 [n] positions in the data set's training set. labels: int64 [n].
     membership: bool [n], whether the example trained this model, as recorded by the training itself.
     logits: float32 [n, C] of the plain query. phi: float32 [n, Q], `z_y - logsumexp_{c != y} z_c` a query.
-    sensitivity: float32 [n, C] or None (SAMIA).
+    sensitivity: float32 [n, C] or None (SAMIA); rows of NaN where `settings.samia_examples` left an example out.
     audited: bool [n], the examples whose membership is asked, or None for all (see `data.splits.Split`).
     population_phi: float32 [P, Q] of test examples (`data.splits.draw_population`), or None where none were asked.
     weights_hash, data_hash: sha256 of the weights file and of the data set.

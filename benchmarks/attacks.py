@@ -3,6 +3,7 @@
     python benchmarks/attacks.py                           # 17 models x 50,000 examples x 10 classes x 2 queries
     python benchmarks/attacks.py --attacks lira rmia --examples 5000
     python benchmarks/attacks.py --no-straightforward --recipe fast
+    python benchmarks/attacks.py --threads 1
     python benchmarks/attacks.py --models 257 --each       # attacks that can, with every model a target in turn
 
 Each measurement runs in a process of its own, which draws the same signals first; memory is its peak beyond what the
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import platform
 import sys
 import time
@@ -27,13 +29,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
 from artifacts.signals import phi
 from mia.evaluate import learn_each, score
-from mia.interface import AttackInputs, AttackSettings, Models
+from mia.interface import RECIPES, AttackInputs, AttackSettings, Models
 from mia.registry import ATTACKS
 
 CLASSES = 10
@@ -68,13 +71,26 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def measure(name: str, shape: tuple[int, int, int], recipe: str) -> tuple[float, float]:
-    """Seconds and MiB (beyond the signals) of one attack: learning, calibrating and scoring one target."""
-    inputs = made_up(*shape).leave_out(0)
+def measure(name: str, shape: tuple[int, int, int], recipe: str, threads: int) -> dict[str, object]:
+    """One attack's row: learning, calibrating and scoring one target.
+
+    cpu_seconds: of all threads, less than `seconds` only where others held the processor. peak_mib: beyond the signals;
+    with_signals_mib: of the whole process.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    models = made_up(*shape)
+    inputs = models.leave_out(0)
     reset_peak()
-    before, started = memory_mib("VmRSS"), time.perf_counter()
-    ATTACKS[name].run(inputs, AttackSettings(recipe=recipe))
-    return time.perf_counter() - started, memory_mib("VmHWM") - before
+    before, started, cpu = memory_mib("VmRSS"), time.perf_counter(), time.process_time()
+    found = ATTACKS[name].run(inputs, AttackSettings(recipe=recipe))
+    seconds, cpu_seconds, peak = time.perf_counter() - started, time.process_time() - cpu, memory_mib("VmHWM")
+    row = {"attack": name, "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+    row |= {"peak_mib": round(peak - before), "with_signals_mib": round(peak)}
+    if name in found:
+        row["auc"] = round(float(roc_auc_score(models.membership[0], found[name].scores)), 4)
+    return row
 
 
 def measure_each(name: str, shape: tuple[int, int, int]) -> dict[str, object]:
@@ -157,7 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=int, default=17)
     parser.add_argument("--examples", type=int, default=50_000)
     parser.add_argument("--queries", type=int, default=2)
-    parser.add_argument("--recipe", choices=("fast", "paper"), default="fast", help="of the attack networks")
+    parser.add_argument("--recipe", choices=RECIPES, default="auto", help="of the attack networks")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch, for the attack networks")
     parser.add_argument("--straightforward-examples", type=int, default=1_000)
     parser.add_argument("--no-straightforward", action="store_true")
     parser.add_argument("--each", action="store_true", help="every model a target, of the attacks with a way for it")
@@ -172,11 +189,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"argument --each: none of --attacks has a way for every target at once; {have} has")
         rows = [alone(measure_each, name, shape) for name in able]  # type: ignore[misc]
     for name in args.attacks if not args.each else ():
-        seconds, mib = alone(measure, name, shape, args.recipe)  # type: ignore[misc]
-        row: dict[str, object] = {"attack": name, "seconds": round(seconds, 2), "peak_mib": round(mib)}
+        row: dict[str, object] = alone(measure, name, shape, args.recipe, args.threads)  # type: ignore[assignment]
         if name in STRAIGHTFORWARD and not args.no_straightforward:
             slow = float(alone(measure_straightforward, name, shape, args.straightforward_examples))  # type: ignore[arg-type]
-            row |= {"straightforward_seconds": round(slow, 1), "times_faster": round(slow / seconds, 1)}
+            faster = round(slow / float(str(row["seconds"])), 1)
+            row |= {"straightforward_seconds": round(slow, 1), "times_faster": faster}
         rows.append(row)
         print(row, flush=True)
     frame = pd.DataFrame(rows).assign(models=args.models, examples=args.examples, queries=args.queries)

@@ -12,7 +12,11 @@ as many processes at once as (b); nothing is loaded, augmented, masked or counte
 
 Every round measures a, b and c for --seconds each; the figures are medians over rounds of pictures a second, summed
 over processes. dpf_cost is how much longer a picture takes (b) with DPF than dense. mfu: of (b), three times the
-forward's multiply-adds at two operations each, against --peak-tflops.
+forward's multiply-adds at two operations each, against --peak-tflops or, on a GPU, against the operations a second of
+a large matrix product in the same precision, measured in the same run.
+
+On a GPU (b) and (c) are measured with each number of --processes on the one device, and the best counts; (b) replays
+CUDA graphs, and "launched" is (b) in one process without them (`--cuda-graphs off`).
 """
 
 from __future__ import annotations
@@ -44,11 +48,11 @@ from models.registry import build_model
 from pruning.weights import prunable_weights
 from sweep.local import cores
 from sweep.plan import resolve
-from training.device import pick_precision, to_device
+from training.device import own_share, pick_precision, to_device
+from training.graphs import recorder_for
 from training.loop import Trainer, new_model
 
-PICTURES, BATCH, SPARSITY, MASK_EVERY = 1024, 128, 0.9, 16
-KINDS = ("plain", "project", "ceiling")
+BATCH, SPARSITY, MASK_EVERY = 128, 0.9, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,16 @@ class Case:
     method: str
     device: str
     precision: str
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is trained on a CUDA device."""
+        return self.device.startswith("cuda")
+
+    @property
+    def members(self) -> int:
+        """Pictures of an epoch; on a GPU about as many as a CIFAR model has, for a wait at each epoch's end counts."""
+        return 196 * BATCH if self.on_gpu else 8 * BATCH
 
     @property
     def config(self) -> ExperimentConfig:
@@ -80,11 +94,11 @@ class Case:
         return resolve(config, "datasets")
 
 
-def pictures() -> ImageData:
+def pictures(count: int) -> ImageData:
     """Random CIFAR-shaped pictures."""
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.integers(0, 256, (PICTURES, 3, 32, 32), dtype=np.uint8))
-    labels = torch.arange(PICTURES) % 10
+    images = torch.from_numpy(rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8))
+    labels = torch.arange(count) % 10
     names = tuple(str(c) for c in range(10))
     return ImageData(images, labels, images[:20], labels[:20], names, **unpublished_normalisation(3))  # type: ignore[arg-type]
 
@@ -95,14 +109,14 @@ def plain(case: Case) -> Iterator[int]:
     from torchvision import transforms
     from torchvision.transforms.functional import to_pil_image
 
-    data = pictures()
+    data = pictures(case.members)
     steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     transform = transforms.Compose([*steps, transforms.Normalize(data.mean, data.std)])
     stored = [to_pil_image(image) for image in data.train_images]  # type: ignore[no-untyped-call]
 
     class Pictures(Dataset[tuple[Tensor, Tensor]]):
         def __len__(self) -> int:
-            return PICTURES
+            return case.members
 
         def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
             return transform(stored[index]), data.train_labels[index]
@@ -153,19 +167,26 @@ def _masks(weights: Sequence[Tensor]) -> list[Tensor]:
     return [(weight.detach().abs() >= threshold).to(weight) for weight in weights]
 
 
-def project(case: Case) -> Iterator[int]:
+def project(case: Case, graphs: str = "auto") -> Iterator[int]:
     """Yields the number of pictures after every epoch of the project's loop."""
-    trainer = Trainer(case.config, pictures(), np.arange(PICTURES), torch.device(case.device))
+    device = torch.device(case.device)
+    members = np.arange(case.members)
+    trainer = Trainer(case.config, pictures(case.members), members, device, recorder_for(device, graphs))
     while True:
         trainer.run_epoch()
         trainer.close_epoch()
-        yield PICTURES
+        yield case.members
+
+
+def launched(case: Case) -> Iterator[int]:
+    """The same without CUDA graphs."""
+    return project(case, "off")
 
 
 def ceiling(case: Case) -> Iterator[int]:
     """Yields the number of pictures after every bare step."""
     device = torch.device(case.device)
-    model = to_device(new_model(case.config, pictures()), device).train()
+    model = to_device(new_model(case.config, pictures(case.members)), device).train()
     images = torch.randn(BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,), device=device)
     fused = device.type in ("cpu", "cuda")
@@ -179,12 +200,18 @@ def ceiling(case: Case) -> Iterator[int]:
         yield BATCH
 
 
-LOOPS: dict[str, Callable[[Case], Iterator[int]]] = {"plain": plain, "project": project, "ceiling": ceiling}
+LOOPS: dict[str, Callable[[Case], Iterator[int]]] = {
+    "plain": plain,
+    "project": project,
+    "ceiling": ceiling,
+    "launched": launched,
+}
 
 
 def worker(kind: str, case: Case, threads: int, pipe: Connection) -> None:
     """Trains for as many seconds as it is told, and answers with pictures a second and the peak of device memory."""
     torch.set_num_threads(threads)
+    own_share(torch.device(case.device), 1)
     steps = LOOPS[kind](case)
     next(steps)
     while (seconds := pipe.recv()) is not None:
@@ -197,13 +224,13 @@ def worker(kind: str, case: Case, threads: int, pipe: Connection) -> None:
 
 
 def _wait(case: Case) -> None:
-    if case.device.startswith("cuda"):
+    if case.on_gpu:
         torch.cuda.synchronize()
 
 
 def _peak_mib(case: Case) -> float:
-    if case.device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() / 2**20
+    if case.on_gpu:
+        return torch.cuda.max_memory_reserved() / 2**20
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), float("nan"))
@@ -222,11 +249,11 @@ class Crew:
             self.pipes.append(ours)
             self.processes.append(process)
 
-    def train(self, seconds: float) -> tuple[float, float]:
-        """Pictures a second, summed, and the largest peak of memory."""
-        for pipe in self.pipes:
+    def train(self, seconds: float, count: int | None = None) -> tuple[float, float]:
+        """Pictures a second, summed, and the largest peak of a process's memory; count: how many train, else all."""
+        for pipe in self.pipes[:count]:
             pipe.send(seconds)
-        answers = [pipe.recv() for pipe in self.pipes]
+        answers = [pipe.recv() for pipe in self.pipes[:count]]
         return sum(rate for rate, _ in answers), max(peak for _, peak in answers)
 
     def dismiss(self) -> None:
@@ -237,33 +264,55 @@ class Crew:
             process.join()
 
 
-def measure(case: Case, rounds: int, seconds: float, jobs: int) -> dict[str, Any]:
-    """One line of the table."""
-    threads = max(1, cores() // jobs)
+def measure(case: Case, rounds: int, seconds: float, counts: Sequence[int]) -> dict[str, Any]:
+    """One line of the table; counts: processes of (b) and (c), ascending."""
+    tried = {"plain": [1], "project": counts, "ceiling": counts} | ({"launched": [1]} if case.on_gpu else {})
+    threads = max(1, cores() // counts[-1])
     crews = {
-        kind: Crew(kind, case, 1 if kind == "plain" else jobs, cores() if kind == "plain" else threads)
-        for kind in KINDS
+        kind: Crew(kind, case, several[-1], cores() if kind == "plain" else threads) for kind, several in tried.items()
     }
-    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
-    for kind in KINDS:
-        crews[kind].train(min(seconds, 2.0))  # warm
+    turns = [(kind, count) for kind, several in tried.items() for count in several]
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {turn: [] for turn in turns}
+    for crew in crews.values():
+        crew.train(min(seconds, 2.0))  # warm
     for _ in range(rounds):
-        for kind in KINDS:
-            found[kind].append(crews[kind].train(seconds))
+        for kind, count in turns:
+            found[kind, count].append(crews[kind].train(seconds, count))
     for crew in crews.values():
         crew.dismiss()
-    rates = {kind: float(np.median([rate for rate, _ in values])) for kind, values in found.items()}
-    return {
+    medians = {turn: float(np.median([rate for rate, _ in values])) for turn, values in found.items()}
+    rates = {kind: max(medians[kind, count] for count in several) for kind, several in tried.items()}
+    row = {
         "network": f"{case.arch}-{case.layers}" + (f"-{case.width}" if case.width > 1 else ""),
         "method": case.method,
-        "device": torch.cuda.get_device_name() if case.device.startswith("cuda") else case.device,
+        "device": torch.cuda.get_device_name(case.device) if case.on_gpu else case.device,
         "precision": case.precision,
-        "processes": jobs,
+        "processes": max(counts, key=lambda count: medians["project", count]),
         **{f"{kind}_per_s": round(rate, 1) for kind, rate in rates.items()},
         "project_over_plain": round(rates["project"] / rates["plain"], 2),
         "project_over_ceiling": round(rates["project"] / rates["ceiling"], 3),
-        **{f"{kind}_peak_mib": round(max(peak for _, peak in values)) for kind, values in found.items()},
     }
+    if case.on_gpu and counts[0] == 1:
+        row["graphs_over_launched"] = round(medians["project", 1] / rates["launched"], 2)
+    if len(counts) > 1:
+        row |= {f"project_{count}_per_s": round(medians["project", count], 1) for count in counts}
+    peaks = {kind: max(peak for count in tried[kind] for _, peak in found[kind, count]) for kind in tried}
+    return row | {f"{kind}_peak_mib": round(peak) for kind, peak in peaks.items()}
+
+
+def matmul_tflops(device: str, precision: str, size: int = 8192, times: int = 20) -> float:
+    """10^12 operations a second of products of two size x size matrices: what a device does at its best."""
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    left, right = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(3):
+        left @ right
+    start.record()
+    for _ in range(times):
+        left @ right
+    end.record()
+    torch.cuda.synchronize(device)
+    return times * 2.0 * size**3 / (start.elapsed_time(end) / 1e3) / 1e12
 
 
 def operations(case: Case) -> float:
@@ -282,15 +331,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument(
-        "--jobs", type=int, help="processes of (b) and (c) (default: one a core on a CPU, one on a GPU)"
+        "--processes",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="of (b) and (c) at once; of several numbers the best counts (default: one a core, on a GPU 1 2 4 8)",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument("--peak-tflops", type=float, help="of the device in this precision, for mfu (an H200: 989)")
+    parser.add_argument("--peak-tflops", type=float, help="of the device, for mfu (default: measured on a GPU)")
     parser.add_argument("--output", type=Path, help="write the table to this CSV as well")
     args = parser.parse_args(argv)
     precision = pick_precision(args.precision, torch.device(args.device))
-    jobs = args.jobs or (cores() if args.device == "cpu" else 1)
+    on_gpu = args.device.startswith("cuda")
+    counts = sorted(set(args.processes or ([1, 2, 4, 8] if on_gpu else [cores()])))
+    peak = args.peak_tflops or (matmul_tflops(args.device, precision) if on_gpu else None)
     rows = []
     for model in args.models:
         parts = model.split(":")
@@ -299,12 +354,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         arch, layers, width = parts
         for method in args.methods:
             case = Case(arch, int(layers), int(width), method, args.device, precision)
-            row = measure(case, args.rounds, args.seconds, jobs)
+            row = measure(case, args.rounds, args.seconds, counts)
             dense = next((one for one in rows if (one["network"], one["method"]) == (row["network"], "dense")), None)
             if method == "dpf" and dense is not None:
                 row["dpf_cost"] = round(dense["project_per_s"] / row["project_per_s"] - 1.0, 3)
-            if args.peak_tflops:
-                row["mfu"] = round(row["project_per_s"] * operations(case) / (1e12 * args.peak_tflops), 4)
+            if peak:
+                row["mfu"] = round(row["project_per_s"] * operations(case) / (1e12 * peak), 4)
+                row["peak_tflops"] = round(peak, 1)
             rows.append(row)
             print(row, flush=True)
     frame = pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,19 @@ from configs.config import AttackOptions, Places
 from configs.errors import UsageError
 from configs.knobs import from_args
 from evaluation.attack import Attacker, check_names
-from evaluation.gather import Evidence, gather, names_of
+from evaluation.gather import Evidence, gather
 from evaluation.write import write_evidence
 from mia.registry import ATTACKS
 from reporting import tables
 from reporting.report import clear_folders
+from sweep.attackable import Attackable
 from sweep.cells import Cell
 from sweep.local import cores
 from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
+# What a tracked table of comparisons shows; comparisons.csv, in the artifact, has the rest.
+COMPARED = ("kind", "experiment_a", "experiment_b", "attack", "metric", "difference", "ci_low", "ci_high", "p_holm")
 
 
 def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
@@ -39,14 +42,14 @@ def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(options.attacks))
 
 
-def check_shadows(options: AttackOptions, num_shadows: int, what: str) -> None:
-    """Refuse an attack asked for by name that this many shadows cannot serve."""
+def check_shadows(options: AttackOptions, num_shadows: int, what: str, remedy: str | None = None) -> None:
+    """Refuse an attack asked for by name that this many shadows cannot serve. remedy: how there come to be more."""
     for name in options.attacks or ():
         needed = ATTACKS[name].min_shadows
         if num_shadows < needed:
             raise UsageError(
                 f"argument --attacks: {name} needs at least {needed} shadow models and {what} has {num_shadows}; "
-                f"train them with --num-shadows {needed} or more"
+                f"{remedy or f'--num-shadows {needed} or more'} would do"
             )
 
 
@@ -56,7 +59,7 @@ def attacker_of(args: argparse.Namespace, suites: Sequence[str]) -> Attacker:
     return Attacker(tuple(attack_names(options, suites)), options, from_args(Places, args), args.device)
 
 
-def evaluate(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
+def evaluate(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     """`gather`, with a word on cells that lack models."""
     for cell in cells:
         if cell.unfinished:
@@ -66,14 +69,14 @@ def evaluate(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
     return gather(cells, attacker)
 
 
-def _say_what_is_missing(cell: Cell, names: Sequence[str]) -> None:
+def _say_what_is_missing(cell: Attackable, names: Sequence[str]) -> None:
     waiting = [name for name in names if ATTACKS[name].min_shadows > cell.num_shadows]
     if waiting:
         log.warning(
-            "%s has %d shadow models: --num-shadows %d would add %s",
+            "%s has %d shadow models: %s would add %s",
             cell.experiment,
             cell.num_shadows,
-            max(8, cell.config.num_shadows),
+            cell.more_shadows(8),
             ", ".join(waiting),
         )
 
@@ -83,7 +86,7 @@ def training_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     rows = []
     for cell in cells:
         summary = cell.summary() or {}
-        row = {**(cell.config.identity() if cell.readable else {}), **summary, **names_of(cell)}
+        row = {**(cell.config.identity() if cell.readable else {}), **summary, **cell.names}
         row["pool_size"] = summary.get("num_pool")
         row["weights_hash"] = summary.get("hashes", {}).get("best_model.pth")
         row["device"] = summary.get("machine", {}).get("device")
@@ -96,7 +99,7 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     """Write, print the table to standard output, and give the exit code."""
     results_dir = Path(attacker.places.results_dir)
     report, *figures = write_evidence(evidence, attacker, results_dir, wide_file)
-    _track(evidence, [report, *figures], tracker)
+    _track(evidence, [report, *figures], tracker, results_dir)
     print(tables.summary_text(evidence.cells, evidence.summary))
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}\nreport   {report}")
     for note in evidence.notes:
@@ -111,20 +114,44 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     return SOME_FAILED if evidence.problems else DONE
 
 
-def _track(evidence: Evidence, files: list[Path], tracker: Tracker) -> None:
-    for row in tables.wide_table(evidence.cells, evidence.summary).to_dict("records"):
-        with tracker.job("attack", str(row["experiment"]), {"figures": [path.name for path in files]}) as track:
-            track({str(name): value for name, value in row.items() if isinstance(value, float) and value == value})
+def _track(evidence: Evidence, files: list[Path], tracker: Tracker, results_dir: Path) -> None:
+    """A job a cell, with its figures and a table of its attacks, and one with the report and all that it shows."""
+    wide = tables.wide_table(evidence.cells, evidence.summary).to_dict("records")
+    for cell, figures in zip(evidence.cells, wide, strict=True):
+        name = str(cell["experiment"])
+        config = {key: cell[key] for key in ("method", "sparsity", "dataset", "arch", "seed", "split")}
+        events = results_dir / "tensorboard" / name
+        with tracker.job("attack", name, config, str(cell.get("fingerprint", name)), events) as job:
+            job.summary({str(key): value for key, value in figures.items()})
+            job.show({"attacks": [_attack_row(row) for row in evidence.summary if row["experiment"] == name]})
+    with tracker.job("report", "report", {}, str(results_dir.resolve()), results_dir / "tensorboard") as job:
+        shown = {
+            "cells": [{str(key): _or_none(value) for key, value in row.items()} for row in wide],
+            "comparisons": [{key: _or_none(row.get(key)) for key in COMPARED} for row in evidence.comparisons],
+        }
+        written = [results_dir / f"{name}.csv" for name in tables.EVIDENCE_TABLES]
+        job.show(shown, [path for path in files if path.suffix == ".png"], [*files, *written])
 
 
-def run_evaluation(args: argparse.Namespace, suites: Sequence[str], cells: Sequence[Cell], wide_file: Path) -> int:
+def _attack_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _or_none(row.get(key)) for key in ("attack", "metric", "mean", "ci_low", "ci_high", "num_targets")}
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value
+
+
+def run_evaluation(
+    args: argparse.Namespace, suites: Sequence[str], cells: Sequence[Attackable], wide_file: Path
+) -> int:
     """The body of every mia script once its cells are known."""
     import torch
 
     torch.set_num_threads(args.num_threads or cores())
     attacker = attacker_of(args, suites)
     most = max(cells, key=lambda cell: cell.num_shadows)
-    check_shadows(attacker.options, most.num_shadows, most.experiment)
+    needed = max((ATTACKS[name].min_shadows for name in attacker.options.attacks or ()), default=0)
+    check_shadows(attacker.options, most.num_shadows, most.experiment, most.more_shadows(needed))
     check_names(attacker.options, [cell.experiment for cell in cells])
     with results_folder(attacker, wide_file):
         return finish(evaluate(cells, attacker), attacker, wide_file, Tracker())

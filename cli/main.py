@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +27,11 @@ def run_main(
 ) -> int:
     """Parse, run, and turn every expected failure into one line on standard error and an exit code."""
     parser = build()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
+        with contextlib.suppress(ImportError):
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
     try:
         with stopping.installed():
             args = parse(parser, argv)

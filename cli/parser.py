@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from artifacts.files import read_json
-from configs.config import ExperimentConfig, Machine, Places, Talk, Tracking
+from cli.config_file import as_tokens, read_tokens, settings_of
+from configs.config import EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
-from configs.knobs import add_flags, flag_name
+from configs.knobs import add_flags
 from configs.presets import PRESETS
 from configs.version import VERSION
 from data.registry import AUGMENTATIONS, DATASETS
@@ -29,8 +29,6 @@ CHOICES = {
 PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
 DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "num_shadows")
 MODEL_KNOBS = ("arch", "layers", "width_mult", "pretrained")
-# Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
-STORED_ONLY = ("schema_version", "fingerprint", "dataset_name", "pretrained_hash", "model_index", "method", "sparsity")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -53,7 +51,7 @@ def new_parser(description: str, example: str) -> OneLineParser:
     general = parser.add_argument_group("general")
     general.add_argument("-h", "--help", action="help", help="show this help and exit")
     general.add_argument("--version", action="version", version=VERSION, help="show the version and exit")
-    general.add_argument("--config", metavar="FILE.json", help="flags from a JSON object; explicit flags override it")
+    general.add_argument("--config", metavar="FILE", help="flags from a JSON or YAML file; explicit flags override it")
     add_flags(parser, Talk, "messages", CHOICES)
     return parser
 
@@ -69,11 +67,19 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     taken = (*DATA_KNOBS, *MODEL_KNOBS, *PRUNING_KNOBS, "sparsity")
     add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
     add_flags(parser, Machine, "machine", CHOICES)
-    add_flags(parser, Tracking, "Weights & Biases", CHOICES)
+    add_flags(parser, EngineOptions, "engine", CHOICES)
+    add_flags(parser, Tracking, "tracking", CHOICES)
     existing = parser.add_argument_group("runs that exist already")
     existing.add_argument("--skip-existing", action="store_true", help="keep finished runs whose files verify")
     existing.add_argument("--overwrite", action="store_true", help="delete them and train again")
     existing.add_argument("--dry-run", action="store_true", help="print every run and its state; write nothing")
+    existing.add_argument(
+        "--print-config",
+        nargs="?",
+        const="yaml",
+        choices=("yaml", "json"),
+        help="print all settings, completed, in a form that --config takes (yaml unless json is asked for)",
+    )
 
 
 def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | None = None) -> None:
@@ -94,50 +100,13 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     found = scout.parse_known_args(explicit)[0]
     tokens: list[str] = []
     if found.preset in PRESETS:
-        known = {action.dest for action in parser._actions}
-        tokens += as_tokens({name: value for name, value in PRESETS[found.preset].items() if name in known})
+        known = settings_of(parser)
+        tokens += as_tokens({name: value for name, value in PRESETS[found.preset].items() if name in known}, known)
     if found.config is not None:
-        tokens += as_tokens(_read_config_file(Path(found.config), parser))
+        tokens += read_tokens(Path(found.config), parser)
     args = parser.parse_args(tokens + explicit)
     if getattr(args, "quiet", False) and args.verbose:
         raise UsageError("argument --quiet: cannot go with --verbose; give one of them")
     if getattr(args, "skip_existing", False) and args.overwrite:
         raise UsageError("argument --skip-existing: cannot go with --overwrite; give one of them")
     return args
-
-
-def as_tokens(values: dict[str, Any]) -> list[str]:
-    """`{"epochs": 50, "wandb": true}` -> `--epochs 50 --wandb`; None and false stand for a flag not given."""
-    tokens: list[str] = []
-    for name, value in values.items():
-        if value is None or value is False or value == []:
-            continue
-        tokens.append(flag_name(name))
-        if value is not True:
-            tokens += [str(item) for item in (value if isinstance(value, list) else [value])]
-    return tokens
-
-
-def _read_config_file(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
-    try:
-        values = read_json(path)
-    except OSError as error:
-        raise UsageError(f"argument --config: {path} cannot be read ({error.strerror})") from None
-    except UsageError as error:
-        raise UsageError(f"argument --config: {error}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"argument --config: {path} must hold one JSON object of flags")
-    known = {action.dest for action in parser._actions} - {"help", "version", "config"}
-    if "fingerprint" in values:
-        values = _flags_of_stored(values, known)
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise UsageError(f"argument --config: {path} sets {unknown[0]!r}, which is no flag of this script")
-    return values
-
-
-def _flags_of_stored(values: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
-    if "prune_method" in known and values.get("method", "dense") != "dense":
-        flags |= {"prune": True, "prune_method": values["method"], "sparsity": values["sparsity"]}
-    return flags

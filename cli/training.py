@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifacts.locks import locked
 from artifacts.signals import QuerySettings
+from cli.main import DONE, LOCKED, SOME_FAILED
 from cli.progress import SweepBar
-from configs.config import ExperimentConfig, Machine, Places, Tracking
+from configs.config import EngineOptions, ExperimentConfig, Machine, Places, Tracking
 from configs.errors import RunLocked, UsageError
 from configs.knobs import from_args
 from data.registry import DATASETS
 from sweep.plan import SPLIT_FIELDS, PlannedRun
+
+if TYPE_CHECKING:
+    from sweep.engine import DoneHook, EpochHook
+    from sweep.worker import Job, Outcome
 
 log = logging.getLogger(__name__)
 IN_THE_WAY_SHOWN = 3
@@ -24,20 +30,24 @@ IN_THE_WAY_SHOWN = 3
 
 def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConfig:
     """The configuration that the flags describe; `auto` precision becomes what this machine computes in."""
+    from training.capacity import check_models_per_device
     from training.device import pick_device, pick_precision
 
     device = pick_device(args.device)
+    if getattr(args, "engine", "local") == "local":  # Ray's workers may have what this machine has not
+        check_models_per_device(from_args(Machine, args))
     return from_args(ExperimentConfig, args, precision=pick_precision(args.precision, device), **overrides)
 
 
-def print_plan(runs: Sequence[PlannedRun]) -> None:
+def print_plan(runs: Sequence[PlannedRun], shard: str | None = None) -> None:
     """`--dry-run`: a line a run, and how many of each state."""
     for planned in runs:
         detail = f"  ({planned.status.detail})" if planned.status.detail else ""
         print(f"{planned.status.kind:9}{planned.run.path}{detail}")
     kinds = [planned.status.kind for planned in runs]
     counts = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
-    print(f"{len(runs)} runs: {', '.join(counts)}")
+    of_shard = f" of shard {shard}" if shard else ""
+    print(f"{len(runs)} runs{of_shard}: {', '.join(counts) or 'nothing to train'}")
 
 
 def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool) -> list[PlannedRun]:
@@ -88,6 +98,11 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
 
     Data that is at hand anyway is also compared with what the kept runs were trained on.
     """
+    options: EngineOptions = from_args(EngineOptions, args)
+    if chosen and options.engine == "ray":
+        from sweep.ray_engine import check_ray
+
+        check_ray(from_args(Machine, args), options.ray_address or "auto")
     read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].needs_folder]
     hashes = check_inputs([one.config for one in read], args.data_dir)
     for one in planned:
@@ -129,14 +144,12 @@ def train_runs(
     args: argparse.Namespace,
     queries: Callable[[ExperimentConfig], QuerySettings],
     group: str,
-) -> list[str]:
-    """Train the chosen runs with the local engine; returns a line for every run that failed.
+) -> list[Outcome]:
+    """Train the chosen runs with the engine that the flags name; the outcomes of those that are not finished.
 
     queries: what each model is asked once it is trained.
     """
-    from sweep.local import jobs_and_threads, run_jobs
-    from sweep.worker import Job, Outcome
-    from training.device import pick_device
+    from sweep.worker import Job
 
     if not chosen:
         return []
@@ -148,16 +161,46 @@ def train_runs(
         asked = queries(planned.config)
         return Job(planned.config, str(planned.run.path), places, machine, asked, tracking, group)
 
-    processes, threads = jobs_and_threads(machine.jobs, machine.num_threads, pick_device(args.device).type, len(chosen))
-    log.info("training %d models, %d at once, %d CPU threads each", len(chosen), processes, threads)
     epochs = {str(planned.run.path): planned.config.epochs for planned in chosen}
     with SweepBar(len(chosen), sum(epochs.values()), args.quiet) as bar:
 
         def done(outcome: Outcome) -> None:
-            bar.done(outcome.folder, outcome.finished, epochs[outcome.folder], outcome.reason)
+            words = outcome.reason if outcome.status == "failed" else f"{outcome.status}: {outcome.reason}"
+            bar.done(outcome.folder, outcome.finished, epochs[outcome.folder], words)
 
-        outcomes = run_jobs([job(planned) for planned in chosen], processes, threads, bar.epoch, done)
-    return [f"{outcome.folder}: {outcome.reason}" for outcome in outcomes if not outcome.finished]
+        outcomes = _run([job(planned) for planned in chosen], machine, from_args(EngineOptions, args), bar.epoch, done)
+    return [outcome for outcome in outcomes if not outcome.finished]
+
+
+def _run(
+    jobs: Sequence[Job], machine: Machine, options: EngineOptions, on_epoch: EpochHook, on_done: DoneHook
+) -> list[Outcome]:
+    from sweep.engine import Rules
+    from sweep.local import cores, run_here, run_jobs
+    from training.capacity import spread
+
+    given: dict[str, Any] = {"retries": options.retries, "timeout": options.timeout, "silence": options.silence}
+    rules = Rules(**{name: value for name, value in given.items() if value is not None})
+    if options.engine == "ray":
+        from sweep.ray_engine import run_on_ray
+
+        return run_on_ray(jobs, machine, options.ray_address or "auto", rules, on_epoch, on_done)
+    devices, each = spread(jobs[0].config, machine, jobs[0].places.data_dir, len(jobs), cores())
+    threads = machine.num_threads or max(1, cores() // len(devices))
+    log.info("training %d models, %d at once, %d CPU threads each", len(jobs), len(devices), threads)
+    jobs = [dataclasses.replace(job, machine=dataclasses.replace(machine, models_per_device=each)) for job in jobs]
+    if not options.watches and (len(jobs) == 1 or machine.jobs == 1):
+        return run_here(jobs, threads, on_epoch, on_done)
+    return run_jobs(jobs, devices, threads, rules, on_epoch, on_done)
+
+
+def exit_code(unfinished: Sequence[Outcome]) -> int:
+    """Says which runs did not finish; 4 where other processes hold them all, else 3, and 0 when there are none."""
+    for outcome in unfinished:
+        log.error("%s: %s: %s", outcome.status, outcome.folder, outcome.reason)
+    if not unfinished:
+        return DONE
+    return LOCKED if all(outcome.status == "locked" for outcome in unfinished) else SOME_FAILED
 
 
 def runs_folder(args: argparse.Namespace) -> Path:

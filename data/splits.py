@@ -25,6 +25,7 @@ POOL_TAG = 0x9001
 MEMBERSHIP_TAG = 0x3E3B
 HALVES_TAG = 0x4A1F
 POPULATION_TAG = 0x909A
+PROBED_TAG = 0x5A31
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +151,16 @@ def draw_population(n: int, count: int) -> IntArray:
     A smaller draw is the beginning of a larger one. No model trains on the test set, so nobody holds these.
     """
     return np.argsort(_generator(0, POPULATION_TAG).random(n), kind="stable")[:count].astype(np.int64)
+
+
+def draw_probed(n: int, count: int | None, seed: int) -> BoolArray:
+    """Which of the n pool examples get SAMIA's noise queries, bool [n]: `count` at random; all for None, or n and more.
+
+    A smaller draw is part of a larger one. Membership plays no role, so every model of a pool is asked alike.
+    """
+    probed = np.zeros(n, dtype=np.bool_)
+    probed[np.argsort(_generator(seed, PROBED_TAG).random(n), kind="stable")[:count]] = True
+    return probed
 
 
 def _check_both_sides(membership: BoolArray, train_fraction: float) -> None:

@@ -24,8 +24,12 @@ def common_weights(memberships: Sequence[BoolArray], seed: int, resamples: int =
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One variant on one target: its figures by metric, and the defined ones on every resample, [B] each."""
+    """One variant on one target: its figures by metric, and the defined ones on every resample, [B] each.
 
+    num_examples: how many it scored.
+    """
+
+    num_examples: int
     values: Mapping[str, Metric]
     drawn: Mapping[str, Float64Array]
 
@@ -33,9 +37,13 @@ class Measured:
 def measured(
     result: AttackResult, membership: BoolArray, values: Mapping[str, Metric], weights: WeightArray
 ) -> Measured:
-    """Resample what was measured. membership: bool [n]; values: of `mia.metrics.evaluate_scores`, or a part of it."""
-    drawn = resampled_values(result.scores, membership, result.threshold, weights)
-    return Measured(values, {metric: drawn[metric] for metric in values if metric in drawn})
+    """Resample what was measured.
+
+    membership: bool [n], of all examples; values: of `mia.metrics.evaluate_scores`, or a part of it; weights: [B, k],
+    of the k examples that have a score.
+    """
+    drawn = resampled_values(result.scores, result.among(membership), result.threshold, weights)
+    return Measured(result.scores.size, values, {metric: drawn[metric] for metric in values if metric in drawn})
 
 
 def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | None = None) -> Sample | None:

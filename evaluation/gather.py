@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.run_dir import MODEL_FILE
 from configs.errors import RunError
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
 from evaluation.compare import compare, correct, pairs
@@ -15,9 +16,10 @@ from evaluation.estimates import Measured, common_weights, estimate, measured
 from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
 from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
+from mia.interface import AttackResult, BoolArray
 from mia.metrics import METRICS, Metric, WeightArray, evaluate_scores, roc
 from mia.registry import ATTACKS
-from sweep.cells import Cell
+from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
@@ -49,22 +51,19 @@ class Evidence:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def gather(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
+def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     """Attack every cell that can be attacked, and compare what was found; the others keep their reason."""
     check_names(attacker.options, [cell.experiment for cell in cells])
     evidence = Evidence()
     targets, reasons = ask_all(cells, attacker)
-    weights = {
-        split: common_weights([one.membership for one in targets if one.split == split], _seed(targets, split))
-        for split in dict.fromkeys(asked.split for asked in targets)
-    }
+    weights = Resamples(targets)
     crossed: dict[tuple[str, str], _Crossing] = {}
     for own in progress(targets, "attacking"):
         scored = Scored(own)
         for one in attack_cell(own, attacked_by(own, targets, attacker.options), attacker, scored):
             key = (one.asked.experiment, own.experiment)
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
-            crossing.add(one.position, one.results, weights[own.split][:TRANSFER_RESAMPLES])
+            crossing.add(one.position, one.results, weights)
         evidence.scored.append(scored)
     _measure_all(evidence, weights)
     evidence.transfer = _transfer_rows(evidence, crossed)
@@ -75,24 +74,21 @@ def gather(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
     return evidence
 
 
-def _seed(targets: Sequence[Asked], split: tuple[str, ...]) -> int:
-    return next(asked.cell.config.seed for asked in targets if asked.split == split)
+class Resamples:
+    """How often each example counts in each resample, drawn once for all cells and attacks of a split."""
 
+    def __init__(self, targets: Sequence[Asked]) -> None:
+        self._targets = targets
+        self._drawn: dict[tuple[tuple[str, ...], bytes], WeightArray] = {}
 
-def names_of(cell: Cell) -> Record:
-    """What names a cell in every table."""
-    config = cell.config
-    setting = {
-        "method": config.method,
-        "sparsity": config.sparsity,
-        "dataset": config.dataset_name,
-        "arch": config.arch,
-        "layers": config.layers,
-        "width_mult": config.width_mult,
-        "seed": config.seed,
-        "split": config.split,
-    }
-    return {"experiment": cell.experiment, **(setting if cell.readable else dict.fromkeys(setting))}
+    def of(self, split: tuple[str, ...], rows: BoolArray | None = None) -> WeightArray:
+        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them."""
+        key = split, b"" if rows is None else rows.tobytes()
+        if key not in self._drawn:
+            sharing = [one for one in self._targets if one.split == split]
+            memberships = [one.membership if rows is None else one.membership[:, rows] for one in sharing]
+            self._drawn[key] = common_weights(memberships, sharing[0].cell.seed)
+        return self._drawn[key]
 
 
 @dataclasses.dataclass(eq=False)
@@ -103,23 +99,25 @@ class _Crossing:
     shadows: Asked
     found: dict[str, dict[int, Measured]] = dataclasses.field(default_factory=dict)
 
-    def add(self, position: int, results: Mapping[str, Any], weights: WeightArray) -> None:
+    def add(self, position: int, results: Mapping[str, AttackResult], weights: Resamples) -> None:
         membership, target = self.asked.membership[position], self.asked.targets[position]
-        resamples = len(weights) if len(self.asked.targets) == 1 else 0  # of several targets, only means have intervals
+        # of several targets, only means have intervals
+        resamples = TRANSFER_RESAMPLES if len(self.asked.targets) == 1 else 0
         for attack, result in results.items():
-            values = evaluate_scores(result.scores, membership, result.threshold, resamples)
+            values = evaluate_scores(result.scores, result.among(membership), result.threshold, resamples)
             few = {metric: values[metric] for metric in TRANSFER_METRICS}
-            self.found.setdefault(attack, {})[target] = measured(result, membership, few, weights)
+            drawn = weights.of(self.asked.split, result.rows)[:TRANSFER_RESAMPLES]
+            self.found.setdefault(attack, {})[target] = measured(result, membership, few, drawn)
 
 
-def _measure_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArray]) -> None:
+def _measure_all(evidence: Evidence, weights: Resamples) -> None:
     """Tidy rows, means over targets, ROC curves and comparisons: one variant at a time, to bound memory."""
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
     summaries: dict[tuple[str, str, str], Estimate] = {}
     for attack in SUITE_OF:
         having = [one for one in scored if attack in one.results]
-        found = {one.asked.experiment: _measured(one, attack, weights[one.asked.split]) for one in having}
+        found = {one.asked.experiment: _measured(one, attack, weights) for one in having}
         for experiment, by_target in found.items():
             for metric in METRICS:
                 mean = estimate(by_target, metric)
@@ -132,7 +130,7 @@ def _measure_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArr
             evidence.roc += _roc_rows(one, attack)
     correct(evidence.comparisons)
     for one in scored:
-        head = names_of(one.asked.cell)
+        head = one.asked.cell.names
         for row in one.rows:
             over = summaries.get((one.asked.experiment, str(row["attack"]), str(row["metric"])))
             evidence.tidy.append({**head, **row, **_over_targets(over)})
@@ -150,25 +148,26 @@ def _over_targets(over: Estimate | None) -> Record:
     return {**names, "num_targets": over.num_targets}
 
 
-def _measured(one: Scored, attack: str, weights: WeightArray) -> dict[int, Measured]:
+def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measured]:
     values: dict[int, dict[str, Metric]] = {}
     for row in one.rows:
         if row["attack"] == attack:
             figure: Any = (row["value"], row["ci_low"], row["ci_high"])
             values.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = Metric(*figure)
     return {
-        target: measured(result, inside, values[target], weights)
+        target: measured(result, inside, values[target], weights.of(one.asked.split, result.rows))
         for target, result, inside in zip(one.asked.targets, one.results[attack], one.asked.membership, strict=True)
     }
 
 
 def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:
     """The mean over targets of the TPR reached at each FPR of a logarithmic grid, from one non-member's share to 1."""
-    fewest = int((~one.asked.membership).sum(axis=1).min())
-    grid = np.geomspace(1.0 / fewest, 1.0, ROC_POINTS)
+    results = one.results[attack]
+    inside = [result.among(membership) for result, membership in zip(results, one.asked.membership, strict=True)]
+    grid = np.geomspace(1.0 / min(int((~own).sum()) for own in inside), 1.0, ROC_POINTS)
     rates = []
-    for result, membership in zip(one.results[attack], one.asked.membership, strict=True):
-        fpr, tpr = roc(result.scores, membership)
+    for result, own in zip(results, inside, strict=True):
+        fpr, tpr = roc(result.scores, own)
         rates.append(tpr[np.searchsorted(fpr, grid * (1 + 1e-12), side="right") - 1])
     for x, y in zip(grid, np.mean(rates, axis=0), strict=True):
         yield {"experiment": one.asked.experiment, "attack": attack, "fpr": float(x), "tpr": float(y)}
@@ -184,7 +183,7 @@ def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossi
             rows.append({**sides, **{name: row.get(name) for name in ("attack", "metric", *_ESTIMATE)}})
     for crossing in crossed.values():
         sides = {
-            f"{side}_{name}": names_of(asked.cell)[name]
+            f"{side}_{name}": asked.cell.names[name]
             for side, asked in (("target", crossing.asked), ("shadows", crossing.shadows))
             for name in _SIDE
         }
@@ -201,7 +200,7 @@ _SIDE = ("experiment", "method", "sparsity")
 _ESTIMATE = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 
 
-def _expose_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArray], attacker: Attacker) -> None:
+def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> None:
     settings = dict.fromkeys((one.asked.split, one.asked.setting) for one in evidence.scored)
     for split, setting in settings:
         group = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
@@ -209,7 +208,7 @@ def _expose_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArra
         if attack is None:
             continue
         group = [one for one in group if attack in one.results]  # the others lack the shadow models for it
-        evidence.exposure += agreement_rows(group, attack, weights[split])
+        evidence.exposure += agreement_rows(group, attack, weights.of(split))
         values = exposures(group, attack)
         evidence.exposure_scores |= values
         try:
@@ -225,16 +224,16 @@ def _expose_all(evidence: Evidence, weights: Mapping[tuple[str, ...], WeightArra
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 
 
-def _cell_row(cell: Cell, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
+def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
     asked = next((one for one in targets if one.cell is cell), None)
     summaries = asked.summaries if asked else [summary for summary in [cell.summary()] if summary is not None]
     row: Record = {
-        **names_of(cell),
+        **cell.names,
         "num_shadows": cell.num_shadows,
         "num_targets": len(asked.targets) if asked else 0,
         "num_examples": len(asked.index) if asked else None,
         "finished_models": len(cell.models),
-        "planned_models": cell.config.num_models if cell.readable else None,
+        "planned_models": cell.planned_models,
         "reason": reasons.get(cell.experiment, ""),
     }
     for name in ("train_accuracy", "heldout_accuracy", "test_accuracy"):
@@ -246,5 +245,5 @@ def _cell_row(cell: Cell, targets: Sequence[Asked], reasons: Mapping[str, str]) 
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
     for summary in summaries[:1]:
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
-        row["weights_hash"] = summary["hashes"][cell.models[0].model.name]
+        row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

@@ -19,6 +19,7 @@ from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
 from reporting import report, tables
 from reporting.inputs import PICTURES, about_digest
+from sweep.cells import Cell
 from training.device import describe_machine, pick_device
 
 SUITE_FOLDERS = ("advanced", "wemem")
@@ -72,12 +73,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
 
 
 def _scores(one: Scored) -> dict[str, Any]:
-    """`index` and `label` [n], then `target_000/membership`, `target_000/<variant>` [n] a target."""
+    """`index` and `label` [n], then `target_000/membership`, `target_000/<variant>` [n] a target; NaN: no score."""
     asked = one.asked
     arrays: dict[str, Any] = {"index": asked.index, "label": asked.label}
     for position, target in enumerate(asked.targets):
         arrays[f"target_{target:03d}/membership"] = asked.membership[position]
-        arrays |= {f"target_{target:03d}/{key}": found[position].scores for key, found in one.results.items()}
+        arrays |= {f"target_{target:03d}/{key}": found[position].spread() for key, found in one.results.items()}
     return arrays
 
 
@@ -104,11 +105,16 @@ def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
         },
         "options": {**dataclasses.asdict(attacker.options), **_as_given(attacker)},
         "machine": describe_machine(pick_device(attacker.device)),
+        "signals": {one.asked.experiment: one.asked.cell.origin(0) for one in evidence.scored if _foreign(one)},
         "problems": evidence.problems,
         "left_out": evidence.notes,
         "unavailable": {one.asked.experiment: one.unavailable for one in evidence.scored if one.unavailable},
         "notes": {one.asked.experiment: one.notes for one in evidence.scored if one.notes},
     }
+
+
+def _foreign(one: Scored) -> bool:
+    return not isinstance(one.asked.cell, Cell)
 
 
 def _as_given(attacker: Attacker) -> dict[str, Any]:

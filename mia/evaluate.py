@@ -24,6 +24,7 @@ from mia.registry import ATTACKS
 Row = dict[str, str | int | float | None]
 
 LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
+FEWEST_A_SIDE = 10  # members and non-members among the examples that a partial result has to have
 SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
 
 
@@ -102,6 +103,31 @@ def _check_names(attacks: Sequence[str]) -> None:
         raise ValueError(f"unknown attack {unknown[0]!r}; allowed: {', '.join(ATTACKS)}")
 
 
+def evaluate(
+    inputs: AttackInputs,
+    membership: BoolArray,
+    attacks: Sequence[str] | None = None,
+    settings: AttackSettings | None = None,
+) -> list[Row]:
+    """Attack one target and measure every metric, with intervals: the rows of `measure`.
+
+    membership: bool [n] of the target on all n examples; only those that are asked about are looked at, and no attack
+    sees it. attacks: names in ATTACKS, each of which must be defined on these inputs; None for all that are. settings:
+    None for the defaults, with the inputs' seed.
+
+    Raises AttackUnavailable for a named attack that is not defined here, and ValueError for an unknown one, for
+    membership of another shape or without both sides.
+    """
+    if membership.shape != inputs.labels.shape or membership.dtype != bool:
+        raise ValueError(f"membership is {membership.dtype} {membership.shape}; it must be bool {inputs.labels.shape}")
+    settings = settings or AttackSettings(seed=inputs.seed)
+    knowledge = learn(inputs, tuple(ATTACKS) if attacks is None else attacks, settings)
+    if attacks is not None and knowledge.unavailable:
+        raise AttackUnavailable(next(iter(knowledge.unavailable.values())))
+    asked = membership if inputs.audited is None else membership[inputs.audited]
+    return measure(score(knowledge, inputs.target), asked, settings.seed)
+
+
 def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
     """The results of every attack that learned something, by variant."""
     results: dict[str, AttackResult] = {}
@@ -113,11 +139,10 @@ def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
 def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int) -> list[Row]:
     """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members.
 
-    membership: bool [n] of the target, in the order of the scores; the first time that anyone reads it. Fields are None
-    where they are not defined. Raises ValueError as `mia.metrics.evaluate_scores` does.
+    membership: bool [n] of the target, of all examples; the first time that anyone reads it. A variant that scored only
+    some of them is measured on those, and its counts are theirs. Fields are None where they are not defined. Raises
+    ValueError as `mia.metrics.evaluate_scores` does.
     """
-    members = int(membership.sum())
-    counts = {"n_members": members, "n_non_members": membership.size - members}
     return [
         {
             "attack": key,
@@ -126,8 +151,22 @@ def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: in
             "value": figure.value,
             "ci_low": figure.ci_low,
             "ci_high": figure.ci_high,
-            **counts,
+            "n_members": int(inside.sum()),
+            "n_non_members": int((~inside).sum()),
         }
         for key, result in results.items()
-        for metric, figure in evaluate_scores(result.scores, membership, result.threshold, seed=seed).items()
+        for inside in [result.among(membership)]
+        for metric, figure in evaluate_scores(result.scores, inside, result.threshold, seed=seed).items()
     ]
+
+
+def too_few(result: AttackResult, membership: BoolArray) -> str | None:
+    """Why a result on some of the examples is not measured; None where it is. membership: as of `measure`."""
+    inside = result.among(membership)
+    members, others = int(inside.sum()), int((~inside).sum())
+    if result.rows is None or min(members, others) >= FEWEST_A_SIDE:
+        return None
+    return (
+        f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
+        f"{FEWEST_A_SIDE} of each are needed (--samia-examples)"
+    )

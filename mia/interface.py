@@ -23,7 +23,7 @@ Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-RECIPES = ("paper", "fast")
+RECIPES = ("auto", "paper", "fast")
 
 
 class AttackUnavailable(Exception):
@@ -48,7 +48,7 @@ class AttackSettings:
     as one; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al. 2024).
     """
 
-    recipe: str = "paper"
+    recipe: str = "auto"
     seed: int = 0
     device: str = "cpu"
     rmia_gamma: float = 2.0
@@ -63,17 +63,33 @@ class AttackSettings:
 class AttackResult:
     """Scores of one attack on one target.
 
-    scores: float64 [n], finite, higher = member. threshold: a member is claimed where score >= threshold; None where
-    the shadows cannot calibrate one, and then `note` says why.
+    scores: float64 [k], finite, higher = member. threshold: a member is claimed where score >= threshold; None where
+    the shadows cannot calibrate one. note: one line for the reader, such as why there is no threshold. rows: bool [n],
+    the k of the n examples that have a score; None: all.
     """
 
     scores: Float64Array
     threshold: float | None = None
     note: str | None = None
+    rows: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if self.scores.dtype != np.float64 or self.scores.ndim != 1 or not np.isfinite(self.scores).all():
             raise ValueError(f"scores must be finite float64 [n], got {self.scores.dtype} {self.scores.shape}")
+        if self.rows is not None and self.scores.size != self.rows.sum():
+            raise ValueError(f"{self.scores.size} scores for {self.rows.sum()} examples")
+
+    def among(self, membership: BoolArray) -> BoolArray:
+        """Of the membership [..., n] of all examples, that of the scored ones, [..., k]."""
+        return membership if self.rows is None else membership[..., self.rows]
+
+    def spread(self) -> Float64Array:
+        """A score for each of all examples, float64 [n], NaN where there is none."""
+        if self.rows is None:
+            return self.scores
+        scores = np.full(self.rows.size, np.nan)
+        scores[self.rows] = self.scores
+        return scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +97,7 @@ class Outputs:
     """One model's answers on the n examples whose membership is asked, and on P population examples.
 
     logits: [n, C] of the plain query; phi: [n, Q]; sensitivity: [n, C] or None; population: phi, [P, Q], or None.
+    Examples without noise queries have NaN as their whole row of the sensitivity.
     """
 
     logits: FloatArray
@@ -106,7 +123,8 @@ class AttackInputs:
     labels: int64 [n], true classes. target_logits: [n, C] and shadow_logits: [S, n, C], of the plain query.
     target_phi: [n, Q] and shadow_phi: [S, n, Q], logit-scaled confidences. shadow_in, shadow_out: bool [S, n], trimmed
     membership: every example is IN the same number of shadows, OUT of the same number; a dropped pair is False in both.
-    target_sensitivity: [n, C] and shadow_sensitivity: [S, n, C], or None. seed: of the random choices of trimming.
+    target_sensitivity: [n, C] and shadow_sensitivity: [S, n, C], or None; the same rows of each may be NaN, examples
+    without noise queries. seed: of the random choices of trimming.
     audited: bool [n], the examples whose membership is asked, or None for all. Where given, no shadow holds an audited
     example, shadows are learned from on the others only, and either group is trimmed by itself.
     target_population: [P, Q] and shadow_population: [S, P, Q], phi of examples that no model holds, or None.
@@ -180,6 +198,15 @@ class AttackInputs:
         """The examples that are scored: all of them, or the audited ones."""
         return self if self.audited is None else self._take(self.audited)
 
+    @property
+    def probed(self) -> BoolArray | None:
+        """The examples that have a sensitivity, bool [n]; None for all, or where nobody measured any."""
+        return _measured_rows(self.target_sensitivity)
+
+    def only(self, rows: BoolArray | None) -> AttackInputs:
+        """The same on some of the examples, bool [n], one at least; on all for None."""
+        return self if rows is None else self._take(rows)
+
     def _take(self, rows: BoolArray) -> AttackInputs:
         changed: dict[str, FloatArray | IntArray | BoolArray | None] = {"audited": None}
         for name in ("labels", "target_logits", "target_phi", "target_sensitivity"):
@@ -231,9 +258,13 @@ def _check_values(inputs: AttackInputs) -> None:
         raise ValueError("shadow_in and shadow_out must be bool")
     for name in ("target_logits", "target_phi", "shadow_logits", "shadow_phi"):
         _check_finite(name, getattr(inputs, name))
-    for name in ("target_sensitivity", "shadow_sensitivity", "target_population", "shadow_population"):
+    for name in ("target_population", "shadow_population"):
         if getattr(inputs, name) is not None:
             _check_finite(name, getattr(inputs, name))
+    if inputs.target_sensitivity is not None and inputs.shadow_sensitivity is not None:
+        rows = _measured_rows(inputs.target_sensitivity)
+        for name in ("target_sensitivity", "shadow_sensitivity"):
+            _check_sensitivity(name, getattr(inputs, name), rows)
     if (inputs.shadow_in & inputs.shadow_out).any():
         raise ValueError("a shadow cannot be both IN and OUT for an example")
     if inputs.audited is None:
@@ -254,6 +285,21 @@ def _check_trimmed(inputs: AttackInputs, group: BoolArray | slice) -> None:
             raise ValueError(
                 f"{name} holds {counts.min()} to {counts.max()} shadows per example; use mia.interface.trim"
             )
+
+
+def _measured_rows(sensitivity: FloatArray | None) -> BoolArray | None:
+    """Rows of [n, C] that are not NaN throughout, bool [n]; None for all of them."""
+    if sensitivity is None:
+        return None
+    rows = np.logical_not(np.isnan(sensitivity).all(axis=1))
+    return None if rows.all() else rows
+
+
+def _check_sensitivity(name: str, array: FloatArray, rows: BoolArray | None) -> None:
+    """[..., n, C] must be finite in the measured rows and NaN in the others."""
+    if rows is not None and not np.isnan(array[..., ~rows, :]).all():
+        raise ValueError(f"{name} is missing for other examples than the target's; the same rows have to be NaN in all")
+    _check_finite(name, array if rows is None else array[..., rows, :])
 
 
 def _check_finite(name: str, array: FloatArray) -> None:

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run the advanced suite (LiRA, Shokri-NN, Top3-NN, ClassLabel-NN, SAMIA) on every cell of a runs directory."""
 
 from __future__ import annotations

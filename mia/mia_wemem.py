@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run the WeMeM suite (confidence, entropy, modified entropy, neural network) on every cell of a runs directory."""
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ are unequal: that shifts all scores by one constant, which the threshold absorbs
 accuracy on the very pairs that trained the network; holding pairs out would change the attack, and these networks see
 far more pairs than they can memorise.
 
-Recipes. "paper": SGD with the published hyper-parameters. "fast": a fixed number of steps with a cosine schedule, so
-its cost does not grow with the pool. Shokri et al. publish no training hyper-parameters, so Shokri-NN has one plan,
-which serves both recipes. The others' fast AUC is not within 0.005 of the published recipe's on every target
-(`benchmarks/attack_recipes.py`), so "fast" is a choice and never the default.
+Recipes. "paper": SGD with the published hyper-parameters: 100 epochs, hours where pairs are many. "auto", the default:
+the published recipe up to a number of steps, and beyond it a short plan whose cost does not grow with the pool. Below
+that number the published schedule is far from converged, so that no cheaper one gives its figures; above it, a better
+optimiser gets as far in fewer steps. "fast": seconds, and figures that differ; a choice and never the default.
+`benchmarks/attack_recipes.py` compares them. Shokri et al. publish no training hyper-parameters, so Shokri-NN has one
+plan for all recipes. What ran is in the result's note.
 """
 
 from __future__ import annotations
@@ -47,14 +49,17 @@ Float32Array = npt.NDArray[np.float32]
 MEMBER, NON_MEMBER = 1, 0
 PREDICT_BATCH = 8192
 WEIGHT_DECAY = 5e-4
+CALIBRATION_PAIRS = 1 << 16  # of more, that many stand for all, drawn with the seed
 
 
 @dataclass(frozen=True)
 class Plan:
     """How one network is trained: optimiser steps, pairs a step, peak learning rate, optimiser, schedule.
 
-    adamw: AdamW, else SGD with momentum 0.9. warmup: the fraction of the steps in which the rate rises from 0, before
-    it falls to 0 as a cosine; None: no warm-up, and x0.1 at one half and at three quarters.
+    adamw: AdamW, else SGD with momentum 0.9. muon_lr: peak rate of Muon (Jordan et al. 2024), which then takes the
+    weight matrices and leaves the rest to AdamW. warmup: the fraction of the steps in which the rate rises from 0,
+    before it falls to 0 as a cosine; None: no warm-up, and x0.1 at one half and at three quarters. dropout: whether the
+    network's dropout is used; it has no purpose where every pair is seen a few times only.
     """
 
     steps: int
@@ -62,22 +67,42 @@ class Plan:
     lr: float
     adamw: bool = False
     warmup: float | None = None
+    muon_lr: float | None = None
+    dropout: bool = True
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+    def factor_at(self, step: int) -> float:
+        """What the peak rates are multiplied by in a step, counted from 0."""
         done = step / self.steps
         if self.warmup is None:
-            return self.lr * (1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01)
+            return 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
         if done < self.warmup:
-            return self.lr * done / self.warmup
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (done - self.warmup) / (1.0 - self.warmup)))
+            return done / self.warmup
+        return 0.5 * (1.0 + math.cos(math.pi * (done - self.warmup) / (1.0 - self.warmup)))
 
 
-def make_plan(recipe: str, pairs: int, fast: Plan) -> Plan:
-    """The plan of a recipe; pairs: training pairs of one network; fast: its plan where pairs are plenty."""
-    if recipe == "paper":
-        return Plan(100 * math.ceil(pairs / 128), 128, lr=1e-3)
-    return replace(fast, batch=min(max(pairs // 24, 64), fast.batch))
+@dataclass(frozen=True)
+class Plans:
+    """The plans of one network.
+
+    fast: of the recipe of that name. short: instead of the published plan where that has more than `affordable` steps,
+    never with more than `passes` over the pairs; None: `fast` is the one plan of all recipes.
+    """
+
+    fast: Plan
+    short: Plan | None = None
+    affordable: int = 0
+    passes: float = 0.0
+
+    def choose(self, recipe: str, pairs: int) -> tuple[Plan, str]:
+        """The plan for so many training pairs of one network, and its name."""
+        paper = Plan(100 * math.ceil(pairs / 128), 128, lr=1e-3)
+        if self.short is None or recipe == "fast":
+            name = "its only" if self.short is None else "the fast"
+            return replace(self.fast, batch=min(max(pairs // 24, 64), self.fast.batch)), name
+        if recipe == "paper" or paper.steps <= self.affordable:
+            return paper, "the published"
+        most = math.ceil(self.passes * pairs / self.short.batch)
+        return replace(self.short, steps=min(self.short.steps, most)), "the short"
 
 
 def build_mlp(inputs: int) -> nn.Module:
@@ -164,25 +189,52 @@ def _batches(rows: torch.Tensor, plan: Plan) -> Iterator[torch.Tensor]:
             step += 1
 
 
+def _optimisers(network: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    from torch import optim
+
+    learned = list(network.parameters())
+    if not plan.adamw:
+        return [optim.SGD(learned, lr=plan.lr, momentum=0.9, weight_decay=WEIGHT_DECAY)]
+    if plan.muon_lr is None:
+        return [optim.AdamW(learned, lr=plan.lr, weight_decay=WEIGHT_DECAY)]
+    # matrices between hidden layers: the few rows or columns of an input or output layer have nothing to orthogonalise
+    hidden = [weight for weight in learned if weight.ndim == 2 and min(weight.shape) > 3]
+    chosen = {id(weight) for weight in hidden}
+    rest = [weight for weight in learned if id(weight) not in chosen]
+    return [
+        optim.AdamW(rest, lr=plan.lr, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY),
+        optim.Muon(hidden, lr=plan.muon_lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    ]
+
+
+def _leave_out_dropout(network: nn.Module) -> None:
+    from torch import nn
+
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+
+
 def _fit(network: nn.Module, features: torch.Tensor, is_in: torch.Tensor, rows: torch.Tensor, plan: Plan) -> None:
     """Train in place; the loss is the sum over groups of the mean cross-entropy over a group's part of the batch."""
-    import torch
     from torch.nn.functional import cross_entropy
 
-    optimiser: torch.optim.Optimizer
-    if plan.adamw:
-        optimiser = torch.optim.AdamW(network.parameters(), lr=plan.lr, weight_decay=WEIGHT_DECAY)
-    else:
-        optimiser = torch.optim.SGD(network.parameters(), lr=plan.lr, momentum=0.9, weight_decay=WEIGHT_DECAY)
+    optimisers = _optimisers(network, plan)
+    peaks = [optimiser.defaults["lr"] for optimiser in optimisers]
+    if not plan.dropout:
+        _leave_out_dropout(network)
     network.train()
     for step, batch in enumerate(_batches(rows, plan)):
         index, weight = batch.clamp(min=0).to(features.device), (batch >= 0).to(features)
-        optimiser.param_groups[0]["lr"] = plan.lr_at(step)
         logits = network(features[index.flatten()])
         losses = cross_entropy(logits, is_in[index.flatten()], reduction="none").reshape(index.shape)
-        optimiser.zero_grad()
+        network.zero_grad()
         ((losses * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)).sum().backward()
-        optimiser.step()
+        for optimiser, peak in zip(optimisers, peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * plan.factor_at(step)
+            optimiser.step()
 
 
 def _predict(network: nn.Module, features: torch.Tensor, rows: torch.Tensor) -> Float64Array:
@@ -198,6 +250,20 @@ def _predict(network: nn.Module, features: torch.Tensor, rows: torch.Tensor) -> 
             valid = batch.flatten() >= 0
             scores[index[valid]] = (logits[:, MEMBER] - logits[:, NON_MEMBER])[valid]
     return scores.numpy()
+
+
+def _threshold(network: nn.Module, features: torch.Tensor, rows: torch.Tensor, is_in: BoolArray, seed: int) -> float:
+    """The best threshold on the pairs that trained the network; rows: [G, largest group], of `_rows`."""
+    import torch
+
+    if len(is_in) > CALIBRATION_PAIRS:
+        groups = np.empty(len(is_in), dtype=np.int64)
+        group, place = torch.nonzero(rows >= 0, as_tuple=True)
+        groups[rows[group, place].numpy()] = group.numpy()
+        chosen = np.random.default_rng([seed, 5]).choice(len(is_in), CALIBRATION_PAIRS, replace=False)
+        features, is_in = features[torch.from_numpy(chosen).to(features.device)], is_in[chosen]
+        rows = _rows(groups[chosen], rows.shape[0])
+    return best_threshold(_predict(network, features, rows), is_in)
 
 
 def posterior(logits: FloatArray, labels: IntArray, sensitivity: FloatArray | None) -> Float32Array:
@@ -232,16 +298,15 @@ class NetworkAttack:
     """What tells one attack network from another.
 
     features: of [n] examples, float32 [n, ...]; build: (groups, feature shape) -> network; per_class: one network a
-    class; fast: the plan of the fast recipe; published: whether the paper gives a schedule, else `fast` serves both
-    recipes.
+    class; probing: whether it learns from and scores only examples with noise queries.
     """
 
     name: str
     features: Callable[[FloatArray, IntArray, FloatArray | None], Float32Array]
     build: Callable[[int, tuple[int, ...]], nn.Module]
-    fast: Plan
+    plans: Plans
     per_class: bool = False
-    published: bool = True
+    probing: bool = False
 
     def __call__(self, inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         """Train on the shadows' pairs; the global random state of torch is left as it was.
@@ -250,38 +315,48 @@ class NetworkAttack:
         """
         import torch
 
-        learned = inputs.learned
+        learned, asked = inputs.learned, inputs.asked
+        scored = asked.probed if self.probing else None
+        if self.probing:
+            learned, asked = self._with_noise_queries(learned), self._with_noise_queries(asked)
         require_pairs(self.name, learned)
-        learned_groups, asked_groups = self._groups(inputs)
+        learned_groups, asked_groups = self._groups(learned.labels, asked.labels)
         features, is_in, pair_groups = self._pairs(learned, learned_groups)
         device = torch.device(settings.device)
         rows = _rows(pair_groups)
-        # no paper recipe to follow for Shokri-NN: the schedule of the other attacks leaves it under-trained
-        plan = make_plan(settings.recipe if self.published else "fast", rows.shape[1], self.fast)
+        plan, called = self.plans.choose(settings.recipe, rows.shape[1])
+        note = f"{called} recipe: {plan.steps} steps of {plan.batch} pairs, of {rows.shape[1]}"
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             torch.manual_seed(settings.seed)
             network = self.build(rows.shape[0], features.shape[1:]).to(device)
             x, y = torch.from_numpy(features).to(device), torch.from_numpy(is_in.astype(np.int64)).to(device)
             _fit(network, x, y, rows, plan)
-        threshold = best_threshold(_predict(network, x, rows), is_in)
-        labels = inputs.asked.labels
+        threshold = _threshold(network, x, rows, is_in, settings.seed)
+        labels = asked.labels
         asked_rows = _rows(asked_groups, rows.shape[0])
 
         def score(target: Outputs) -> dict[str, AttackResult]:
-            asked = torch.from_numpy(self.features(target.logits, labels, target.sensitivity)).to(device)
-            return {self.name: AttackResult(_predict(network, asked, asked_rows), threshold)}
+            known = target.only(scored)
+            x = torch.from_numpy(self.features(known.logits, labels, known.sensitivity)).to(device)
+            return {self.name: AttackResult(_predict(network, x, asked_rows), threshold, note, scored)}
 
         return score
 
-    def _groups(self, inputs: AttackInputs) -> tuple[IntArray, IntArray]:
-        """The network of each learned and of each asked example: classes numbered without gaps, or all 0."""
-        asked = inputs.asked.labels
+    def _with_noise_queries(self, inputs: AttackInputs) -> AttackInputs:
+        """The examples that have a sensitivity. Raises AttackUnavailable where none has."""
+        rows = inputs.probed
+        if rows is not None and not rows.any():
+            raise AttackUnavailable(f"{self.name} has no example with noise queries (--samia-examples)")
+        return inputs.only(rows)
+
+    def _groups(self, learned: IntArray, asked: IntArray) -> tuple[IntArray, IntArray]:
+        """The network of each learned and of each asked example, by labels: classes numbered without gaps, or all 0."""
         if not self.per_class:
-            return np.zeros_like(inputs.learned.labels), np.zeros_like(asked)
-        classes, learned = np.unique(inputs.learned.labels, return_inverse=True)
+            return np.zeros_like(learned), np.zeros_like(asked)
+        classes, groups = np.unique(learned, return_inverse=True)
         if not np.isin(asked, classes).all():
             raise AttackUnavailable(f"{self.name} trains a network a class; the shadow models know not every class")
-        return np.asarray(learned, dtype=np.int64), np.searchsorted(classes, asked).astype(np.int64)
+        return np.asarray(groups, dtype=np.int64), np.searchsorted(classes, asked).astype(np.int64)
 
     def _pairs(self, inputs: AttackInputs, example_groups: IntArray) -> tuple[Float32Array, BoolArray, IntArray]:
         """The trimmed (shadow, example) pairs: features [P, ...], IN or OUT [P], groups [P]."""
@@ -307,12 +382,23 @@ def _samia(groups: int, shape: tuple[int, ...]) -> nn.Module:
     return build_samia(shape[0])
 
 
-SHOKRI_PLAN = Plan(300, 256, lr=1e-3, adamw=True, warmup=0.0)
-MLP_PLAN = Plan(300, 256, lr=5e-4, adamw=True, warmup=0.0)
-SAMIA_PLAN = Plan(500, 64, lr=1e-3, adamw=True, warmup=0.1)
+# No paper recipe to follow for Shokri-NN: the schedule of the other attacks leaves it under-trained.
+SHOKRI_PLANS = Plans(fast=Plan(300, 256, lr=1e-3, adamw=True, warmup=0.0))
+MLP_PLANS = Plans(
+    fast=Plan(300, 256, lr=5e-4, adamw=True, warmup=0.0),
+    short=Plan(1000, 1024, lr=5e-4, adamw=True, warmup=0.0),
+    affordable=25_000,
+    passes=30.0,
+)
+SAMIA_PLANS = Plans(
+    fast=Plan(500, 64, lr=1e-3, adamw=True, warmup=0.1),
+    short=Plan(1000, 256, lr=1e-3, adamw=True, warmup=0.1, muon_lr=3e-3, dropout=False),
+    affordable=10_000,
+    passes=2.5,
+)
 
-shokri_nn = NetworkAttack("shokri_nn", posterior, _shokri, SHOKRI_PLAN, per_class=True, published=False)
-top3_nn = NetworkAttack("top3_nn", top_three, _mlp, MLP_PLAN)
-class_label_nn = NetworkAttack("class_label_nn", posterior_and_label, _mlp, MLP_PLAN)
-samia = NetworkAttack("samia", class_tokens, _samia, SAMIA_PLAN)
-neural_network = NetworkAttack("neural_network", posterior, _mlp, MLP_PLAN)
+shokri_nn = NetworkAttack("shokri_nn", posterior, _shokri, SHOKRI_PLANS, per_class=True)
+top3_nn = NetworkAttack("top3_nn", top_three, _mlp, MLP_PLANS)
+class_label_nn = NetworkAttack("class_label_nn", posterior_and_label, _mlp, MLP_PLANS)
+samia = NetworkAttack("samia", class_tokens, _samia, SAMIA_PLANS, probing=True)
+neural_network = NetworkAttack("neural_network", posterior, _mlp, MLP_PLANS)

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run every attack on every cell of a runs directory and write one combined table."""
 
 from __future__ import annotations

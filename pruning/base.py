@@ -40,6 +40,11 @@ class Pruner:
         self.leaf.grad = self.weights.grad
         return self.leaf
 
+    def move_in(self, other: Pruner) -> None:
+        """Instead of `attach`: take over model and memory of another pruner of the same kind, with a mask of ones."""
+        self.weights, self.mask, self.leaf = other.weights, other.mask, other.leaf
+        self.mask.fill_(1)
+
     def _make_leaf(self) -> nn.Parameter:
         return nn.Parameter(self.weights.values)
 
@@ -51,6 +56,10 @@ class Pruner:
 
     def after_step(self) -> None:
         """Undo what the optimiser must not have done."""
+
+    def phase(self) -> int:
+        """Changes when `after_backward` or `after_step` begin to do other work."""
+        return 0
 
     def finish(self) -> None:
         """Leave the result in the model: `weights.values` is w * mask at the final sparsity."""

@@ -29,11 +29,7 @@ class DPFPruner(Pruner):
         self.ramp_steps = config.target_epoch * steps_per_epoch
         self.freeze_step = config.freeze_epoch * steps_per_epoch if config.freeze_epoch >= 0 else self.total_steps
         self.target = 0.0
-
-    def attach(self, model: nn.Module) -> nn.Parameter:
-        leaf = super().attach(model)
-        self.returned = torch.zeros((), device=leaf.device)
-        return leaf
+        self.returned = torch.zeros(())
 
     def _make_leaf(self) -> nn.Parameter:
         return nn.Parameter(self.weights.values.clone())

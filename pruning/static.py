@@ -36,6 +36,9 @@ class StaticPruner(Pruner):
         if self.pruned:
             self.weights.values.mul_(self.mask)
 
+    def phase(self) -> int:
+        return int(self.pruned)
+
     def finish(self) -> None:
         if not self.pruned:
             self._prune()

@@ -14,7 +14,7 @@ from configs.config import ExperimentConfig
 from sweep.plan import check_names
 
 FILE = "planned_cells.json"
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 60.0  # the shards of a sweep start at the same time
 
 
 def remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:

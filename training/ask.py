@@ -18,7 +18,7 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import BadNumbers, RunError
 from data.augment import Augmenter
 from data.base import ImageData
-from data.splits import Split, draw_population
+from data.splits import Split, draw_population, draw_probed
 from pruning.weights import prunable_weights
 from training.checkpoint import check_like, load_model
 from training.device import pick_device, to_device
@@ -63,8 +63,12 @@ def ask(
     """Query a model on its whole pool; the membership is the split that its training used."""
     labels = data.train_labels.numpy()[split.pool]
     images = data.train_images[torch.from_numpy(split.pool)]
-    logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries)
-    if not all(np.isfinite(array).all() for array in (logits, phis, noise) if array is not None):
+    probed = draw_probed(len(labels), queries.samia_examples, config.seed)
+    if probed.all():
+        queries = dataclasses.replace(queries, samia_examples=None)
+    logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries, probed)
+    measured = (logits, phis, None if noise is None else noise[probed])
+    if not all(np.isfinite(array).all() for array in measured if array is not None):
         raise BadNumbers("the trained model gives outputs that are not finite; lower --lr")
     return Signals(
         pool=split.pool,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from configs.errors import UsageError
+from configs.errors import RunError, UsageError
+
+# What a CUDA context takes beside torch's own memory, in MiB; generous, and not measured.
+CONTEXT_MIB = 1024
 
 
 def pick_device(name: str) -> torch.device:
@@ -30,6 +34,41 @@ def pick_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("argument --device: mps is not available on this machine; give auto or cpu")
     return device
+
+
+def cuda_names(name: str) -> list[str]:
+    """The CUDA devices that `--device` stands for: all of them for auto and cuda, none where it is another device."""
+    if pick_device(name).type != "cuda":
+        return []
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if name in ("auto", "cuda") else [name]
+
+
+def own_share(device: torch.device, models: int) -> None:
+    """Work on `device` alone from now on, and with `models` processes on it take no more than a share of its memory.
+
+    Without a limit the queries of one process, which take the largest batches that fit, would starve the others.
+    """
+    if device.type != "cuda":
+        return
+    torch.cuda.set_device(device if device.index is not None else 0)
+    if models > 1:
+        total = torch.cuda.mem_get_info(device)[1] / 2**20
+        share = max(total / models - CONTEXT_MIB, 0.5 * total / models)
+        torch.cuda.set_per_process_memory_fraction(share / total, device)
+
+
+@contextlib.contextmanager
+def memory_errors(batch_size: int) -> Iterator[None]:
+    """Within it, running out of memory is a RunError that names the flags to lower."""
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error)
+        on_gpu = isinstance(error, torch.OutOfMemoryError) or ("CUDA" in words and "out of memory" in words)
+        if not on_gpu and "can't allocate memory" not in words:
+            raise
+        where, other = ("the GPU", "--models-per-device") if on_gpu else ("this machine", "--jobs")
+        raise RunError(f"out of memory on {where}; lower --batch-size ({batch_size}) or {other}") from None
 
 
 def pick_precision(wanted: str, device: torch.device) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from artifacts.run_dir import one_line
 from configs.config import ExperimentConfig
@@ -22,9 +21,10 @@ from data.base import ImageData
 from models.registry import build_model
 from pruning.registry import build_pruner
 from training.checkpoint import TrainedModel, check_like
-from training.device import to_device
+from training.graphs import Recorder, open_step
 from training.lr import learning_rate
 from training.query import accuracy_and_loss, predict_logits
+from training.step import Step
 
 INIT_STREAM, EPOCH_STREAM = 0, 1
 
@@ -48,10 +48,16 @@ class Trainer:
     """One model in training.
 
     members: int64 positions in the training set that may enter a batch, and no others.
+    recorder: records its steps (`graphs.recorder_for`); None: every operation is launched by itself.
     """
 
     def __init__(
-        self, config: ExperimentConfig, data: ImageData, members: NDArray[np.int64], device: torch.device
+        self,
+        config: ExperimentConfig,
+        data: ImageData,
+        members: NDArray[np.int64],
+        device: torch.device,
+        recorder: Callable[[], Recorder] | None = None,
     ) -> None:
         self.config, self.data, self.device = config, data, device
         self.members = torch.from_numpy(np.asarray(members, dtype=np.int64))
@@ -59,18 +65,13 @@ class Trainer:
         self.labels = data.train_labels[self.members].to(device)
         self.augmenter = Augmenter(config.augment, data.mean, data.std, data.image_size, device)
         self.steps_per_epoch = math.ceil(len(self.members) / config.batch_size)
-        self.model = to_device(new_model(config, data), device)
         self.pruner = build_pruner(config, self.steps_per_epoch)
-        leaf = self.pruner.attach(self.model)
-        flat = set(self.pruner.weights.names)
-        self.others = [parameter for name, parameter in self.model.named_parameters() if name not in flat]
-        self.optimizer = torch.optim.SGD(
-            [leaf, *self.others],
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
-        )
+        model = new_model(config, data)
+        if recorder is None:
+            self.step = Step(config, model, self.pruner, self.augmenter, device)
+        else:
+            self.step = open_step(self, config, data, model, self.pruner, self.augmenter, device, recorder)
+        self.model, self.optimizer = self.step.model, self.step.optimizer
         self.step_count = 0
         # Of the epoch under way: sums on the device, seconds, and each step's loss since this process took it up.
         self.loss_sum, self.correct = torch.zeros((), device=device), torch.zeros((), device=device)
@@ -179,22 +180,8 @@ class Trainer:
 
         draws: int64 [2, B], of `Augmenter.draw`. Both tensors are on the device.
         """
-        images = self.augmenter.apply(self.images[batch], draws)
-        labels = self.labels[batch]
         self.pruner.before_forward(self.step_count)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            logits = self.model(images)
-        loss = functional.cross_entropy(logits.float(), labels)
-        self.pruner.weights.grad.zero_()
-        for parameter in self.others:
-            parameter.grad = None
-        loss.backward()
-        self.pruner.after_backward()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.pruner.after_step()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return self.step(self.images, self.labels, batch, draws, rate)
 
     def test(self) -> tuple[float, float]:
         """Accuracy and loss on the test set, with the weights that this moment's model stands for."""
@@ -245,7 +232,7 @@ class Trainer:
             raise RunError(f"its parts are not those of a training state ({one_line(error)[:80]})") from None
         self.model.load_state_dict(state["model"])
         self.pruner.load_state_dict(state["pruner"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.load_optimizer(state["optimizer"])
         self.loss_sum.copy_(state["sums"]["loss"])
         self.correct.copy_(state["sums"]["correct"])
         self.step_count, self.seconds, self.row = state["step"], state["epoch_seconds"], state["row"]

@@ -66,29 +66,40 @@ def predict_logits(model: nn.Module, images: Tensor, augmenter: Augmenter, view:
 
 
 def sensitivity(
-    model: nn.Module, images: Tensor, logits: NDArray[np.float32], augmenter: Augmenter, settings: QuerySettings
+    model: nn.Module,
+    images: Tensor,
+    logits: NDArray[np.float32],
+    augmenter: Augmenter,
+    settings: QuerySettings,
+    probed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """SAMIA's `s_c = mean_j |p_c(x + eps u_j) - p_c(x)| / eps` (Yuan & Zhang 2022): [n, C], u_j ~ N(0, 1).
 
-    The noise is added to the normalised input and is the same for every model.
+    The noise is added to the normalised input and is the same for every model. probed: bool [n], the examples that are
+    asked about, or None for all; the others' rows are NaN, and an example's noise does not depend on who is asked.
     """
     model.eval()
     device = device_of(model)
     plain = torch.from_numpy(logits).double().softmax(1)
+    chosen = torch.ones(len(images), dtype=torch.bool) if probed is None else torch.from_numpy(probed)
 
     def run(batch: int) -> NDArray[np.float32]:
         generator = torch.Generator().manual_seed(NOISE_SEED)
-        sums = []
+        sums = torch.full_like(plain, torch.nan)
         with torch.inference_mode():
-            for part, reference in zip(images.split(batch), plain.split(batch), strict=True):
-                inputs = augmenter.normalise(part.to(device))
-                total = torch.zeros_like(reference)
-                for noise in _noise(part, settings.draws, generator):
-                    noisy = inputs + settings.eps * noise.to(device)
+            for rows in torch.arange(len(images)).split(batch):
+                own = chosen[rows]
+                asked = rows[own]
+                inputs = augmenter.normalise(images[asked].to(device))
+                total = torch.zeros_like(plain[asked])
+                for noise in _noise(images[rows], settings.draws, generator):
+                    if not len(asked):
+                        continue  # drawn all the same: the noise of later examples follows it
+                    noisy = inputs + settings.eps * noise[own].to(device)
                     found = model(noisy.contiguous(memory_format=torch.channels_last))
-                    total += (found.cpu().double().softmax(1) - reference).abs()
-                sums.append(total / (settings.draws * settings.eps))
-        return torch.cat(sums).float().numpy()
+                    total += (found.cpu().double().softmax(1) - plain[asked]).abs()
+                sums[asked] = total / (settings.draws * settings.eps)
+        return sums.float().numpy()
 
     return largest_batches(device, run)
 
@@ -107,11 +118,19 @@ def _noise(images: Tensor, draws: int, generator: torch.Generator) -> Iterator[T
 
 
 def query(
-    model: nn.Module, images: Tensor, labels: NDArray[np.int64], augmenter: Augmenter, settings: QuerySettings
+    model: nn.Module,
+    images: Tensor,
+    labels: NDArray[np.int64],
+    augmenter: Augmenter,
+    settings: QuerySettings,
+    probed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
-    """Logits [n, C] of the plain query, phi [n, Q] of each query, and the SAMIA sensitivity [n, C] if asked for."""
+    """Logits [n, C] of the plain query, phi [n, Q] of each query, and the SAMIA sensitivity [n, C] if asked for.
+
+    probed: bool [n], the examples with a sensitivity, or None for all.
+    """
     logits = predict_logits(model, images, augmenter)
-    noise = sensitivity(model, images, logits, augmenter, settings) if settings.samia else None
+    noise = sensitivity(model, images, logits, augmenter, settings, probed) if settings.samia else None
     return logits, view_phi(model, images, labels, augmenter, settings.num_queries, logits), noise
 
 

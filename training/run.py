@@ -28,7 +28,8 @@ from models.flops import conv_flops, linear_flops
 from pruning.report import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.checkpoint import load_start_weights, load_state, save_model, save_state
-from training.device import describe_machine, pick_device
+from training.device import describe_machine, memory_errors, own_share, pick_device
+from training.graphs import recorder_for
 from training.inputs import open_data, open_split
 from training.loop import Trainer
 from training.query import accuracy_and_loss, predict_logits
@@ -71,7 +72,8 @@ def run_one(
         if status.kind == "damaged":
             run.clear()
         try:
-            return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
+            with memory_errors(config.batch_size):
+                return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
         except BadNumbers as error:
             run.write_failure(config, one_line(error))
             raise
@@ -88,23 +90,25 @@ def _train_and_finish(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     device = pick_device(machine.device)
+    own_share(device, machine.models_per_device or 1)
     data, data_hash = open_data(config, places.data_dir)
     split = open_split(config, data)
     write_text(run.config, config.to_json())
-    trainer = Trainer(config, data, split.pool[split.members(config.model_index)], device)
+    members = split.pool[split.members(config.model_index)]
+    trainer = Trainer(config, data, members, device, recorder_for(device, machine.cuda_graphs))
     keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
     spent = _resume(trainer, run, keys)
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
-    with tracker.run(config, run) as track:
+    with tracker.run(config, run, trainer.history) as tracked:
 
         def report(row: dict[str, Any]) -> None:
-            track(row)
+            tracked.epoch(row)
             if on_epoch is not None:
                 on_epoch(row)
 
         _train(trainer, run, keys, machine, report, started - spent)
         summary = _finish(trainer, run, keys, split, queries, time.perf_counter() - started + spent)
-        track({name: value for name, value in summary.items() if isinstance(value, int | float)})
+        tracked.summary(summary)
     return summary
 
 

@@ -73,7 +73,7 @@ def test_bad_inputs_are_one_line_errors(field: str, value: object, words: str, c
 
 
 def test_settings_and_results_are_checked() -> None:
-    with pytest.raises(ValueError, match="allowed: paper, fast"):
+    with pytest.raises(ValueError, match="allowed: auto, paper, fast"):
         AttackSettings(recipe="slow")
     with pytest.raises(ValueError, match="finite float64"):
         AttackResult(np.array([np.inf]))

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from mia import networks
-from mia.interface import AttackSettings, AttackUnavailable
+from mia.interface import AttackInputs, AttackSettings, AttackUnavailable
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -59,21 +60,83 @@ def test_batches_cover_an_epoch_and_never_leave_one_example() -> None:
 
 def test_schedules() -> None:
     rising = networks.Plan(steps=400, batch=256, lr=5e-4, adamw=True, warmup=0.5)
-    paper = networks.make_plan("paper", 1280, rising)
-    assert (paper.steps, paper.batch, paper.adamw) == (1000, 128, False)
-    assert [paper.lr_at(step) for step in (0, 499, 500, 750)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
-    fast = networks.make_plan("fast", 10**7, rising)
-    assert (fast.steps, fast.batch, fast.adamw) == (400, 256, True)
-    assert [fast.lr_at(step) for step in (0, 100, 200, 300)] == pytest.approx([0.0, 2.5e-4, 5e-4, 2.5e-4])
-    assert replace(fast, warmup=0.0).lr_at(200) == pytest.approx(2.5e-4)
+    paper, name = networks.Plans(rising, rising).choose("paper", 1280)
+    assert (paper.steps, paper.batch, paper.lr, paper.adamw, name) == (1000, 128, 1e-3, False, "the published")
+    assert [paper.factor_at(step) for step in (0, 499, 500, 750)] == pytest.approx([1.0, 1.0, 0.1, 0.01])
+    assert [rising.factor_at(step) for step in (0, 100, 200, 300)] == pytest.approx([0.0, 0.5, 1.0, 0.5])
+    assert replace(rising, warmup=0.0).factor_at(200) == pytest.approx(0.5)
 
 
-def test_shokri_has_one_plan_for_both_recipes(cell: Callable) -> None:
+def test_auto_is_the_published_recipe_while_its_steps_can_be_afforded() -> None:
+    fast, short = networks.Plan(300, 256, lr=5e-4), networks.Plan(1000, 512, lr=1e-3)
+    plans = networks.Plans(fast, short, affordable=1000, passes=2)
+    assert plans.choose("auto", 1280) == plans.choose("paper", 1280)
+    # 2 passes over 1,281 pairs are 6 batches of 512; over many, the plan's own steps
+    assert plans.choose("auto", 1281) == (replace(short, steps=6), "the short")
+    assert plans.choose("auto", 10**7) == (short, "the short")
+    assert plans.choose("paper", 10**7)[0].steps == 7_812_500
+    assert plans.choose("fast", 10**7) == (fast, "the fast")
+    assert plans.choose("fast", 2400)[0].batch == 100
+
+
+def test_the_short_plan_costs_the_same_for_any_larger_pool() -> None:
+    for attack in (networks.samia, networks.top3_nn, networks.class_label_nn, networks.neural_network):
+        one, ten = (attack.plans.choose("auto", pairs) for pairs in (10**6, 10**7))
+        assert one == ten
+        assert one[0].steps * one[0].batch <= 1_024_000
+
+
+def test_shokri_has_one_plan_for_all_recipes(cell: Callable) -> None:
     inputs = cell(4, 40, seed=0)[0]
-    fast, paper = (
-        networks.shokri_nn(inputs, AttackSettings(recipe=r))(inputs.target)["shokri_nn"] for r in ("fast", "paper")
+    auto, fast, paper = (
+        networks.shokri_nn(inputs, AttackSettings(recipe=recipe))(inputs.target)["shokri_nn"]
+        for recipe in ("auto", "fast", "paper")
     )
     np.testing.assert_array_equal(fast.scores, paper.scores)
+    np.testing.assert_array_equal(auto.scores, paper.scores)
+
+
+def test_muon_has_the_hidden_matrices_and_adamw_the_rest() -> None:
+    network = networks.build_samia(10)
+    plan = networks.SAMIA_PLANS.short
+    assert plan is not None
+    adamw, muon = networks._optimisers(network, plan)
+    hidden = muon.param_groups[0]["params"]
+    shapes = [(192, 64), (64, 64), (128, 64), (64, 128)] * 3 + [(64, 640)]
+    assert sorted(tuple(weight.shape) for weight in hidden) == sorted(shapes)
+    held = sum(weight.numel() for group in (adamw, muon) for weight in group.param_groups[0]["params"])
+    assert held == parameters(network)
+
+
+def test_without_dropout_training_mode_is_deterministic() -> None:
+    torch.manual_seed(0)
+    network, x = networks.build_samia(4), torch.randn(8, 4, 3)
+    network.train()
+    assert not torch.equal(network(x), network(x))
+    networks._leave_out_dropout(network)
+    assert torch.equal(network(x), network(x))
+
+
+def test_the_short_plan_learns_and_its_note_says_what_ran(cell: Callable) -> None:
+    inputs, membership = cell(4, 600, seed=0, gap=4.0)
+    plans = replace(networks.SAMIA_PLANS, affordable=10)
+    result = replace(networks.samia, plans=plans)(inputs, AttackSettings())(inputs.target)["samia"]
+    assert result.note == "the short recipe: 12 steps of 256 pairs, of 1200"
+    assert roc_auc_score(membership, result.scores) > 0.9
+
+
+def test_a_threshold_of_many_pairs_is_chosen_on_some(cell: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = cell(4, 600, seed=0, gap=1.0)[0]
+    settings = AttackSettings(recipe="fast")
+    for attack in (networks.shokri_nn, networks.top3_nn):
+        whole = attack(inputs, settings)(inputs.target)[attack.name]
+        monkeypatch.setattr(networks, "CALIBRATION_PAIRS", 300)
+        some = attack(inputs, settings)(inputs.target)[attack.name]
+        monkeypatch.undo()
+        np.testing.assert_array_equal(some.scores, whole.scores)
+        claimed = [(result.scores >= result.threshold).mean() for result in (some, whole)]
+        assert some.threshold != whole.threshold
+        assert claimed[0] == pytest.approx(claimed[1], abs=0.3)
 
 
 def test_paper_recipe_runs_and_classes_may_be_missing(cell: Callable) -> None:
@@ -98,3 +161,36 @@ def test_samia_needs_sensitivity(cell: Callable) -> None:
     inputs = replace(cell(4, 40, seed=0)[0], target_sensitivity=None, shadow_sensitivity=None)
     with pytest.raises(AttackUnavailable, match="sensitivity queries"):
         networks.samia(inputs, AttackSettings())
+
+
+def some_probed(inputs: AttackInputs, probed: np.ndarray) -> AttackInputs:
+    target, shadows = inputs.target_sensitivity.copy(), inputs.shadow_sensitivity.copy()
+    target[~probed], shadows[:, ~probed] = np.nan, np.nan
+    return replace(inputs, target_sensitivity=target, shadow_sensitivity=shadows)
+
+
+def test_samia_of_some_examples_is_samia_of_a_cell_of_those(cell: Callable) -> None:
+    inputs, settings = cell(4, 80, seed=0)[0], AttackSettings(recipe="fast")
+    probed = np.random.default_rng(0).random(80) < 0.5
+    partial = some_probed(inputs, probed)
+    result = networks.samia(partial, settings)(partial.target)["samia"]
+    alone = inputs.only(probed)
+    expected = networks.samia(alone, settings)(alone.target)["samia"]
+    np.testing.assert_array_equal(result.scores, expected.scores)
+    assert result.threshold == expected.threshold
+    np.testing.assert_array_equal(result.rows, probed)
+    np.testing.assert_array_equal(np.isnan(result.spread()), ~probed)
+    assert expected.rows is None
+
+
+def test_samia_without_a_probed_example_is_not_defined(cell: Callable) -> None:
+    inputs = some_probed(cell(4, 40, seed=0)[0], np.zeros(40, dtype=bool))
+    with pytest.raises(AttackUnavailable, match="no example with noise queries"):
+        networks.samia(inputs, AttackSettings())
+
+
+def test_other_attacks_do_not_mind_missing_noise_queries(cell: Callable) -> None:
+    inputs, settings = cell(4, 40, seed=0)[0], AttackSettings(recipe="fast")
+    partial = some_probed(inputs, np.arange(40) < 10)
+    whole, same = (networks.top3_nn(one, settings)(one.target)["top3_nn"].scores for one in (inputs, partial))
+    np.testing.assert_array_equal(whole, same)

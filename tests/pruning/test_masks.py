@@ -77,3 +77,10 @@ def test_report_counts_zeros_and_refuses_a_cut_layer() -> None:
     assert (report.parameters, report.prunable_parameters) == (6, 4)
     with pytest.raises(RunError, match="layer a is at sparsity"):
         measure_sparsity({"a": torch.zeros(3), "bias": torch.ones(1)}, ("a",))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_takes_the_same_mask() -> None:
+    weights = torch.randn(5000, generator=torch.Generator().manual_seed(0)).round(decimals=2)
+    for sparsity in (0.001, 0.5, 0.9, 1.0):
+        assert torch.equal(magnitude_mask(weights.cuda(), sparsity).cpu(), magnitude_mask(weights, sparsity))

@@ -1,0 +1,1 @@
+"""Faults put into real commands, and what must hold afterwards: a share in the tests, all of them by `make faults`."""

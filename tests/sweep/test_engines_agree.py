@@ -1,0 +1,120 @@
+"""One sweep by worker processes, by two shards and by Ray: the same weights, signals and tables, byte by byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import train
+from artifacts.locks import locked
+
+FLAGS = [
+    *("--dataset", "synthetic", "--layers", "8", "--epochs", "1", "--pool-size", "120", "--augment", "none"),
+    *("--batch-size", "32", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--num-threads", "1"),
+    *("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "5", "--attacks", "lira", "loss", "--quiet"),
+]
+RUNS = 12
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What must not depend on the engine, by name."""
+    patterns = ("runs/**/config.json", "runs/**/*.pth", "runs/**/signals.npz", "*mia_results.csv", "results/**/*.csv")
+    files = [path for pattern in (*patterns, "results/**/*.npz") for path in folder.glob(pattern)]
+    kept = [path for path in files if path.name != "checkpoint.pth" and not path.name.startswith("checkpoint")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
+
+
+@pytest.fixture(scope="module")
+def by_local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The sweep by two worker processes."""
+    folder = tmp_path_factory.mktemp("local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert train.main([*FLAGS, "--jobs", "2"]) == 0
+    found = results(folder)
+    assert sum(name.endswith("best_model.pth") for name in found) == RUNS
+    assert {"comprehensive_mia_results.csv", "results/mia/tidy.csv"} <= set(found)
+    return found
+
+
+def test_two_shards_and_a_last_command(
+    by_local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for shard in ("2/2", "1/2"):
+        assert train.main([*FLAGS, "--jobs", "1", "--shard", shard]) == 0
+        assert f"{shard}: 6 of its 6 runs are finished" in capfd.readouterr().out
+        assert not list(tmp_path.glob("*.csv"))
+    assert train.main([*FLAGS, "--skip-existing"]) == 0
+    assert results(tmp_path) == by_local
+
+
+@pytest.mark.ray
+def test_ray_on_this_machine(by_local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
+    monkeypatch.chdir(tmp_path)
+    assert train.main([*FLAGS, "--engine", "ray", "--jobs", "2"]) == 0
+    assert results(tmp_path) == by_local
+    assert not list(tmp_path.glob("runs/.shared-*"))
+
+
+def test_a_dry_run_shows_the_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train.main([*FLAGS, "--shard", "2/4", "--dry-run"]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "new      runs/dpf/sparsity_0.6/synthetic",
+        "new      runs/dense/synthetic/shadow_003",
+        "new      runs/dpf/sparsity_0.6/synthetic/shadow_002",
+        "3 runs of shard 2/4: 3 new",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--shard", "3/2"], "argument --shard: '3/2' is not allowed; give I/N with I from 1 to N, such as 1/4"),
+        (["--ray-address", "auto"], "argument --ray-address: needs --engine ray; leave it out"),
+        (["--engine", "ray", "--ray-address", "127.0.0.1:1"], "argument --ray-address: no Ray cluster answers at"),
+        (["--timeout", "0"], "argument --timeout: '0' is not allowed; give a number of at least 1"),
+    ],
+)
+def test_bad_engines_end_in_one_line(
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "ray" in flags:
+        pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
+    assert train.main([*FLAGS, *flags]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"{Path(train.build_parser().prog).name}: error: {message}")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_that_another_process_holds_are_code_4_unless_worse_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = [*FLAGS, "--epochs", "1", "--num-shadows", "0", "--no-mia", "--jobs", "1"]
+    with locked(tmp_path / "runs/dense/synthetic"):
+        assert train.main(flags) == 4
+        target = tmp_path / "runs/dpf/sparsity_0.6/synthetic"
+        assert (target / "experiment_summary.json").is_file()
+        (target / "best_model.pth").write_bytes(b"not a model")
+        with monkeypatch.context() as patch:
+            patch.setattr("training.run.open_data", broken_data)
+            assert train.main([*flags, "--skip-existing"]) == 3
+    assert train.main([*flags, "--skip-existing"]) == 0
+
+
+def broken_data(*_: object) -> object:
+    """Data that cannot be opened."""
+    raise OSError("the disk is on fire")
