@@ -72,7 +72,7 @@ def body(args: argparse.Namespace) -> int:
         return exit_code(unfinished)
     if unfinished and len(unfinished) == len(planned):
         return exit_code(unfinished)  # nothing to attack
-    code = _evaluate(args, group)
+    code = _evaluate(args, group, trained=bool(chosen))
     if args.export:
         targets = [one.run for one in planned if one.config.model_index == 0 and one.run.summary.is_file()]
         if export_targets(targets, args.data_dir, Path(args.results_dir)):
@@ -105,11 +105,14 @@ def _queries(args: argparse.Namespace, options: AttackOptions) -> Callable[[Expe
     return lambda config: queries_of(config, args.num_queries, samia, population, options.samia_examples)
 
 
-def _evaluate(args: argparse.Namespace, group: str) -> int:
-    """Attack everything below --runs-dir (unless --no-mia) and write the two summary tables."""
+def _evaluate(args: argparse.Namespace, group: str, trained: bool) -> int:
+    """Attack everything below --runs-dir (unless --no-mia) and write the two summary tables.
+
+    trained: whether this command trained something, so that an older training table had to change.
+    """
     import torch
 
-    from artifacts.files import clear_temporaries
+    from artifacts.files import clear_temporaries, file_hash
     from cli import evaluation
     from configs.config import Tracking
     from mia.registry import SUITES
@@ -123,7 +126,10 @@ def _evaluate(args: argparse.Namespace, group: str) -> int:
     summary_dir = Path(args.summary_dir)
     training_file = summary_dir / "training_results.csv"
     clear_temporaries(summary_dir, training_file.name)
-    tables.write_csv(training_file, tables.training_table(evaluation.training_rows(cells)))
+    before = file_hash(training_file) if training_file.is_file() else None
+    after = tables.write_csv(training_file, tables.training_table(evaluation.training_rows(cells)))
+    if not trained and before not in (None, after):
+        log.warning("%s did not say what the runs say: it is written anew", training_file)
     if args.no_mia:
         print(f"training  {training_file}")
         return DONE

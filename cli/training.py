@@ -110,6 +110,8 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
             _check_data(one, hashes.get(_setting(one.config), {}))
     _warn_of_space(chosen, args)
     for one in chosen:
+        if one.status.kind == "damaged":
+            log.warning("%s is trained again: %s", one.run.path, one.status.detail)
         if args.overwrite and one.status.kind != "new":
             with contextlib.suppress(RunLocked), locked(one.run.path):  # one that is held is named when its turn comes
                 one.run.clear()

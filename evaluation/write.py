@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -14,20 +15,23 @@ import numpy as np
 
 from artifacts.files import file_hash, write_atomic, write_text
 from configs.config import ALL_TARGETS
+from configs.errors import UsageError
 from configs.version import VERSION
 from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
 from reporting import report, tables
-from reporting.inputs import PICTURES, about_digest
+from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
 from sweep.cells import Cell
 from training.device import describe_machine, pick_device
 
+log = logging.getLogger(__name__)
 SUITE_FOLDERS = ("advanced", "wemem")
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision")
 
 
 def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wide_file: Path) -> list[Path]:
     """Every table and array, then the report and its figures; returns what the report consists of, itself first."""
+    _say_what_changed(results_dir, wide_file)
     files = {}
     for name, columns in tables.EVIDENCE_TABLES.items():
         files[f"{name}.csv"] = tables.write_table(results_dir / f"{name}.csv", getattr(evidence, name), columns)
@@ -44,8 +48,24 @@ def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wi
     files[PICTURES] = write_arrays(results_dir / PICTURES, evidence.exposed_pictures)
     about = {**_about(evidence, attacker), "inputs": _inputs(evidence), "files": files}
     about["digest"] = about_digest(about)
-    write_text(results_dir / "evaluation.json", json.dumps(about, indent=2) + "\n")
+    write_text(results_dir / ABOUT, json.dumps(about, indent=2) + "\n")
     return report.write_report(results_dir)
+
+
+def _say_what_changed(results_dir: Path, wide_file: Path) -> None:
+    """Warn of files of an earlier evaluation that are not as it wrote them; all of them are about to be replaced."""
+    if not (results_dir / ABOUT).is_file():
+        return
+    try:
+        files = read_about(results_dir / ABOUT)["files"]
+    except UsageError as error:
+        log.warning("%s: all its tables are written anew", error)
+        return
+    for name, digest in files.items():
+        path = wide_file if name == wide_file.name else results_dir / name
+        inside = path == wide_file or path.resolve().is_relative_to(results_dir.resolve())
+        if inside and path.is_file() and file_hash(path) != digest:
+            log.warning("%s is not as the evaluation wrote it (its hash differs): it is computed anew", path)
 
 
 def _inputs(evidence: Evidence) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from configs.errors import RunError, UsageError
 from mia.registry import ATTACKS
 from reporting.tables import EVIDENCE_TABLES, read_table
 
-PICTURES = "exposed_pictures.npz"
+ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
 # The objects in evaluation.json, by name.
 PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "files")
 SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
@@ -48,7 +48,7 @@ def read_inputs(results_dir: Path) -> Inputs:
     """Read a results folder. UsageError, one line, where it holds no evaluation."""
     if not results_dir.is_dir():
         raise UsageError(f"argument --results-dir: {results_dir} does not exist; an evaluation writes it")
-    about = _about(results_dir / "evaluation.json")
+    about = read_about(results_dir / ABOUT)
     names = [name for name in EVIDENCE_TABLES if name != "tidy"]
     for file in (*(f"{name}.csv" for name in names), PICTURES):
         _verify(results_dir / file, about)
@@ -75,7 +75,8 @@ def _pictures(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
     return {name: array.astype(np.uint8, copy=False) for name, array in pictures.items()}
 
 
-def _about(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
+    """evaluation.json, with every part that an earlier version left out. UsageError unless it is as it was written."""
     try:
         about = read_json(path)
     except (OSError, UsageError):

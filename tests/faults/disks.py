@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import shutil
 import subprocess
@@ -103,9 +102,10 @@ def _wrong(end: Ended) -> str:
 
 def _invalid(folder: Path, old: dict[Path, bytes]) -> str:
     """What is wrong with the files that a full disk left; each of them must be whole."""
+    from artifacts.files import read_json
     from artifacts.run_dir import RunDir
     from artifacts.signals import load_signals
-    from configs.errors import RunError
+    from configs.errors import RunError, UsageError
     from training.checkpoint import load_state
 
     for path, content in old.items():
@@ -120,8 +120,8 @@ def _invalid(folder: Path, old: dict[Path, bytes]) -> str:
             load_state(path, ("step", "model", "optimizer"))
         for path in folder.rglob("signals.npz"):
             load_signals(path)
-        for path in folder.rglob("*.json"):
-            json.loads(path.read_text(encoding="utf-8"))
-    except (RunError, ValueError) as error:
-        return str(error)
+        for path in folder.rglob("[!.]*.json"):
+            read_json(path)
+    except (RunError, UsageError) as error:
+        return f"{path.relative_to(folder)}: {error}"
     return ""

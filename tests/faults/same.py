@@ -2,8 +2,8 @@
 
 Compared as bytes: weights and masks (best_model.pth), signals.npz, config.json, planned_cells.json, and everything
 below the results folder: tables, scores, figures, report. Compared without the named fields: history.csv, the summary,
-training_results.csv. Left out: logs, locks, checkpoints, a record of trouble, and
-wandb's own folder.
+training_results.csv. Left out: logs, locks, checkpoints, the
+sign of life of a run in training (a kill between a run's last two writes leaves it behind), and wandb's own folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 TIMED_COLUMNS = {"history.csv": ("seconds",), "training_results.csv": ("seconds",)}
 # The history's hash covers its seconds, and the summary's own covers all of these.
 TIMED_FIELDS = ("seconds", "machine", "hashes/history.csv", "hashes/experiment_summary.json")
-LEFT_OUT = ("run.log", ".lock", ".lock.holder", "checkpoint.pth", "checkpoint_previous.pth", "incidents.csv")
+LEFT_OUT = ("run.log", ".lock", ".lock.holder", "checkpoint.pth", "checkpoint_previous.pth", "progress.json")
 LEFT_OUT_FOLDERS = ("wandb",)
 TEMPORARY = ".writing-"
 
