@@ -69,16 +69,9 @@ def _say_what_changed(results_dir: Path, wide_file: Path) -> None:
 
 
 def _inputs(evidence: Evidence) -> dict[str, Any]:
-    """What the tables came from, by cell and model index: sha256 of the weights and of the signals file."""
+    """What the tables came from, by cell and model index: sha256 of the files with weights and signals."""
     return {
-        one.asked.experiment: {
-            str(index): {
-                "folder": run.path.as_posix(),
-                "weights": run.read_summary()["hashes"][run.model.name],
-                "signals": file_hash(run.signals),
-            }
-            for index, run in sorted(one.asked.cell.models.items())
-        }
+        one.asked.experiment: {str(index): one.asked.cell.files_of(index) for index in sorted(one.asked.cell.models)}
         for one in evidence.scored
     }
 
