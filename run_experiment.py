@@ -7,11 +7,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.main import DONE, run_main
+from cli.export import add_export_flag, export_targets
+from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
-from configs.config import AttackOptions, EngineOptions, ExperimentConfig
+from configs.config import AttackOptions, EngineOptions, ExperimentConfig, Places
 from configs.errors import UsageError
 from configs.knobs import add_flags, from_args
 from pruning.registry import METHODS
@@ -39,7 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_training_flags(parser)
     add_flags(parser, AttackOptions, "queries", CHOICES, only=("num_queries",))
-    add_places(parser, "runs_dir", "data_dir")
+    add_export_flag(parser)
+    add_places(parser, "runs_dir", "data_dir", "results_dir")
+    results = next(action for action in parser._actions if action.dest == "results_dir")
+    results.default, results.help = None, "with --export: the evaluation that the card quotes (default: results/mia)"
     return parser
 
 
@@ -51,12 +56,15 @@ def body(args: argparse.Namespace) -> int:
     from sweep.plan import check_knobs_apply, plan_runs, resolve
 
     method = _method_of(args)
+    if args.results_dir is not None and not args.export:
+        raise UsageError("argument --results-dir: needs --export, whose model card quotes that evaluation")
     template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
     check_knobs_apply(template, (method,))
     cell = resolve(template, args.data_dir)
     if args.print_config:
         print_config(build_parser(), args, [cell])
         return DONE
+    args.results_dir = args.results_dir or Places.results_dir
     engine: EngineOptions = from_args(EngineOptions, args)
     everything = plan_runs([cell], runs_folder(args), args.name, shadows=args.train_shadows)
     planned = engine.share(everything)
@@ -77,6 +85,8 @@ def body(args: argparse.Namespace) -> int:
         for name in ("train_accuracy", "heldout_accuracy", "test_accuracy", "measured_sparsity"):
             value = summary[name]
             print(f"{name.split('_')[0]:9} {name.split('_')[1]} {'-' if value is None else f'{100 * value:.2f} %'}")
+        if args.export and export_targets([target], args.data_dir, Path(args.results_dir)):
+            return exit_code(unfinished) or SOME_FAILED
     return exit_code(unfinished)
 
 

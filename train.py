@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.main import DONE, run_main
+from cli.export import add_export_flag, export_targets
+from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
 from cli.status import add_status_flags, show_status
 from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
@@ -30,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_training_flags(parser)
     attacks = add_flags(parser, AttackOptions, "attacks", CHOICES)
     attacks.add_argument("--no-mia", action="store_true", help="train only; attack nothing")
+    add_export_flag(parser)
     add_places(parser, "runs_dir", "results_dir", "summary_dir", "data_dir")
     return parser
 
@@ -71,6 +73,10 @@ def body(args: argparse.Namespace) -> int:
     if unfinished and len(unfinished) == len(planned):
         return exit_code(unfinished)  # nothing to attack
     code = _evaluate(args, group, trained=bool(chosen))
+    if args.export:
+        targets = [one.run for one in planned if one.config.model_index == 0 and one.run.summary.is_file()]
+        if export_targets(targets, args.data_dir, Path(args.results_dir)):
+            code = code or SOME_FAILED
     return exit_code(unfinished) or code
 
 

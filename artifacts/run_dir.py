@@ -13,6 +13,8 @@ from artifacts.files import clear_temporaries, file_hash, read_json, write_text
 from configs.config import SCHEMA_VERSION, ExperimentConfig, differing_fields
 from configs.errors import UsageError
 
+MODEL_FILE = "best_model.pth"
+EXPORTED = SPARSE_FILE, DENSE_FILE, CARD_FILE = "sparse.safetensors", "state_dict.pth", "MODEL_CARD.md"
 SHADOW_FOLDER = re.compile(r"shadow_\d{3,}")
 OWN = "experiment_summary.json"
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -53,7 +55,7 @@ class RunDir:
 
     @property
     def model(self) -> Path:
-        return self.path / "best_model.pth"
+        return self.path / MODEL_FILE
 
     @property
     def checkpoint(self) -> Path:
@@ -78,6 +80,11 @@ class RunDir:
     @property
     def summary(self) -> Path:
         return self.path / OWN
+
+    @property
+    def export(self) -> Path:
+        """The folder of `--export`, with the files EXPORTED."""
+        return self.path / "export"
 
     @property
     def log(self) -> Path:
@@ -145,6 +152,7 @@ class RunDir:
         for path in (
             *(self.summary, self.failure, self.signals, self.model, self.checkpoint, self.older_checkpoint),
             *(self.history, self.config, self.log),
+            *(self.export / name for name in EXPORTED),  # of the weights that go
         ):
             path.unlink(missing_ok=True)
         clear_temporaries(self.path)

@@ -16,11 +16,12 @@ from configs.config import AttackOptions, Places
 from configs.errors import UsageError
 from configs.knobs import from_args
 from evaluation.attack import Attacker, check_names
-from evaluation.gather import Evidence, gather, names_of
+from evaluation.gather import Evidence, gather
 from evaluation.write import write_evidence
 from mia.registry import ATTACKS
 from reporting import tables
 from reporting.report import clear_folders
+from sweep.attackable import Attackable
 from sweep.cells import Cell
 from sweep.local import cores
 from training.tracking import Tracker
@@ -41,14 +42,14 @@ def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(options.attacks))
 
 
-def check_shadows(options: AttackOptions, num_shadows: int, what: str) -> None:
-    """Refuse an attack asked for by name that this many shadows cannot serve."""
+def check_shadows(options: AttackOptions, num_shadows: int, what: str, remedy: str | None = None) -> None:
+    """Refuse an attack asked for by name that this many shadows cannot serve. remedy: how there come to be more."""
     for name in options.attacks or ():
         needed = ATTACKS[name].min_shadows
         if num_shadows < needed:
             raise UsageError(
                 f"argument --attacks: {name} needs at least {needed} shadow models and {what} has {num_shadows}; "
-                f"train them with --num-shadows {needed} or more"
+                f"{remedy or f'--num-shadows {needed} or more'} would do"
             )
 
 
@@ -58,7 +59,7 @@ def attacker_of(args: argparse.Namespace, suites: Sequence[str]) -> Attacker:
     return Attacker(tuple(attack_names(options, suites)), options, from_args(Places, args), args.device)
 
 
-def evaluate(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
+def evaluate(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     """`gather`, with a word on cells that lack models."""
     for cell in cells:
         if cell.unfinished:
@@ -68,14 +69,14 @@ def evaluate(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
     return gather(cells, attacker)
 
 
-def _say_what_is_missing(cell: Cell, names: Sequence[str]) -> None:
+def _say_what_is_missing(cell: Attackable, names: Sequence[str]) -> None:
     waiting = [name for name in names if ATTACKS[name].min_shadows > cell.num_shadows]
     if waiting:
         log.warning(
-            "%s has %d shadow models: --num-shadows %d would add %s",
+            "%s has %d shadow models: %s would add %s",
             cell.experiment,
             cell.num_shadows,
-            max(8, cell.config.num_shadows),
+            cell.more_shadows(8),
             ", ".join(waiting),
         )
 
@@ -85,7 +86,7 @@ def training_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     rows = []
     for cell in cells:
         summary = cell.summary() or {}
-        row = {**(cell.config.identity() if cell.readable else {}), **summary, **names_of(cell)}
+        row = {**(cell.config.identity() if cell.readable else {}), **summary, **cell.names}
         row["pool_size"] = summary.get("num_pool")
         row["weights_hash"] = summary.get("hashes", {}).get("best_model.pth")
         row["device"] = summary.get("machine", {}).get("device")
@@ -140,14 +141,17 @@ def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def run_evaluation(args: argparse.Namespace, suites: Sequence[str], cells: Sequence[Cell], wide_file: Path) -> int:
+def run_evaluation(
+    args: argparse.Namespace, suites: Sequence[str], cells: Sequence[Attackable], wide_file: Path
+) -> int:
     """The body of every mia script once its cells are known."""
     import torch
 
     torch.set_num_threads(args.num_threads or cores())
     attacker = attacker_of(args, suites)
     most = max(cells, key=lambda cell: cell.num_shadows)
-    check_shadows(attacker.options, most.num_shadows, most.experiment)
+    needed = max((ATTACKS[name].min_shadows for name in attacker.options.attacks or ()), default=0)
+    check_shadows(attacker.options, most.num_shadows, most.experiment, most.more_shadows(needed))
     check_names(attacker.options, [cell.experiment for cell in cells])
     with results_folder(attacker, wide_file):
         return finish(evaluate(cells, attacker), attacker, wide_file, Tracker())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from artifacts.signals import QuerySettings
+from artifacts.signals import QuerySettings, Signals
 from configs.config import AttackOptions, Places
 from configs.errors import RunError, UsageError
 from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
@@ -29,11 +29,12 @@ from mia.interface import (
     Outputs,
 )
 from mia.registry import ATTACKS
-from sweep.cells import Cell, CellSignals, load_cell, load_model, queries_of, read_models
+from sweep.attackable import Attackable
+from sweep.cells import CellSignals, load_cell, load_model, read_models
 from training.device import pick_device
 
 log = logging.getLogger(__name__)
-SETTING = ("dataset_name", "arch", "layers", "width_mult", "seed", "split")
+SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 
 
 @dataclasses.dataclass(eq=False)
@@ -42,16 +43,18 @@ class Asked:
 
     targets: model indices, [T]. index, label: int64 [n], the examples whose membership is asked, as positions in the
     training set and classes. membership: bool [T, n]. split: what cells must share to be compared example by example.
-    summaries: of the targets' trainings.
+    summaries: of the targets' trainings. form: the numbers of classes, queries and population examples, and whether
+    there is a sensitivity: what another cell's attacks must find alike.
     """
 
-    cell: Cell
+    cell: Attackable
     targets: tuple[int, ...]
     index: IntArray
     label: IntArray
     membership: BoolArray
     split: tuple[str, ...]
     summaries: list[dict[str, Any]]
+    form: tuple[int, int, int, bool]
 
     @property
     def experiment(self) -> str:
@@ -60,7 +63,8 @@ class Asked:
     @property
     def setting(self) -> tuple[Any, ...]:
         """What cells of one comparison share beside the split."""
-        return tuple(getattr(self.cell.config, name) for name in SETTING)
+        names = self.cell.names
+        return tuple(names[name] for name in SETTING)
 
 
 @dataclasses.dataclass(eq=False)
@@ -100,15 +104,15 @@ class Attacker:
     places: Places
     device: str
 
-    def queries(self, cell: Cell) -> QuerySettings:
+    def queries(self, cell: Attackable) -> QuerySettings:
         """What the attacks need to have asked the cell's models."""
         samia = any(ATTACKS[name].needs_sensitivity for name in self.names) and cell.num_shadows > 0
         population = any(ATTACKS[name].needs_population for name in self.names) and cell.num_shadows > 0
         options = self.options
         asked = options.rmia_population if population else 0
-        return queries_of(cell.config, options.num_queries, samia, asked, options.samia_examples)
+        return cell.queries(options.num_queries, samia, asked, options.samia_examples)
 
-    def load(self, cell: Cell) -> CellSignals:
+    def load(self, cell: Attackable) -> CellSignals:
         """The signals of a cell, queried where the cache does not serve."""
         return load_cell(cell, self.places, self.device, self.queries(cell))
 
@@ -116,15 +120,15 @@ class Attacker:
         """What one target answered, read when it is needed: all of all cells would not fit into memory."""
         return load_model(asked.cell, target, self.places, self.device, self.queries(asked.cell))
 
-    def settings(self, cell: Cell) -> AttackSettings:
+    def settings(self, cell: Attackable) -> AttackSettings:
         """The attacks' settings for a cell."""
         options, device = self.options, str(pick_device(self.device))
         return AttackSettings(
-            options.attack_recipe, cell.config.seed, device, rmia_gamma=options.rmia_gamma, rmia_a=options.rmia_a
+            options.attack_recipe, cell.seed, device, rmia_gamma=options.rmia_gamma, rmia_a=options.rmia_a
         )
 
 
-def ask_targets(cell: Cell, attacker: Attacker) -> Asked:
+def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
     """Which models of the cell play the target, and their memberships. RunError when the target cannot be had."""
     wanted = attacker.options.num_targets
     queries = attacker.queries(cell)
@@ -132,13 +136,13 @@ def ask_targets(cell: Cell, attacker: Attacker) -> Asked:
     target, first = next(found)
     targets, membership = [target], [first.membership]
     if first.audited is not None and wanted > 1:
-        log.info("%s: --split disjoint has one target; the other models never saw its half", cell.experiment)
+        log.info("%s: one target is attacked; the other models never saw what is asked", cell.experiment)
     elif wanted > 1:
         for target, signals in found:
             targets.append(target)
             membership.append(signals.membership)
     rows = np.flatnonzero(np.ones_like(first.labels) if first.audited is None else first.audited)
-    summaries = [cell.models[target].read_summary() for target in targets]
+    summaries = [cell.summary_of(target) for target in targets]
     return Asked(
         cell=cell,
         targets=tuple(targets),
@@ -147,7 +151,13 @@ def ask_targets(cell: Cell, attacker: Attacker) -> Asked:
         membership=np.stack(membership)[:, rows],
         split=(summaries[0]["data_hash"], summaries[0]["split_hash"]),
         summaries=summaries,
+        form=_form(first),
     )
+
+
+def _form(signals: Signals) -> tuple[int, int, int, bool]:
+    population = 0 if signals.population_phi is None else len(signals.population_phi)
+    return signals.logits.shape[1], signals.phi.shape[1], population, signals.sensitivity is not None
 
 
 def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
@@ -164,10 +174,11 @@ def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
 def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions) -> list[Asked]:
     """The other cells whose targets the shadows of this cell are sent against (--shadows-from).
 
-    They share the split, so that the left-out model is the right one. `all` keeps to one setting (architecture, size);
-    a cell that is named attacks every cell of its split.
+    They share the split, so that the left-out model is the right one, and answered the same queries. `all` keeps to one
+    setting (architecture, size); a cell that is named attacks every cell of its split.
     """
     others = [asked for asked in targets if asked is not shadows and asked.split == shadows.split]
+    others = [asked for asked in others if asked.form == shadows.form]
     if "all" in options.shadows_from:
         return [asked for asked in others if asked.setting == shadows.setting]
     return others if shadows.experiment in options.shadows_from else []
@@ -219,7 +230,7 @@ def _cross(
             yield Crossed(asked, own, position, kept)
 
 
-def ask_all(cells: Sequence[Cell], attacker: Attacker) -> tuple[list[Asked], dict[str, str]]:
+def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Asked], dict[str, str]]:
     """The targets of every cell that can be attacked, and by experiment the reason of the others."""
     found: list[Asked] = []
     reasons: dict[str, str] = {}

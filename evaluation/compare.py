@@ -11,6 +11,7 @@ from evaluation.estimates import Measured, sample
 from mia.inference import difference, holm
 from mia.metrics import METRICS
 from pruning.registry import METHODS
+from sweep.cells import Cell
 
 MATCHED = 0.01  # difference in test accuracy up to which two cells count as equally accurate
 
@@ -22,13 +23,22 @@ def pairs(cells: Sequence[Asked]) -> list[tuple[str, Asked, Asked]]:
 
     against_dense: a pruned cell and the dense one. same_sparsity: two pruning methods, the later in the registry minus
     the earlier. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. matched_accuracy: two
-    methods whose mean test accuracies differ by at most MATCHED, where no other kind compares them.
+    methods whose mean test accuracies differ by at most MATCHED, where no other kind compares them. given: cells that
+    were not trained here, each minus those before it, where no other kind compares them.
     """
     found: list[tuple[str, Asked, Asked]] = []
     settings = dict.fromkeys((asked.split, asked.setting) for asked in cells)
     for setting in settings:
         group = [asked for asked in cells if (asked.split, asked.setting) == setting]
-        found += _setting_pairs(group)
+        known = [asked for asked in group if _method(asked) in METHODS]
+        found += _setting_pairs(known)
+        compared = {frozenset((a.experiment, b.experiment)) for _, a, b in found}
+        given = [asked for asked in group if not isinstance(asked.cell, Cell)]
+        found += [
+            ("given", a, b)
+            for b, a in combinations(given, 2)
+            if frozenset((a.experiment, b.experiment)) not in compared
+        ]
     return found
 
 
@@ -45,19 +55,25 @@ def _setting_pairs(group: Sequence[Asked]) -> Iterator[tuple[str, Asked, Asked]]
         for b in unpruned:
             yield pair("against_dense", a, b)
     for b, a in combinations(pruned, 2):
-        if a.cell.config.sparsity == b.cell.config.sparsity and _method(a) != _method(b):
+        if _sparsity(a) == _sparsity(b) and _method(a) != _method(b):
             yield pair("same_sparsity", a, b)
     for b, a in pairwise(pruned):
-        if _method(a) == _method(b) and a.cell.config.sparsity != b.cell.config.sparsity:
+        if _method(a) == _method(b) and _sparsity(a) != _sparsity(b):
             yield pair("neighbouring_sparsity", a, b)
     for b, a in combinations(pruned, 2):
-        close = abs(mean_test_accuracy(a) - mean_test_accuracy(b)) <= MATCHED
+        apart = accuracy_difference(a, b)
+        close = apart is not None and abs(apart) <= MATCHED
         if close and _method(a) != _method(b) and (a.experiment, b.experiment) not in known:
             yield pair("matched_accuracy", a, b)
 
 
 def _method(asked: Asked) -> str:
-    return asked.cell.config.method
+    return str(asked.cell.names["method"])
+
+
+def _sparsity(asked: Asked) -> float | None:
+    sparsity: float | None = asked.cell.names["sparsity"]
+    return sparsity
 
 
 def _prunes(asked: Asked) -> bool:
@@ -65,12 +81,19 @@ def _prunes(asked: Asked) -> bool:
 
 
 def _rank(asked: Asked) -> tuple[int, float]:
-    return list(METHODS).index(_method(asked)), asked.cell.config.sparsity
+    return list(METHODS).index(_method(asked)), _sparsity(asked) or 0.0
 
 
-def mean_test_accuracy(asked: Asked) -> float:
-    """Mean over the targets, in [0, 1]."""
-    return sum(float(summary["test_accuracy"]) for summary in asked.summaries) / len(asked.summaries)
+def mean_test_accuracy(asked: Asked) -> float | None:
+    """Mean over the targets, in [0, 1]; None where it is not known."""
+    values = [summary["test_accuracy"] for summary in asked.summaries]
+    return None if None in values else sum(map(float, values)) / len(values)
+
+
+def accuracy_difference(a: Asked, b: Asked) -> float | None:
+    """Mean test accuracy of a minus that of b; None where one is not known."""
+    ours, theirs = mean_test_accuracy(a), mean_test_accuracy(b)
+    return None if ours is None or theirs is None else ours - theirs
 
 
 def compare(kind: str, a: Asked, b: Asked, attack: str, found: Found) -> Iterator[dict[str, Any]]:
@@ -85,10 +108,10 @@ def compare(kind: str, a: Asked, b: Asked, attack: str, found: Found) -> Iterato
             "kind": kind,
             "experiment_a": a.experiment,
             "experiment_b": b.experiment,
-            "method_a": _method(a),
-            "sparsity_a": a.cell.config.sparsity,
-            "method_b": _method(b),
-            "sparsity_b": b.cell.config.sparsity,
+            "method_a": a.cell.names["method"],
+            "sparsity_a": _sparsity(a),
+            "method_b": b.cell.names["method"],
+            "sparsity_b": _sparsity(b),
             "attack": attack,
             "metric": metric,
             "difference": outcome.difference,
@@ -99,7 +122,7 @@ def compare(kind: str, a: Asked, b: Asked, attack: str, found: Found) -> Iterato
             "n": found[a.experiment][targets[0]].num_examples,
             "test_accuracy_a": mean_test_accuracy(a),
             "test_accuracy_b": mean_test_accuracy(b),
-            "accuracy_difference": mean_test_accuracy(a) - mean_test_accuracy(b),
+            "accuracy_difference": accuracy_difference(a, b),
         }
 
 

@@ -15,6 +15,7 @@ from evaluation.attack import Scored
 from mia.exposure import Agreement, agreement, exposure, split_half
 from mia.interface import Float64Array
 from mia.metrics import WeightArray
+from sweep.cells import Cell
 from training.inputs import open_data
 
 TOP = 0.01  # the share of examples whose agreement is reported
@@ -79,8 +80,11 @@ def exposed_rows(one: Scored, values: Float64Array, class_names: Sequence[str]) 
     ]
 
 
-def open_pictures(one: Scored, places: Places) -> ImageData:
-    """The data set that a cell was trained on. RunError, one line, where it is not there or another one is."""
+def open_pictures(one: Scored, places: Places) -> ImageData | None:
+    """The data set that a cell was trained on; None where this project did not train it. RunError, one line, where it
+    is not there or another one is."""
+    if not isinstance(one.asked.cell, Cell):
+        return None
     try:
         data, data_hash = open_data(one.asked.cell.config, places.data_dir)
     except (UsageError, OSError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.run_dir import MODEL_FILE
 from configs.errors import RunError
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
 from evaluation.compare import compare, correct, pairs
@@ -18,7 +19,7 @@ from mia.inference import Estimate
 from mia.interface import AttackResult, BoolArray
 from mia.metrics import METRICS, Metric, WeightArray, evaluate_scores, roc
 from mia.registry import ATTACKS
-from sweep.cells import Cell
+from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
@@ -50,7 +51,7 @@ class Evidence:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def gather(cells: Sequence[Cell], attacker: Attacker) -> Evidence:
+def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     """Attack every cell that can be attacked, and compare what was found; the others keep their reason."""
     check_names(attacker.options, [cell.experiment for cell in cells])
     evidence = Evidence()
@@ -86,24 +87,8 @@ class Resamples:
         if key not in self._drawn:
             sharing = [one for one in self._targets if one.split == split]
             memberships = [one.membership if rows is None else one.membership[:, rows] for one in sharing]
-            self._drawn[key] = common_weights(memberships, sharing[0].cell.config.seed)
+            self._drawn[key] = common_weights(memberships, sharing[0].cell.seed)
         return self._drawn[key]
-
-
-def names_of(cell: Cell) -> Record:
-    """What names a cell in every table."""
-    config = cell.config
-    setting = {
-        "method": config.method,
-        "sparsity": config.sparsity,
-        "dataset": config.dataset_name,
-        "arch": config.arch,
-        "layers": config.layers,
-        "width_mult": config.width_mult,
-        "seed": config.seed,
-        "split": config.split,
-    }
-    return {"experiment": cell.experiment, **(setting if cell.readable else dict.fromkeys(setting))}
 
 
 @dataclasses.dataclass(eq=False)
@@ -145,7 +130,7 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
             evidence.roc += _roc_rows(one, attack)
     correct(evidence.comparisons)
     for one in scored:
-        head = names_of(one.asked.cell)
+        head = one.asked.cell.names
         for row in one.rows:
             over = summaries.get((one.asked.experiment, str(row["attack"]), str(row["metric"])))
             evidence.tidy.append({**head, **row, **_over_targets(over)})
@@ -198,7 +183,7 @@ def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossi
             rows.append({**sides, **{name: row.get(name) for name in ("attack", "metric", *_ESTIMATE)}})
     for crossing in crossed.values():
         sides = {
-            f"{side}_{name}": names_of(asked.cell)[name]
+            f"{side}_{name}": asked.cell.names[name]
             for side, asked in (("target", crossing.asked), ("shadows", crossing.shadows))
             for name in _SIDE
         }
@@ -239,16 +224,16 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 
 
-def _cell_row(cell: Cell, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
+def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
     asked = next((one for one in targets if one.cell is cell), None)
     summaries = asked.summaries if asked else [summary for summary in [cell.summary()] if summary is not None]
     row: Record = {
-        **names_of(cell),
+        **cell.names,
         "num_shadows": cell.num_shadows,
         "num_targets": len(asked.targets) if asked else 0,
         "num_examples": len(asked.index) if asked else None,
         "finished_models": len(cell.models),
-        "planned_models": cell.config.num_models if cell.readable else None,
+        "planned_models": cell.planned_models,
         "reason": reasons.get(cell.experiment, ""),
     }
     for name in ("train_accuracy", "heldout_accuracy", "test_accuracy"):
@@ -260,5 +245,5 @@ def _cell_row(cell: Cell, targets: Sequence[Asked], reasons: Mapping[str, str]) 
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
     for summary in summaries[:1]:
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
-        row["weights_hash"] = summary["hashes"][cell.models[0].model.name]
+        row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

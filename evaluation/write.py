@@ -21,6 +21,7 @@ from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
 from reporting import report, tables
 from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
+from sweep.cells import Cell
 from training.device import describe_machine, pick_device
 
 log = logging.getLogger(__name__)
@@ -124,11 +125,16 @@ def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
         },
         "options": {**dataclasses.asdict(attacker.options), **_as_given(attacker)},
         "machine": describe_machine(pick_device(attacker.device)),
+        "signals": {one.asked.experiment: one.asked.cell.origin(0) for one in evidence.scored if _foreign(one)},
         "problems": evidence.problems,
         "left_out": evidence.notes,
         "unavailable": {one.asked.experiment: one.unavailable for one in evidence.scored if one.unavailable},
         "notes": {one.asked.experiment: one.notes for one in evidence.scored if one.notes},
     }
+
+
+def _foreign(one: Scored) -> bool:
+    return not isinstance(one.asked.cell, Cell)
 
 
 def _as_given(attacker: Attacker) -> dict[str, Any]:

@@ -103,6 +103,31 @@ def _check_names(attacks: Sequence[str]) -> None:
         raise ValueError(f"unknown attack {unknown[0]!r}; allowed: {', '.join(ATTACKS)}")
 
 
+def evaluate(
+    inputs: AttackInputs,
+    membership: BoolArray,
+    attacks: Sequence[str] | None = None,
+    settings: AttackSettings | None = None,
+) -> list[Row]:
+    """Attack one target and measure every metric, with intervals: the rows of `measure`.
+
+    membership: bool [n] of the target on all n examples; only those that are asked about are looked at, and no attack
+    sees it. attacks: names in ATTACKS, each of which must be defined on these inputs; None for all that are. settings:
+    None for the defaults, with the inputs' seed.
+
+    Raises AttackUnavailable for a named attack that is not defined here, and ValueError for an unknown one, for
+    membership of another shape or without both sides.
+    """
+    if membership.shape != inputs.labels.shape or membership.dtype != bool:
+        raise ValueError(f"membership is {membership.dtype} {membership.shape}; it must be bool {inputs.labels.shape}")
+    settings = settings or AttackSettings(seed=inputs.seed)
+    knowledge = learn(inputs, tuple(ATTACKS) if attacks is None else attacks, settings)
+    if attacks is not None and knowledge.unavailable:
+        raise AttackUnavailable(next(iter(knowledge.unavailable.values())))
+    asked = membership if inputs.audited is None else membership[inputs.audited]
+    return measure(score(knowledge, inputs.target), asked, settings.seed)
+
+
 def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
     """The results of every attack that learned something, by variant."""
     results: dict[str, AttackResult] = {}

@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Run the attacks on one cell, named by the folder of its target."""
+"""Run the attacks on one trained cell, or on other people's models by their signals in files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,46 @@ if not __package__:
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cli.main import run_main
 from cli.suites import suite_parser
+from configs.errors import UsageError
 from mia.registry import SUITES
+
+if TYPE_CHECKING:
+    from sweep.attackable import Attackable
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     example = "python mia/run_mia_evaluation.py --run-dir runs/static/sparsity_0.8/cifar10 --attacks lira samia"
     parser = suite_parser(__doc__, example, "results/cell", leave_out=("shadows_from",))  # there is one cell
-    parser.add_argument_group("cell").add_argument(
-        "--run-dir", required=True, metavar="DIR", help="folder of the cell's target model"
+    cell = parser.add_argument_group("cell (one of the two)")
+    cell.add_argument("--run-dir", metavar="DIR", help="folder of a trained cell's target model")
+    cell.add_argument(
+        "--signals",
+        nargs="+",
+        metavar="FILE.npz",
+        help="logits, labels and membership of models of any origin, a cell a file, compared where they agree on who "
+        "holds what (docs/signals.md)",
     )
     return parser
 
 
 def body(args: argparse.Namespace) -> int:
-    """Attack the cell in --run-dir."""
+    """Attack the cell in --run-dir, or those in --signals."""
+    if (args.run_dir is None) == (args.signals is None):
+        raise UsageError("argument --run-dir: give either the folder of a trained cell, or --signals FILE.npz")
     from cli.evaluation import run_evaluation
+    from evaluation.foreign import read_cells
     from sweep.cells import find_cell
 
-    return run_evaluation(args, SUITES, [find_cell(Path(args.run_dir))], Path(args.results_dir) / "mia_results.csv")
+    if args.signals is not None:
+        cells: Sequence[Attackable] = read_cells([Path(name) for name in args.signals], args.num_targets)
+    else:
+        cells = [find_cell(Path(args.run_dir))]
+    return run_evaluation(args, SUITES, cells, Path(args.results_dir) / "mia_results.csv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from reporting.style import (
     method_colour,
     method_marker,
     method_title,
+    palette,
     prunes,
     shades,
 )
@@ -68,9 +69,10 @@ def _log_percent_axes(axes: Axes, floor: float) -> None:
 
 
 def cell_colours(cells: pd.DataFrame) -> dict[str, Colour]:
-    """By experiment: a method is a colour, a higher sparsity a darker shade of it."""
-    colours: dict[str, Colour] = {}
-    for method in dict.fromkeys(cells["method"]):
+    """By experiment: a method is a colour, a higher sparsity a darker shade of it; a cell without one has its own."""
+    nameless = cells["experiment"][cells["method"].isna()]
+    colours: dict[str, Colour] = {name: palette(place) for place, name in enumerate(nameless)}
+    for method in dict.fromkeys(cells["method"].dropna()):
         part = cells[cells["method"] == method].sort_values("sparsity")
         colours.update(zip(part["experiment"], shades(method, len(part)), strict=True))
     return colours

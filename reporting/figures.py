@@ -75,7 +75,7 @@ class Gallery:
         points = self._means("auc", self.attack).merge(
             self.cells[["experiment", "train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap"]]
         )
-        points = points[points["test_accuracy"].notna()]
+        points = points[points["test_accuracy"].notna() & points["method"].notna()]
         if len(points) > 1:
             yield self._figure(
                 *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
@@ -86,6 +86,7 @@ class Gallery:
     def _sparsity(self) -> Iterator[Figure]:
         title = attack_title(str(self.attack))
         auc = self._means("auc")
+        auc = auc[auc["method"].notna()]
         own = auc[auc["attack"] == self.attack]
         one = [(str(self.attack), title)]
         if any(prunes(method) for method in own["method"]):
@@ -96,6 +97,7 @@ class Gallery:
             )
         for metric, rate in RATES.items():
             tpr = self._means(metric, self.attack)
+            tpr = tpr[tpr["method"].notna()]
             if any(prunes(method) for method in tpr["method"]):
                 draw = charts.against_sparsity(tpr, one, f"{title} TPR at {rate} FPR (%)", 100)
                 yield self._figure(
@@ -217,10 +219,13 @@ def labels_of(cells: pd.DataFrame) -> dict[str, str]:
 def setting_title(cells: pd.DataFrame) -> str:
     """What the cells of one setting share, in words."""
     first = cells.iloc[0]
+    if pd.isna(first["dataset"]) and pd.isna(first["arch"]):
+        return ", ".join(cells["experiment"])
     depth = "" if pd.isna(first["layers"]) else f"-{int(first['layers'])}"
     seed = "" if pd.isna(first["seed"]) else f", seed {int(first['seed'])}"
     split = "" if first["split"] in ("balanced", None) else f", --split {first['split']}"
-    return f"{first['dataset']}, {first['arch']}{depth}{seed}{split}"
+    named = ", ".join(str(first[name]) for name in ("dataset", "arch") if not pd.isna(first[name]))
+    return f"{named}{depth}{seed}{split}"
 
 
 def methods_in(cells: pd.DataFrame) -> list[str]:

@@ -51,7 +51,10 @@ def _leak(row: pd.Series, name: str, summary: pd.DataFrame, attack: str) -> str:
 
 
 def _changes(inputs: Inputs, experiments: list[str], attack: str, labels: dict[str, str]) -> Iterator[str]:
-    """The highest sparsity of each method against dense, then the methods against each other there."""
+    """The highest sparsity of each method against dense, then the methods against each other there.
+
+    Of cells that were not trained here, the two that differ most.
+    """
     rows = inputs.of("comparisons", experiments, "experiment_a", "experiment_b")
     rows = rows[(rows["attack"] == attack) & (rows["metric"] == "auc")]
     against = rows[rows["kind"] == "against_dense"]
@@ -61,6 +64,9 @@ def _changes(inputs: Inputs, experiments: list[str], attack: str, labels: dict[s
     same = rows[rows["kind"] == "same_sparsity"]
     if len(same):
         yield comparison(same.loc[same["sparsity_a"].idxmax()], labels)
+    given = rows[rows["kind"] == "given"]
+    if len(given):
+        yield comparison(given.loc[given["difference"].abs().idxmax()], labels)
 
 
 def comparison(row: pd.Series, labels: dict[str, str]) -> str:
@@ -69,15 +75,22 @@ def comparison(row: pd.Series, labels: dict[str, str]) -> str:
     interval = f"AUC difference {row['difference']:+.3f}"
     if is_number(row["ci_low"]):
         interval += f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-    points = 100 * float(row["accuracy_difference"])
-    accuracy = f"its test accuracy is {abs(points):.1f} points {'higher' if points > 0 else 'lower'}"
-    accuracy = "their test accuracies are alike" if abs(points) < 0.05 else accuracy
+    accuracy = _accuracy(row["accuracy_difference"])
     if is_number(row["p_holm"]) and row["p_holm"] < FOUND:
         a, b = (f"The {a} network", f"the {b} network") if row["num_targets"] == 1 else (a, b)
         return f"{a} leaks {'less' if row['difference'] < 0 else 'more'} than {b}: {interval}; {accuracy}."
     if is_number(row["p_value"]) and row["p_value"] < FOUND:
         return f"{a} against {b}: {interval}, which does not hold after correction for all comparisons; {accuracy}."
     return f"No difference was found between {a} and {b}: {interval}; {accuracy}."
+
+
+def _accuracy(difference: float) -> str:
+    if not is_number(difference):
+        return "their test accuracies are not known"
+    points = 100 * float(difference)
+    if abs(points) < 0.05:
+        return "their test accuracies are alike"
+    return f"its test accuracy is {abs(points):.1f} points {'higher' if points > 0 else 'lower'}"
 
 
 def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame) -> list[str]:

@@ -41,6 +41,7 @@ KINDS = {
     "same_sparsity": "Methods at the same sparsity",
     "neighbouring_sparsity": "One step of sparsity up",
     "matched_accuracy": "Methods at matched test accuracy (within one point)",
+    "given": "Later cell minus earlier, in the order given",
 }
 METRIC_TITLES = {"auc": "AUC", STRICT: "TPR@0.1%FPR", LOOSE: "TPR@1%FPR"}
 SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure")
@@ -179,7 +180,7 @@ def _compared(row: pd.Series, labels: dict[str, str]) -> dict[str, str]:
         "p": _p_value(row["p_value"]),
         "p_holm": _p_value(row["p_holm"]),
         "verdict": verdict,
-        "accuracy": f"{100 * row['accuracy_difference']:+.1f}",
+        "accuracy": f"{100 * row['accuracy_difference']:+.1f}" if is_number(row["accuracy_difference"]) else "-",
         "found": "yes" if found else "",
     }
 

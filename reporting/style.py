@@ -75,7 +75,8 @@ def _write(path: Path, content: bytes) -> None:
     write_atomic(path, lambda stream: stream.write(content))  # type: ignore[arg-type]
 
 
-def _palette(index: int) -> Colour:
+def palette(index: int) -> Colour:
+    """A colour that is told from its neighbours; they repeat."""
     colours = seaborn.color_palette("colorblind")
     return to_rgb(colours[index % len(colours)])
 
@@ -99,7 +100,7 @@ def method_colour(method: str) -> Colour:
     """The same colour for a method in every figure: dark grey for those that do not prune."""
     if not prunes(method):
         return (0.2, 0.2, 0.2)
-    return _palette([name for name in METHODS if prunes(name)].index(method) if method in METHODS else -1)
+    return palette([name for name in METHODS if prunes(name)].index(method) if method in METHODS else -1)
 
 
 def method_marker(method: str) -> str:
@@ -107,9 +108,9 @@ def method_marker(method: str) -> str:
     return MARKERS[list(METHODS).index(method) % len(MARKERS) if method in METHODS else -1]
 
 
-def prunes(method: str) -> bool:
-    """Whether the method has a sparsity."""
-    return method not in METHODS or METHODS[method].prunes
+def prunes(method: str | None) -> bool:
+    """Whether the method has a sparsity; not where the method is not known."""
+    return method is not None and (method not in METHODS or METHODS[method].prunes)
 
 
 def shades(method: str, count: int) -> list[Colour]:
@@ -131,4 +132,4 @@ def attack_colours(titles: Sequence[str]) -> dict[str, Colour]:
     """The same colour for an attack in every figure, by title."""
     known = [attack.title for attack in ATTACKS.values()]
     order = list(dict.fromkeys([*known, *titles]))
-    return {title: _palette(order.index(title)) for title in titles}
+    return {title: palette(order.index(title)) for title in titles}

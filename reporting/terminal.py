@@ -61,7 +61,8 @@ def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
         METHODS[cell["method"]].title if cell["method"] in METHODS else str(cell["method"] or "-") for cell in cells
     ]
     names, heading = titles, "Method"
-    if len({(cell["method"], cell["sparsity"]) for cell in cells}) < len(cells):
+    kinds = {(cell["method"], cell["sparsity"]) for cell in cells}
+    if len(kinds) < len(cells) or any(method is None for method, _ in kinds):
         names, heading = [_shorten(str(cell["experiment"])) for cell in cells], "Experiment"
     return [
         _Column((heading, ""), names, left=True),

@@ -18,6 +18,7 @@ from configs.errors import RunError, UsageError
 from data.splits import draw_probed
 from mia.interface import Models, Outputs
 from pruning.registry import METHODS
+from sweep.attackable import Attackable
 from sweep.plan import check_names
 from sweep.planned import remembered
 from training.ask import ensure_signals
@@ -28,8 +29,8 @@ STACKED = ("logits", "phi", "sensitivity", "membership", "population_phi")
 
 
 @dataclasses.dataclass
-class Cell:
-    """A target and its shadows, found by configuration.
+class Cell(Attackable):
+    """A target and its shadows that this project trained, found by configuration.
 
     experiment: its name in tables, unique among the cells found. folder: of the target, or of the first shadow found.
     models: the finished runs by model index (0 = target). problems: runs that exist and cannot be used, in words.
@@ -47,13 +48,7 @@ class Cell:
     started: bool = True
 
     @property
-    def num_shadows(self) -> int:
-        """Finished shadows."""
-        return len(self.models) - (0 in self.models)
-
-    @property
     def reason(self) -> str:
-        """Why the cell cannot be attacked; empty when it can."""
         if not self.started:
             return "not started: the sweep that planned it has not come to it (--skip-existing goes on)"
         if 0 not in self.models:
@@ -62,9 +57,46 @@ class Cell:
             return "trained on the whole pool (--train-fraction 1.0): no non-members to tell from members"
         return ""
 
-    def summary(self) -> dict[str, Any] | None:
-        """The target's summary, if it is finished."""
-        return self.models[0].read_summary() if 0 in self.models else None
+    @property
+    def names(self) -> dict[str, Any]:
+        config = self.config
+        setting = {
+            "method": config.method,
+            "sparsity": config.sparsity,
+            "dataset": config.dataset_name,
+            "arch": config.arch,
+            "layers": config.layers,
+            "width_mult": config.width_mult,
+            "seed": config.seed,
+            "split": config.split,
+        }
+        return {"experiment": self.experiment, **(setting if self.readable else dict.fromkeys(setting))}
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def planned_models(self) -> int | None:
+        return self.config.num_models if self.readable else None
+
+    def more_shadows(self, needed: int) -> str:
+        return f"--num-shadows {max(needed, self.config.num_shadows)}"
+
+    def queries(
+        self, num_queries: int | None, samia: bool, population: int, samia_examples: int | None = None
+    ) -> QuerySettings:
+        return queries_of(self.config, num_queries, samia, population, samia_examples)
+
+    def origin(self, index: int) -> str:
+        return str(self.models[index].path)
+
+    def ask(self, index: int, places: Places, device: str, queries: QuerySettings) -> Signals:
+        run = self.models[index]
+        return ensure_signals(run, run.read_config(), places, device, queries)
+
+    def summary_of(self, index: int) -> dict[str, Any]:
+        return self.models[index].read_summary()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +225,7 @@ def queries_of(
 
 
 def read_models(
-    cell: Cell, places: Places, device: str, queries: QuerySettings, models: int | None = None
+    cell: Attackable, places: Places, device: str, queries: QuerySettings, models: int | None = None
 ) -> Iterator[tuple[int, Signals]]:
     """Model index and signals of the finished models, one at a time, queried again where the cache does not serve.
 
@@ -202,20 +234,20 @@ def read_models(
     """
     first: Signals | None = None
     for index in sorted(cell.models)[:models]:
-        run = cell.models[index]
         try:
-            signals = ensure_signals(run, run.read_config(), places, device, queries)
+            signals = cell.ask(index, places, device, queries)
         except (RunError, UsageError, OSError, MemoryError) as error:
-            cell.problems.append(f"{run.path}: {one_line(error)}")
+            cell.problems.append(f"{cell.origin(index)}: {one_line(error)}")
             if index == 0:
                 raise RunError(cell.problems[-1]) from None
             del cell.models[index]
             continue
         first = first or signals
         if signals.data_hash != first.data_hash or not np.array_equal(signals.pool, first.pool):
-            cell.problems.append(f"{cell.models.pop(index).path}: its pool is not the target's")
+            cell.problems.append(f"{cell.origin(index)}: its pool is not the target's")
+            del cell.models[index]
             continue
-        yield index, _cut(signals, queries, cell.config.seed)
+        yield index, _cut(signals, queries, cell.seed)
 
 
 def _cut(signals: Signals, queries: QuerySettings, seed: int) -> Signals:
@@ -238,7 +270,7 @@ def _cut_sensitivity(signals: Signals, queries: QuerySettings, seed: int) -> NDA
     return np.where(probed[:, None], signals.sensitivity, np.float32(np.nan))
 
 
-def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -> CellSignals:
+def load_cell(cell: Attackable, places: Places, device: str, queries: QuerySettings) -> CellSignals:
     """Signals of all finished models of a cell, stacked as they are read. Problems and errors as in `read_models`."""
     indices: list[int] = []
     stacks: dict[str, NDArray[Any]] = {}
@@ -259,9 +291,8 @@ def load_cell(cell: Cell, places: Places, device: str, queries: QuerySettings) -
     return CellSignals(tuple(indices), **found, labels=first.labels, pool=first.pool, audited=first.audited)  # type: ignore[arg-type]
 
 
-def load_model(cell: Cell, index: int, places: Places, device: str, queries: QuerySettings) -> Outputs:
+def load_model(cell: Attackable, index: int, places: Places, device: str, queries: QuerySettings) -> Outputs:
     """What one finished model answered on the examples that are asked about; RunError when it cannot be had."""
-    run = cell.models[index]
-    signals = _cut(ensure_signals(run, run.read_config(), places, device, queries), queries, cell.config.seed)
+    signals = _cut(cell.ask(index, places, device, queries), queries, cell.seed)
     outputs = Outputs(signals.logits, signals.phi, signals.sensitivity, signals.population_phi)
     return outputs.only(signals.audited)

@@ -75,7 +75,6 @@ def run_one(
             with memory_errors(config.batch_size):
                 return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
         except BadNumbers as error:
-            write_text(run.config, config.to_json())
             run.write_failure(config, one_line(error))
             raise
 
@@ -261,6 +260,7 @@ def _finish(
         "seconds": seconds,
         "machine": describe_machine(device),
     }
+    run.older_checkpoint.unlink(missing_ok=True)  # the last state is complete, and stays
     run.write_summary(summary)
     log.debug("finished %s: test accuracy %.4f", run.path, test_accuracy)
     return run.read_summary()

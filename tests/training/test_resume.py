@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import signal
@@ -16,9 +18,9 @@ from artifacts import stopping
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings, load_signals
 from configs.config import ExperimentConfig, Machine, Places
-from configs.errors import BadNumbers, RunError, StopRequested
+from configs.errors import BadNumbers, DiskFull, RunError, StopRequested
 from training.ask import ensure_signals
-from training.checkpoint import load_model, load_state
+from training.checkpoint import _Sink, load_model, load_state
 from training.device import describe_machine
 from training.inputs import open_data
 from training.loop import Trainer
@@ -173,10 +175,9 @@ def test_two_bad_checkpoints_start_the_run_again(
     broken = RunDir(tmp_path / "broken")
     with pytest.raises(Interruption):
         train(config, broken.path, interrupted_after(3))
-    # of another experiment, and of an earlier version without a digest
-    broken.checkpoint.write_bytes(straight.checkpoint.read_bytes())
     other = RunDir(tmp_path / "other")
     train(make_config(epochs=3, seed=1), other.path)
+    # of another experiment, and of an earlier version without a digest
     broken.checkpoint.write_bytes(other.checkpoint.read_bytes())
     broken.older_checkpoint.write_bytes(straight.model.read_bytes())
     train(config, broken.path)
@@ -303,6 +304,42 @@ def test_numbers_that_stop_being_finite_are_found_wherever_they_are(
     with pytest.raises(BadNumbers, match="step 4"):
         train(config, run.path)
     assert len(calls) == 4  # and no step was tried again
+
+
+class Full(io.RawIOBase):
+    """A disk with room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.room -= len(content)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(content)
+
+
+def test_a_full_disk_is_known_behind_the_error_that_torch_makes_of_it(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = make_config(epochs=3), RunDir(tmp_path / "run")
+    with pytest.raises(Interruption):
+        train(config, run.path, interrupted_after(2))
+    before = {path.name: path.read_bytes() for path in run.path.glob("*.pth")}
+    size = len(before["checkpoint.pth"])
+    for room in range(0, size, size // 7):
+        with monkeypatch.context() as patch:
+            patch.setattr("training.checkpoint._Sink", lambda stream, room=room, real=_Sink: real(Full(room)))
+            with pytest.raises(DiskFull, match=r"the disk is full: .*checkpoint\.pth was not written"):
+                train(config, run.path)
+        assert {path.name: path.read_bytes() for path in run.path.glob("*.pth")} == before
+    assert not list(run.path.glob(".writing-*"))
+    train(config, run.path)
+    assert inspect_run(run, config).kind == "finished"
+    assert not run.older_checkpoint.exists()
 
 
 def test_another_machine_is_named_on_resume(

@@ -1,0 +1,172 @@
+"""Cells whose signals lie in files that others made (`artifacts.foreign`), for the same evaluation as trained cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artifacts.foreign import ForeignSignals, read_foreign
+from artifacts.signals import QuerySettings, Signals
+from configs.config import Places
+from configs.errors import UsageError
+from data.splits import draw_population
+from mia.interface import BoolArray, IntArray
+from sweep.attackable import Attackable
+
+log = logging.getLogger(__name__)
+FEWEST_SHADOWS = 3  # of attacks that compare those that hold an example with those that do not
+
+
+@dataclasses.dataclass
+class ForeignCell(Attackable):
+    """The models of one file: model 0 is the target, the others are its shadows."""
+
+    signals: ForeignSignals
+    experiment: str
+    models: dict[int, Path]
+    problems: list[str] = dataclasses.field(default_factory=list)
+    unfinished: int = 0
+
+    @property
+    def reason(self) -> str:
+        return ""  # a file that cannot be attacked is refused when it is read
+
+    @property
+    def names(self) -> dict[str, Any]:
+        about = self.signals.about
+        known = {name: getattr(about, name) for name in ("method", "sparsity", "dataset", "arch", "seed")}
+        split = "balanced" if self.signals.audited is None else "disjoint"
+        return {"experiment": self.experiment, **known, "layers": None, "width_mult": None, "split": split}
+
+    @property
+    def seed(self) -> int:
+        return self.signals.about.seed
+
+    @property
+    def planned_models(self) -> int | None:
+        return len(self.models)
+
+    def more_shadows(self, needed: int) -> str:
+        return f"a file of {needed + 1} models"
+
+    def queries(
+        self, num_queries: int | None, samia: bool, population: int, samia_examples: int | None = None
+    ) -> QuerySettings:
+        there = self.signals.phi.shape[2]
+        if num_queries is not None and num_queries > there:
+            raise UsageError(f"argument --num-queries: {self.signals.path} holds {there}; give that or less")
+        asked = self.signals.population_phi
+        return QuerySettings(
+            num_queries=num_queries or there,
+            samia=samia and self.signals.sensitivity is not None,
+            samia_examples=samia_examples,
+            population=0 if asked is None else min(population, asked.shape[1]),
+        )
+
+    def origin(self, index: int) -> str:
+        return f"{self.signals.path}, model {index}"
+
+    def ask(self, index: int, places: Places, device: str, queries: QuerySettings) -> Signals:
+        held, population = self.signals, self.signals.population_phi
+        return Signals(
+            pool=held.index,
+            labels=held.labels,
+            membership=held.membership[index],
+            logits=held.logits[index],
+            phi=held.phi[index],
+            sensitivity=None if held.sensitivity is None else held.sensitivity[index],
+            weights_hash=held.file_hash,
+            data_hash=held.data_hash(),
+            settings=queries,
+            audited=held.audited,
+            population_phi=None if population is None else population[index][self._shuffled(population.shape[1])],
+        )
+
+    @staticmethod
+    def _shuffled(examples: int) -> IntArray:
+        """An order by chance, whose beginning is what --rmia-population takes: a file may begin with one class."""
+        return draw_population(examples, examples)
+
+    def summary_of(self, index: int) -> dict[str, Any]:
+        held = self.signals
+        own = np.ones(held.labels.size, dtype=np.bool_)
+        if held.audited is not None:
+            own = held.audited if index == 0 else ~held.audited
+        members = held.membership[index] & own
+        right = held.logits[index].argmax(axis=1) == held.labels
+        return {
+            "train_accuracy": _share(right[members]),
+            "heldout_accuracy": _share(right[own & ~members]),
+            "test_accuracy": None if held.test_accuracy is None else float(held.test_accuracy[index]),
+            "num_members": int(members.sum()),
+            "num_pool": int(own.sum()),
+            "hashes": {},
+            "fingerprint": held.file_hash,
+            "data_hash": held.data_hash(),
+            "split_hash": held.split_hash(),
+        }
+
+
+def _share(right: BoolArray) -> float | None:
+    return float(right.mean()) if right.size else None
+
+
+def read_cells(paths: Sequence[Path], num_targets: int) -> list[ForeignCell]:
+    """A cell a file, checked for the first `num_targets` of its models as targets. UsageError, one line, else."""
+    cells: dict[str, ForeignCell] = {}
+    for path in paths:
+        signals = read_foreign(path)
+        name = signals.about.name
+        if name in cells:
+            raise UsageError(
+                f"argument --signals: {path} and {cells[name].signals.path} are both named {name!r}; "
+                "rename a file or give it a name in meta"
+            )
+        cells[name] = ForeignCell(signals, name, dict.fromkeys(range(len(signals.membership)), path))
+        _check_targets(signals, num_targets)
+        _say_what_is_uneven(signals)
+    _say_what_cannot_be_compared(list(cells.values()))
+    return list(cells.values())
+
+
+def _check_targets(signals: ForeignSignals, num_targets: int) -> None:
+    asked = slice(None) if signals.audited is None else signals.audited
+    targets = 1 if signals.audited is not None else num_targets
+    for index, row in enumerate(signals.membership[:targets, asked]):
+        if row.all() or not row.any():
+            side = "members" if row.all() else "non-members"
+            raise UsageError(
+                f"argument --signals: {signals.path}: model {index} has {side} only among the examples that are asked "
+                "about; a target needs both"
+            )
+
+
+def _say_what_is_uneven(signals: ForeignSignals) -> None:
+    """Examples that all shadows hold, or none, rule out what compares the two sides: say how many are in the way."""
+    learned = slice(None) if signals.audited is None else ~signals.audited
+    held = signals.membership[1:, learned]
+    if len(held) < FEWEST_SHADOWS or not held.size:
+        return  # too few for any such attack
+    none, all_of_them = int((~held.any(axis=0)).sum()), int(held.all(axis=0).sum())
+    for count, who in ((none, "no shadow model holds"), (all_of_them, "every shadow model holds")):
+        if count:
+            log.warning(
+                "%s: %s %d of %d examples, so attacks that compare both sides of every example are not defined; "
+                "leave these examples out of the file, or add shadow models",
+                *(signals.path, who, count, held.shape[1]),
+            )
+
+
+def _say_what_cannot_be_compared(cells: Sequence[ForeignCell]) -> None:
+    first = cells[0]
+    for cell in cells[1:]:
+        for what in ("data_hash", "split_hash"):
+            if getattr(cell.signals, what)() != getattr(first.signals, what)():
+                differ = "labels or index" if what == "data_hash" else "membership or audited"
+                log.warning("%s is not compared with %s: their %s differ", cell.experiment, first.experiment, differ)
+                break

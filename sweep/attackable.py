@@ -1,0 +1,78 @@
+"""What an evaluation asks of a cell, whether this project trained its models or a file holds their signals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from artifacts.signals import QuerySettings, Signals
+from configs.config import Places
+
+
+class Attackable(ABC):
+    """A target and its shadows.
+
+    experiment: its name in tables, unique among the cells of an evaluation. models: by model index (0 = target),
+    whatever the kind of cell knows them by. problems: models that are there and cannot be used, in words.
+    unfinished: models that are planned and not there.
+    """
+
+    experiment: str
+    models: dict[int, Any]
+    problems: list[str]
+    unfinished: int
+
+    @property
+    def num_shadows(self) -> int:
+        """Shadows that can be asked."""
+        return len(self.models) - (0 in self.models)
+
+    @property
+    @abstractmethod
+    def reason(self) -> str:
+        """Why the cell cannot be attacked; empty when it can."""
+
+    @property
+    @abstractmethod
+    def names(self) -> dict[str, Any]:
+        """What names the cell in every table: experiment, method, sparsity and its setting; None where not known."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Of trimming, attack networks and resampling."""
+
+    @property
+    @abstractmethod
+    def planned_models(self) -> int | None:
+        """M, when all are finished."""
+
+    @abstractmethod
+    def more_shadows(self, needed: int) -> str:
+        """How the user gets at least `needed` shadow models, in words."""
+
+    @abstractmethod
+    def queries(
+        self, num_queries: int | None, samia: bool, population: int, samia_examples: int | None = None
+    ) -> QuerySettings:
+        """What its models are asked. num_queries: None for the cell's own default; samia_examples: None for all.
+
+        UsageError where they cannot be.
+        """
+
+    @abstractmethod
+    def origin(self, index: int) -> str:
+        """Where a model comes from, for messages."""
+
+    @abstractmethod
+    def ask(self, index: int, places: Places, device: str, queries: QuerySettings) -> Signals:
+        """The signals of one model, which may hold more than was asked. RunError when they cannot be had."""
+
+    @abstractmethod
+    def summary_of(self, index: int) -> dict[str, Any]:
+        """train_accuracy, heldout_accuracy, test_accuracy, num_members, num_pool, hashes, fingerprint, data_hash and
+        split_hash of one model; None where not known."""
+
+    def summary(self) -> dict[str, Any] | None:
+        """The target's, if it is there."""
+        return self.summary_of(0) if 0 in self.models else None
