@@ -106,15 +106,14 @@ def code_in_final_weights(trial: Trial, work: Path, canary: Path) -> tuple[Ended
     """With a summary that vouches for it, and no signals, so that the evaluation has to ask the model."""
     import torch
 
-    from artifacts.files import file_hash
+    from artifacts.run_dir import RunDir
 
     _finished(trial, work)
     path = work / RUN / "best_model.pth"
     content = torch.load(path, map_location="cpu", weights_only=True)
     torch.save({**content, "more": _Payload(canary)}, path)
-    summary = json.loads((work / RUN / "experiment_summary.json").read_text())
-    summary["hashes"]["best_model.pth"] = file_hash(path)
-    (work / RUN / "experiment_summary.json").write_text(json.dumps(summary))
+    run = RunDir(work / RUN)
+    run.write_summary(json.loads(run.summary.read_text()))
     (work / RUN / "signals.npz").unlink()
     live = _is_live(trial, path, canary)
     end = trial.server.run("mia.unified_mia_evaluation", EVALUATE, work, env=_env(trial))
