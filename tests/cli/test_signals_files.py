@@ -14,8 +14,9 @@ from scripts import ONE_CELL, call, read
 
 from artifacts.files import file_hash
 from artifacts.signals import load_signals
-from configs.config import AttackOptions
+from configs.config import AttackOptions, Places
 from evaluation.foreign import read_cells
+from sweep.cells import load_cell
 
 Arrays = dict[str, Any]
 
@@ -247,10 +248,16 @@ def test_population_logits_are_phi(here: Path) -> None:
 
 
 def test_samia_on_a_part_of_the_examples(here: Path) -> None:
+    """--samia-examples keeps as many rows of a file as of a trained cell, the same for every model."""
     arrays = made_up()
-    noise = np.random.default_rng(5).random(arrays["logits"].shape).astype(np.float32)
-    np.savez(here / "x.npz", sensitivity=noise * (2 - arrays["membership"][:, :, None]), **arrays)
-    (row,) = evaluate("x.npz", attacks="samia loss", more="--attack-recipe fast --samia-examples 120")
-    assert float(row["samia_auc"]) > 0.6
-    (cells,) = read(here / "out/cells.csv")
-    assert cells["num_examples"] == "240"
+    sensitivity = np.random.default_rng(5).random(arrays["logits"].shape).astype(np.float32)
+    np.savez(here / "x.npz", sensitivity=sensitivity, **arrays)
+    (cell,) = read_cells([here / "x.npz"], AttackOptions())
+    places = Places()
+    signals = load_cell(cell, places, "cpu", cell.queries(None, samia=True, population=0, samia_examples=100))
+    assert signals.sensitivity is not None
+    kept = np.isfinite(signals.sensitivity).all(axis=2)
+    assert (kept == kept[0]).all()
+    assert kept[0].sum() == 100
+    assert np.array_equal(signals.sensitivity[:, kept[0]], sensitivity[:, kept[0]])
+    assert load_cell(cell, places, "cpu", cell.queries(None, samia=False, population=0)).sensitivity is None
