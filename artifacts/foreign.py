@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from artifacts.arrays import read_arrays
 from artifacts.files import file_hash
-from artifacts.run_dir import SAFE_NAME
+from artifacts.run_dir import COLUMNS, SAFE_NAME
 from artifacts.signals import phi
 from configs.errors import RunError, UsageError
 
@@ -243,7 +243,7 @@ def _about(path: Path, array: NDArray[np.generic] | None) -> About:
         if isinstance(value, str) and (not value.isprintable() or not 0 < len(value) <= 128):
             raise _Wrong(f"meta: {name} must be 1 to 128 printable characters")
     about = About(**{"name": _file_name(path), **fields})
-    if not SAFE_NAME.fullmatch(about.name):
+    if not SAFE_NAME.fullmatch(about.name) or about.name in COLUMNS:
         raise _Wrong(f"meta: the name {about.name!r} is not allowed; use letters, digits, '.', '_' and '-'")
     if (about.method is None) != (about.sparsity is None) or not 0 <= (about.sparsity or 0) < 1:
         raise _Wrong("meta: method and sparsity, a number in [0, 1), go together")
@@ -254,7 +254,8 @@ def _about(path: Path, array: NDArray[np.generic] | None) -> About:
 
 def _file_name(path: Path) -> str:
     allowed = [letter if SAFE_NAME.fullmatch(f"_{letter}") else "_" for letter in path.stem]
-    return ("".join(allowed).lstrip(".-") or "signals")[:128]
+    name = ("".join(allowed).lstrip(".-") or "signals")[:128]
+    return f"{name}_" if name in COLUMNS else name
 
 
 def _digest(*arrays: NDArray[np.generic]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from artifacts.files import write_text
+from artifacts.files import clear_temporaries, write_text
 from artifacts.heartbeat import process_exists
 from configs.errors import DiskFull, RunLocked
 
@@ -34,6 +34,7 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
     except Timeout:
         raise RunLocked(f"{folder} is in use by another process ({_holder(folder)})") from None
     try:
+        clear_temporaries(folder, HOLDER)
         with contextlib.suppress(OSError, DiskFull):  # only a courtesy to whoever comes second
             write_text(folder / HOLDER, f"pid {os.getpid()} on {socket.gethostname()}")
         yield

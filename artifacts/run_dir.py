@@ -17,6 +17,8 @@ MODEL_FILE = "best_model.pth"
 EXPORTED = SPARSE_FILE, DENSE_FILE, CARD_FILE = "sparse.safetensors", "state_dict.pth", "MODEL_CARD.md"
 SHADOW_FOLDER = re.compile(r"shadow_\d{3,}")
 OWN = "experiment_summary.json"
+# What stands beside cells' names in exposure.npz.
+COLUMNS = ("index", "label")
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -25,6 +27,8 @@ def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = Non
     if name is not None:
         if not SAFE_NAME.fullmatch(name):
             raise UsageError(f"argument --name: {name!r} is not allowed; use letters, digits, '.', '_' and '-'")
+        if name in COLUMNS:
+            raise UsageError(f"argument --name: {name!r} is a column of the tables; give another name")
         return runs_dir / name
     for part in (config.method, config.dataset_name):
         if not isinstance(part, str) or not SAFE_NAME.fullmatch(part):

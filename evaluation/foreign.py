@@ -12,7 +12,7 @@ import numpy as np
 
 from artifacts.foreign import ForeignSignals, read_foreign
 from artifacts.signals import QuerySettings, Signals
-from configs.config import Places
+from configs.config import AttackOptions, Places
 from configs.errors import UsageError
 from data.splits import draw_population
 from mia.interface import BoolArray, IntArray
@@ -61,15 +61,19 @@ class ForeignCell(Attackable):
         if num_queries is not None and num_queries > there:
             raise UsageError(f"argument --num-queries: {self.signals.path} holds {there}; give that or less")
         asked = self.signals.population_phi
+        samia = samia and self.signals.sensitivity is not None
         return QuerySettings(
             num_queries=num_queries or there,
-            samia=samia and self.signals.sensitivity is not None,
-            samia_examples=samia_examples,
+            samia=samia,
+            samia_examples=samia_examples if samia else None,
             population=0 if asked is None else min(population, asked.shape[1]),
         )
 
     def origin(self, index: int) -> str:
         return f"{self.signals.path}, model {index}"
+
+    def files_of(self, index: int) -> dict[str, str]:
+        return {"file": self.signals.path.as_posix(), "signals": self.signals.file_hash}
 
     def ask(self, index: int, places: Places, device: str, queries: QuerySettings) -> Signals:
         held, population = self.signals, self.signals.population_phi
@@ -116,8 +120,8 @@ def _share(right: BoolArray) -> float | None:
     return float(right.mean()) if right.size else None
 
 
-def read_cells(paths: Sequence[Path], num_targets: int) -> list[ForeignCell]:
-    """A cell a file, checked for the first `num_targets` of its models as targets. UsageError, one line, else."""
+def read_cells(paths: Sequence[Path], options: AttackOptions) -> list[ForeignCell]:
+    """A cell a file, checked for the targets and queries that are asked for. UsageError, one line, else."""
     cells: dict[str, ForeignCell] = {}
     for path in paths:
         signals = read_foreign(path)
@@ -128,7 +132,8 @@ def read_cells(paths: Sequence[Path], num_targets: int) -> list[ForeignCell]:
                 "rename a file or give it a name in meta"
             )
         cells[name] = ForeignCell(signals, name, dict.fromkeys(range(len(signals.membership)), path))
-        _check_targets(signals, num_targets)
+        cells[name].queries(options.num_queries, samia=False, population=0)
+        _check_targets(signals, options.num_targets)
         _say_what_is_uneven(signals)
     _say_what_cannot_be_compared(list(cells.values()))
     return list(cells.values())

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import platform
+import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -69,16 +70,9 @@ def _say_what_changed(results_dir: Path, wide_file: Path) -> None:
 
 
 def _inputs(evidence: Evidence) -> dict[str, Any]:
-    """What the tables came from, by cell and model index: sha256 of the weights and of the signals file."""
+    """What the tables came from, by cell and model index: sha256 of the files with weights and signals."""
     return {
-        one.asked.experiment: {
-            str(index): {
-                "folder": run.path.as_posix(),
-                "weights": run.read_summary()["hashes"][run.model.name],
-                "signals": file_hash(run.signals),
-            }
-            for index, run in sorted(one.asked.cell.models.items())
-        }
+        one.asked.experiment: {str(index): one.asked.cell.files_of(index) for index in sorted(one.asked.cell.models)}
         for one in evidence.scored
     }
 
@@ -87,7 +81,11 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
     """A compressed .npz, whole or absent; returns the sha256."""
 
     def write(stream: IO[bytes]) -> None:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        # not np.savez: a cell may be called "file", as one of its parameters is
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
     return write_atomic(path, write)
 

@@ -52,6 +52,8 @@ def evaluate_scores(
         drawn = resampled_values(scores, membership, threshold, example_weights(membership[None], resamples, seed))
         ends = np.percentile(np.stack([drawn[name] for name in defined]), (2.5, 97.5), axis=1)
         intervals = {name: (float(low), float(high)) for name, low, high in zip(defined, *ends, strict=True)}
+        # the curve's trapezoids may sum to 1 - 1e-16 where the resamples, exact in integers, give 1
+        intervals["auc"] = _hull(intervals["auc"], (values["auc"], values["auc"]))
         for name in FPR_LIMITS.keys() & intervals.keys():
             intervals[name] = _hull(intervals[name], clopper_pearson(values[name], int(membership.sum())))
     return {name: Metric(values.get(name), *intervals.get(name, (None, None))) for name in METRICS}

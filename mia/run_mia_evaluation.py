@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from cli.main import run_main
 from cli.suites import suite_parser
+from configs.config import AttackOptions
 from configs.errors import UsageError
+from configs.knobs import from_args
 from mia.registry import SUITES
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def body(args: argparse.Namespace) -> int:
     from sweep.cells import find_cell
 
     if args.signals is not None:
-        cells: Sequence[Attackable] = read_cells([Path(name) for name in args.signals], args.num_targets)
+        options: AttackOptions = from_args(AttackOptions, args)
+        cells: Sequence[Attackable] = read_cells([Path(name) for name in args.signals], options)
     else:
         cells = [find_cell(Path(args.run_dir))]
     return run_evaluation(args, SUITES, cells, Path(args.results_dir) / "mia_results.csv")

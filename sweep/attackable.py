@@ -65,6 +65,10 @@ class Attackable(ABC):
         """Where a model comes from, for messages."""
 
     @abstractmethod
+    def files_of(self, index: int) -> dict[str, str]:
+        """The files that a model's figures rest on: where they are, and their sha256."""
+
+    @abstractmethod
     def ask(self, index: int, places: Places, device: str, queries: QuerySettings) -> Signals:
         """The signals of one model, which may hold more than was asked. RunError when they cannot be had."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.files import file_hash
 from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
 from configs.config import ExperimentConfig, Places
@@ -90,6 +91,11 @@ class Cell(Attackable):
 
     def origin(self, index: int) -> str:
         return str(self.models[index].path)
+
+    def files_of(self, index: int) -> dict[str, str]:
+        run = self.models[index]
+        weights = run.read_summary()["hashes"][run.model.name]
+        return {"folder": run.path.as_posix(), "weights": weights, "signals": file_hash(run.signals)}
 
     def ask(self, index: int, places: Places, device: str, queries: QuerySettings) -> Signals:
         run = self.models[index]

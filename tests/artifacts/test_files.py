@@ -144,3 +144,12 @@ def test_json_of_strangers_is_refused_in_one_line(content: bytes, tmp_path: Path
 
 def test_quota_counts_as_full() -> None:
     assert {errno.ENOSPC, errno.EDQUOT} == set(files.FULL)
+
+
+def test_the_next_holder_clears_what_a_killed_one_left_of_its_name(tmp_path: Path) -> None:
+    left, other = tmp_path / ".writing-.lock.holder-abc", tmp_path / ".writing-best_model.pth-abc"
+    for path in (left, other):
+        path.write_bytes(b"half")
+    with locked(tmp_path):
+        assert not left.exists()
+        assert other.exists()  # whose writer may be at work

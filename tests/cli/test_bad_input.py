@@ -121,6 +121,7 @@ EXPERIMENT_CASES = [
     (["--name", "../escape"], ["--name"]),
     (["--name", "a/b"], ["--name"]),
     (["--name", ".."], ["--name"]),
+    (["--name", "index"], ["--name"]),
 ]
 
 

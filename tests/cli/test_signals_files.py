@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from scripts import ONE_CELL, call, read
 
+from artifacts.files import file_hash
 from artifacts.signals import load_signals
+from configs.config import AttackOptions
 from evaluation.foreign import read_cells
 
 Arrays = dict[str, Any]
@@ -81,6 +83,8 @@ def test_files_that_agree_are_compared_and_attack_each_other(here: Path) -> None
     crossed = {(row["target_experiment"], row["shadows_experiment"]) for row in read(here / "out/transfer.csv")}
     assert {("loud", "quiet"), ("quiet", "loud")} <= crossed
     assert not any(("other" in pair) and pair[0] != pair[1] for pair in crossed)
+    inputs = json.loads((here / "out/evaluation.json").read_text())["inputs"]
+    assert inputs["loud"]["3"] == {"file": "loud.npz", "signals": file_hash(here / "loud.npz")}
     page = (here / "out/report.html").read_text(encoding="utf-8")
     assert "not trained here" in page
     assert "No difference was found" in page or "leaks" in page
@@ -237,6 +241,16 @@ def test_population_logits_are_phi(here: Path) -> None:
     arrays = made_up()
     population = arrays["logits"][:, :50]
     np.savez(here / "x.npz", population_logits=population, population_labels=arrays["labels"][:50], **arrays)
-    (cell,) = read_cells([here / "x.npz"], 1)
+    (cell,) = read_cells([here / "x.npz"], AttackOptions())
     assert cell.signals.population_phi is not None
     assert np.array_equal(cell.signals.population_phi, cell.signals.phi[:, :50])
+
+
+def test_samia_on_a_part_of_the_examples(here: Path) -> None:
+    arrays = made_up()
+    noise = np.random.default_rng(5).random(arrays["logits"].shape).astype(np.float32)
+    np.savez(here / "x.npz", sensitivity=noise * (2 - arrays["membership"][:, :, None]), **arrays)
+    (row,) = evaluate("x.npz", attacks="samia loss", more="--attack-recipe fast --samia-examples 120")
+    assert float(row["samia_auc"]) > 0.6
+    (cells,) = read(here / "out/cells.csv")
+    assert cells["num_examples"] == "240"
