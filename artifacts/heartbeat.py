@@ -41,7 +41,7 @@ class Beat:
 
     def alive(self, now: float) -> bool:
         """Whether its process still trains: it is there (as far as this host can tell), and not silent for too long."""
-        if self.host == socket.gethostname() and not _exists(self.pid):
+        if self.host == socket.gethostname() and not process_exists(self.pid):
             return False
         if self.host == socket.gethostname() and self.epoch_seconds is None:
             return True  # the first epoch of a large network may take its time
@@ -94,7 +94,7 @@ def read_beat(folder: Path) -> Beat | None:
         return None
 
 
-def _exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
     """Whether a process of this host has this number; where that cannot be asked, it is assumed."""
     if os.name == "nt" or pid <= 0:  # os.kill would end it there
         return pid > 0

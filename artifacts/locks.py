@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from artifacts.files import clear_temporaries, write_text
+from artifacts.heartbeat import process_exists
 from configs.errors import DiskFull, RunLocked
 
 LOCK, HOLDER = ".lock", ".lock.holder"
+SAID = re.compile(r"pid (?P<pid>[0-9]{1,18}) on (?P<host>[!-~]{1,255})")
+PATIENCE = 1.0  # seconds in which whoever takes a folder has said who it is
 
 
 @contextlib.contextmanager
@@ -38,9 +43,19 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str:
+    """What the holder says of itself; it does a moment after it has the lock, so what a dead one said is not taken."""
+    deadline = time.monotonic() + PATIENCE
+    while (said := _said(folder)) is None and time.monotonic() < deadline:
+        time.sleep(PATIENCE / 100)
+    return said or "it has not said which"
+
+
+def _said(folder: Path) -> str | None:
     try:
         with (folder / HOLDER).open(encoding="utf-8") as stream:
-            said = " ".join(stream.read(200).split())
+            said = SAID.fullmatch(stream.read(400).strip())
     except (OSError, UnicodeDecodeError):
-        said = ""
-    return said if said.isprintable() and said.startswith("pid ") else "it has not said which"
+        return None
+    if said is None or (said["host"] == socket.gethostname() and not process_exists(int(said["pid"]))):
+        return None
+    return said[0]

@@ -79,13 +79,14 @@ class Server:
     def __init__(self, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self.logs, self.numbers = logs, itertools.count()
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(logs / "server.err").open("wb"),
-            start_new_session=True,
-        )
+        with (logs / "server.err").open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=err,
+                start_new_session=True,
+            )
         self.buffered, self.messages = b"", list[dict[str, Any]]()
         if self.message("ready", None, PATIENCE) is None:
             self.close()

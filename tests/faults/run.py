@@ -148,6 +148,19 @@ def _line(row: Row, seconds: float) -> str:
     return f"{figures['fault']:<50} {counts} {seconds:7.0f} s  {words}".rstrip()
 
 
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows, in the order of the table; what the file holds of faults that were not run now is kept."""
+    found: dict[str, dict[str, object]] = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as stream:
+            found = {row["fault"]: dict(row) for row in csv.DictReader(stream)}
+    found |= {row.fault.name: row.figures for row in rows}
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found[fault.name] for fault in FAULTS if fault.name in found)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places of the faults (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="tries at once (default: 1)")
     parser.add_argument("--folder", type=Path, help="where the runs are written (default: a temporary folder)")
-    parser.add_argument("--output", type=Path, help="write the table to this CSV file as well")
+    parser.add_argument("--output", type=Path, help="CSV file for the table; keeps its other faults' rows")
     args = parser.parse_args(argv)
     chosen = [fault for fault in FAULTS if args.only is None or any(word in fault.name for word in args.only)]
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir=args.folder))
@@ -165,10 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = run_all(chosen, hall, args.tries_scale)
     full = all(row.full for row in rows)
     if args.output is not None:
-        with args.output.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(row.figures for row in rows)
+        write_table(args.output, rows)
     if full:
         shutil.rmtree(folder)
     else:
