@@ -15,6 +15,7 @@ from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, add_training_flags, new_parser
 from cli.status import add_status_flags, show_status
 from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
+from configs.errors import UsageError
 from configs.knobs import add_flags, from_args
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def body(args: argparse.Namespace) -> int:
 
     options: AttackOptions = from_args(AttackOptions, args)
     engine: EngineOptions = from_args(EngineOptions, args)
+    if args.export and engine.shard is not None:
+        raise UsageError("argument --export: cannot go with --shard; the last command, which attacks, exports")
     cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
     if args.print_config:
         print_config(build_parser(), args, cells)

@@ -77,6 +77,10 @@ def test_a_dry_run_shows_the_shard(
     ("flags", "message"),
     [
         (["--shard", "3/2"], "argument --shard: '3/2' is not allowed; give I/N with I from 1 to N, such as 1/4"),
+        (
+            ["--shard", "1/2", "--export"],
+            "argument --export: cannot go with --shard; the last command, which attacks, exports",
+        ),
         (["--ray-address", "auto"], "argument --ray-address: needs --engine ray; leave it out"),
         (["--engine", "ray", "--ray-address", "127.0.0.1:1"], "argument --ray-address: no Ray cluster answers at"),
         (["--timeout", "0"], "argument --timeout: '0' is not allowed; give a number of at least 1"),
