@@ -94,7 +94,8 @@ def _of_flags(script: str) -> Iterator[tuple[str, ...]]:
         if action.nargs == 0:
             yield (f"{flag}=yes",)
             continue
-        yield (flag,)
+        if action.nargs != "?":
+            yield (flag,)
         if action.choices is not None:
             yield (flag, "nonsense")
         elif action.type is not None and not _takes(action.type, "nonsense"):
