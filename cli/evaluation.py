@@ -20,7 +20,7 @@ from evaluation.gather import Evidence, gather
 from evaluation.write import write_evidence
 from mia.registry import ATTACKS
 from reporting import tables
-from reporting.report import clear_folders
+from reporting.page import clear_folders
 from sweep.attackable import Attackable
 from sweep.cells import Cell
 from sweep.local import cores

@@ -20,7 +20,7 @@ from configs.errors import UsageError
 from configs.version import VERSION
 from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
-from reporting import report, tables
+from reporting import page, tables
 from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
 from sweep.cells import Cell
 from training.device import describe_machine, pick_device
@@ -50,7 +50,7 @@ def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wi
     about = {**_about(evidence, attacker), "inputs": _inputs(evidence), "files": files}
     about["digest"] = about_digest(about)
     write_text(results_dir / ABOUT, json.dumps(about, indent=2) + "\n")
-    return report.write_report(results_dir)
+    return page.write_report(results_dir)
 
 
 def _say_what_changed(results_dir: Path, wide_file: Path) -> None:

@@ -14,7 +14,8 @@ from reporting_examples import GRID, cell, compared, write_folder, write_results
 from artifacts.files import file_hash
 from reporting.headline import comparison, exposure_sentences
 from reporting.inputs import about_digest
-from reporting.report import main, write_report
+from reporting.page import write_report
+from reporting.report import main
 
 
 def page(folder: Path) -> str:

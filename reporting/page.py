@@ -1,0 +1,266 @@
+"""One self-contained page, and its figures, from the tables of a results folder."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from artifacts.files import clear_temporaries, write_text
+from mia.metrics import METRICS
+from mia.registry import ATTACKS
+from reporting import headline
+from reporting.figures import (
+    FOUND,
+    LOOSE,
+    STRICT,
+    Figure,
+    Gallery,
+    is_number,
+    labels_of,
+    methods_in,
+    setting_title,
+    slug,
+    unique_slugs,
+)
+from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
+from reporting.style import attack_title
+from reporting.tables import attack_order
+
+KINDS = {
+    "against_dense": "Pruned minus dense",
+    "same_sparsity": "Methods at the same sparsity",
+    "neighbouring_sparsity": "One step of sparsity up",
+    "matched_accuracy": "Methods at matched test accuracy (within one point)",
+    "given": "Later cell minus earlier, in the order given",
+}
+METRIC_TITLES = {"auc": "AUC", STRICT: "TPR@0.1%FPR", LOOSE: "TPR@1%FPR"}
+SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure")
+
+
+@dataclass(frozen=True)
+class Block:
+    """The cells of one data set, architecture, seed and split: everything that the template shows of them."""
+
+    title: str
+    sentences: list[str]
+    figures: dict[str, list[Figure]]
+    utility: list[dict[str, str]]
+    comparisons: list[dict[str, Any]]
+    all_comparisons: list[dict[str, str]]
+    agreement: list[dict[str, str]]
+    exposure: list[str]
+    attacks: list[dict[str, Any]]
+    attack: str
+    strict_empty: bool
+    num_targets: int
+    transfer_is_empty: bool
+
+
+def write_report(results_dir: Path) -> list[Path]:
+    """Draw <results_dir>/report.html and figures/ from the tables beside them; returns the files, the page first.
+
+    UsageError, one line, where the folder does not hold an evaluation.
+    """
+    inputs = read_inputs(results_dir)
+    groups = settings_of(inputs.cells)
+    titles = [setting_title(inputs.of("cells", group)) for group in groups]
+    suffixes = [f"_{name}" for name in unique_slugs(titles)] if len(groups) > 1 else [""]
+    blocks = [
+        _block(inputs, group, title, results_dir / "figures", suffix)
+        for group, title, suffix in zip(groups, titles, suffixes, strict=True)
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_uri": _data_uri, "slug": slug}
+    page = environment.get_template("report.html.j2").render(
+        blocks=blocks,
+        sections=SECTIONS,
+        cells=_cell_rows(inputs.cells),
+        unfinished=_unfinished(inputs.cells),
+        attacked=int((inputs.cells["num_targets"] > 0).sum()),
+        methods=methods_in(inputs.cells),
+        num_attacks=len(set(inputs.tables["summary"]["attack"]) & set(ATTACKS)),
+        num_comparisons=len(inputs.tables["comparisons"]),
+        about=inputs.about,
+        unavailable=_grouped(inputs.about.get("unavailable", {})),
+    )
+    path = results_dir / "report.html"
+    write_text(path, page)
+    drawn = [figure for block in blocks for figures in block.figures.values() for figure in figures]
+    return [path, *(results_dir / "figures" / f"{figure.name}.png" for figure in drawn)]
+
+
+def clear_folders(results_dir: Path) -> None:
+    """Delete what a killed evaluation or report left half-written in a results folder."""
+    for folder in (results_dir, *(path for path in results_dir.glob("*") if path.is_dir())):
+        clear_temporaries(folder)
+
+
+def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suffix: str) -> Block:
+    figures: dict[str, list[Figure]] = {section: [] for section in SECTIONS}
+    for figure in Gallery(inputs, experiments, folder, suffix).draw():
+        figures[figure.section].append(figure)
+    cells, summary = inputs.of("cells", experiments), inputs.of("summary", experiments)
+    attack, labels = headline_attack(summary) or "", labels_of(cells)
+    compared = inputs.of("comparisons", experiments, "experiment_a", "experiment_b")
+    transfer = inputs.of("transfer", experiments, "target_experiment", "shadows_experiment")
+    exposure = inputs.of("exposure", experiments, "experiment_a", "experiment_b")
+    strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
+    return Block(
+        title=title,
+        sentences=headline.sentences(inputs, experiments),
+        figures=figures,
+        utility=_utility(cells, summary, attack, labels),
+        comparisons=_by_kind(compared[(compared["attack"] == attack) & (compared["metric"] == "auc")], labels),
+        all_comparisons=[
+            _compared(row, labels)
+            for _, row in compared.iterrows()
+            if row["attack"] in ATTACKS and row["metric"] in METRIC_TITLES
+        ],
+        agreement=_agreement(exposure, labels),
+        exposure=headline.exposure_sentences(exposure, cells),
+        attacks=_attacks(summary, cells, labels),
+        attack=attack_title(attack),
+        strict_empty=bool(strict["mean"].isna().all()),
+        num_targets=int(cells["num_targets"].max()),
+        transfer_is_empty=transfer.empty,
+    )
+
+
+def _utility(cells: pd.DataFrame, summary: pd.DataFrame, attack: str, labels: dict[str, str]) -> list[dict[str, str]]:
+    rows = []
+    for _, cell in cells[cells["num_targets"] > 0].iterrows():
+        own = summary[(summary["experiment"] == cell["experiment"]) & (summary["attack"] == attack)]
+        figures = {row["metric"]: row for _, row in own.iterrows()}
+        row = {"cell": labels[cell["experiment"]]}
+        for name in ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap"):
+            row[name] = _number(cell[name], 100, 1)
+        row["auc"] = headline.level(figures["auc"]) if "auc" in figures else "-"
+        for metric in (STRICT, LOOSE):
+            known = metric in figures and is_number(figures[metric]["mean"])
+            row[metric] = headline.level(figures[metric], 100, 2) if known else "-"
+        rows.append(row)
+    return rows
+
+
+def _by_kind(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"title": title, "rows": [_compared(row, labels) for _, row in rows[rows["kind"] == kind].iterrows()]}
+        for kind, title in KINDS.items()
+        if (rows["kind"] == kind).any()
+    ]
+
+
+def _compared(row: pd.Series, labels: dict[str, str]) -> dict[str, str]:
+    found = is_number(row["p_holm"]) and row["p_holm"] < FOUND
+    verdict = "no difference found"
+    if found:
+        verdict = "first leaks less" if row["difference"] < 0 else "first leaks more"
+    ends = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if is_number(row["ci_low"]) else ""
+    return {
+        "pair": f"{labels[row['experiment_a']]} - {labels[row['experiment_b']]}",
+        "attack": attack_title(row["attack"]),
+        "metric": METRIC_TITLES.get(row["metric"], row["metric"]),
+        "difference": f"{row['difference']:+.3f}{ends}",
+        "p": _p_value(row["p_value"]),
+        "p_holm": _p_value(row["p_holm"]),
+        "verdict": verdict,
+        "accuracy": f"{100 * row['accuracy_difference']:+.1f}" if is_number(row["accuracy_difference"]) else "-",
+        "found": "yes" if found else "",
+    }
+
+
+def _p_value(value: Any) -> str:
+    if not is_number(value):
+        return "-"
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
+
+
+def _number(value: Any, scale: float = 1.0, digits: int = 3) -> str:
+    return f"{scale * float(value):.{digits}f}" if is_number(value) else "-"
+
+
+def _agreement(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, str]]:
+    def figures(row: pd.Series, name: str) -> str:
+        if not is_number(row[name]):
+            return "-"
+        return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+
+    return [
+        {
+            "pair": f"{labels[row['experiment_a']]} and {labels[row['experiment_b']]}"
+            if row["experiment_a"] != row["experiment_b"]
+            else f"{labels[row['experiment_a']]} with itself",
+            "examples": f"{int(row['num_examples']):,}",
+            "chance": _number(row["chance_jaccard"], 1.0, 3),
+            **{name: figures(row, name) for name in ("jaccard", "spearman")},
+            **{name: figures(row, name) for name in ("split_half_jaccard", "split_half_spearman")},
+        }
+        for _, row in rows.iterrows()
+    ]
+
+
+def _attacks(summary: pd.DataFrame, cells: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
+    """Every variant on every cell: AUC with its interval, and the other metrics' means."""
+    rows = []
+    for _, cell in cells.iterrows():
+        own = summary[summary["experiment"] == cell["experiment"]]
+        utility = [_number(cell[name], 100, 1) for name in ("train_accuracy", "heldout_accuracy", "test_accuracy")]
+        utility.append(_number(cell["generalisation_gap"], 100, 1))
+        for attack in attack_order(set(own["attack"])):
+            figures = {row["metric"]: row for _, row in own[own["attack"] == attack].iterrows()}
+            known = "auc" in figures and is_number(figures["auc"]["mean"])
+            values = [_number(figures[m]["mean"]) if m in figures else "-" for m in METRICS[1:]]
+            auc = headline.level(figures["auc"]) if known else "-"
+            name = attack_title(attack) if attack in ATTACKS else attack
+            row = {"cell": labels[cell["experiment"]], "attack": name, "auc": auc}
+            rows.append({**row, "values": [*values, *utility]})
+    return rows
+
+
+def _cell_rows(cells: pd.DataFrame) -> list[dict[str, str]]:
+    """Every column of cells.csv as text; hashes shortened, since the CSV has them in full."""
+
+    def text(name: str, value: Any) -> str:
+        if value is None or (isinstance(value, float) and value != value):
+            return "-"
+        if name.endswith(("hash", "fingerprint")):
+            return str(value)[:10]
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    return [{name: text(name, row[name]) for name in cells.columns} for _, row in cells.iterrows()]
+
+
+def _unfinished(cells: pd.DataFrame) -> list[dict[str, str]]:
+    rows = []
+    for _, cell in cells.iterrows():
+        short = is_number(cell["planned_models"]) and cell["finished_models"] < cell["planned_models"]
+        if cell["reason"] or short:
+            planned = int(cell["planned_models"]) if is_number(cell["planned_models"]) else "?"
+            state = f"{int(cell['finished_models'])} of {planned} models are finished"
+            rows.append({"cell": cell["experiment"], "state": state, "reason": cell["reason"] or ""})
+    return rows
+
+
+def _grouped(unavailable: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
+    """(attack, why, experiments): the same reason once."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for experiment, reasons in unavailable.items():
+        for attack, why in reasons.items():
+            groups.setdefault((attack, why), []).append(experiment)
+    return [(attack_title(attack), why, names) for (attack, why), names in groups.items()]
+
+
+def _data_uri(content: bytes | str, kind: str) -> str:
+    content = content.encode() if isinstance(content, str) else content
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
