@@ -22,9 +22,17 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "COLUMNS": "100"}
 # What commands import only when they come to it, and what takes long.
 WARM = (
     *("torch._dynamo", "fontTools.subset", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf"),
-    *("cli.evaluation", "cli.training", "evaluation.gather", "training.run", "sweep.worker", "reporting.page"),
+    *(
+        "cli.evaluation",
+        "cli.training",
+        "evaluation.gather",
+        "training.run",
+        "sweep.worker",
+        "reporting.report",
+        "reporting.page",
+    ),
     *("mia.lira", "mia.mia_classic", "mia.rmia", "train", "run_experiment", "test_mia", "mia.unified_mia_evaluation"),
-    *("mia.mia_advanced", "mia.mia_wemem", "mia.run_mia_evaluation", "faults.hooks"),
+    *("mia.mia_advanced", "mia.mia_wemem", "mia.run_mia_evaluation", "reporting.report", "faults.hooks"),
 )
 
 
