@@ -1,4 +1,4 @@
-"""One self-contained page, and its figures, from the tables of a results folder."""
+"""One self-contained page from a results folder, with its figures."""
 
 from __future__ import annotations
 

@@ -36,20 +36,7 @@ def body(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from cli.main import DONE, run_main
-
-    def body(args: argparse.Namespace) -> int:
-        from artifacts.locks import locked
-        from reporting.inputs import read_inputs
-        from reporting.page import clear_folders, write_report
-
-        folder = Path(args.results_dir)
-        read_inputs(folder)  # a folder without an evaluation is refused before anything is written to it
-        with locked(folder):
-            clear_folders(folder)
-            page, *figures = write_report(folder)
-        print(f"report   {page}\nfigures  {len(figures)}")
-        return DONE
+    from cli.main import run_main
 
     return run_main(build_parser, body, argv)
 
