@@ -81,9 +81,8 @@ def jobs_of(make_config: Make, runs_dir: Path, epochs: int = 5, count: int = 3) 
 def test_a_killed_worker_a_hung_one_and_a_removed_node_change_no_byte(
     nodes: Nodes, flights: dict[str, Any], make_config: Make, tmp_path: Path
 ) -> None:
-    jobs = jobs_of(
-        make_config, tmp_path / "runs", epochs=40
-    )  # long beside the moment that an epoch takes to be heard of
+    # long beside the moment that it takes until an epoch is heard of
+    jobs = jobs_of(make_config, tmp_path / "runs", epochs=40)
     broken = job_of(make_config(epochs=1, pretrained=str(tmp_path / "nothing.pth")), tmp_path / "runs", "broken")
     killed, removed, hung = (job.folder for job in jobs)
     hooks = [
