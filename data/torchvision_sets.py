@@ -6,14 +6,16 @@ every model and known to everybody, they tell members and non-members of a model
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import shutil
 import socket
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from configs.errors import UsageError
 from data.base import ImageData
 
 DOWNLOAD_TIMEOUT_S = 60.0
+
+STAGING = ".download-"
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,12 @@ def _fetch(source: _Source, data_dir: Path, progress: bool) -> tuple[Any, Any]:
     created = not data_dir.exists()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as staging, _quiet_downloads(progress):
+        _clear_leftovers(data_dir)
+        with (
+            tempfile.TemporaryDirectory(prefix=STAGING, dir=data_dir) as staging,
+            _held(Path(staging)),
+            _quiet_downloads(progress),
+        ):
             _copy_archives(source, data_dir, Path(staging))
             parts = _read(source, Path(staging), download=True)
             _publish(Path(staging), data_dir)
@@ -153,6 +162,27 @@ def _fetch(source: _Source, data_dir: Path, progress: bool) -> tuple[Any, Any]:
             f"--dataset {source.dataset}: cannot download it ({_brief(error)}); use --dataset digits (embedded), "
             f"or --dataset imagefolder --data-dir DIR, or put in place yourself: {wanted}"
         ) from error
+
+
+def _clear_leftovers(data_dir: Path) -> None:
+    """Delete what killed downloads left; the folder of one that is under way is held."""
+    for folder in data_dir.glob(f"{STAGING}*"):
+        with _held(folder) as ours:
+            if ours:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder while this process lives; False where it is held, a link, or where the file system cannot say."""
+    with ExitStack() as stack:
+        ours = False
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
+        yield ours
 
 
 def _copy_archives(source: _Source, data_dir: Path, staging: Path) -> None:

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 
 from artifacts.files import clear_temporaries, write_text
+from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
 from reporting import headline
@@ -101,8 +102,15 @@ def write_report(results_dir: Path) -> list[Path]:
 
 
 def clear_folders(results_dir: Path) -> None:
-    """Delete what a killed evaluation or report left half-written in a results folder."""
-    for folder in (results_dir, *(path for path in results_dir.glob("*") if path.is_dir())):
+    """Delete what a killed evaluation or report left half-written in a results folder.
+
+    UsageError for a folder in it that is a link: what is written there would land elsewhere.
+    """
+    folders = [path for path in sorted(results_dir.glob("*")) if path.is_dir()]
+    for folder in folders:
+        if folder.is_symlink():
+            raise UsageError(f"argument --results-dir: {folder} is a link; results are written to no other place")
+    for folder in (results_dir, *folders):
         clear_temporaries(folder)
 
 

@@ -17,6 +17,7 @@ import scipy.io
 from torchvision.datasets import cifar, mnist, svhn, utils
 
 from configs.errors import UsageError
+from data import torchvision_sets
 from data.registry import load_dataset
 
 NAMES = ("cifar10", "cifar100", "fashion_mnist", "svhn")
@@ -145,6 +146,21 @@ def test_download_that_fails(
     assert capfd.readouterr() == ("", "")
     assert folder.exists() == present
     assert list(tmp_path.rglob("*")) == [folder] * present
+
+
+def test_a_download_clears_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    left, under_way, elsewhere = tmp_path / ".download-left", tmp_path / ".download-busy", tmp_path / "elsewhere"
+    for folder in (left, under_way, elsewhere):
+        folder.mkdir()
+        (folder / "part").write_bytes(b"half")
+    (tmp_path / ".download-link").symlink_to(elsewhere)
+    with torchvision_sets._held(under_way) as ours:
+        assert ours
+        with pytest.raises(UsageError):
+            load_dataset("cifar10", tmp_path, None, seed=0, progress=False)
+    assert not left.exists()
+    assert (under_way / "part").exists()
+    assert (elsewhere / "part").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

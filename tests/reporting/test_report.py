@@ -166,6 +166,15 @@ def test_it_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     assert anchors <= set(re.findall(r'id="([^"]*)"', text))
 
 
+def test_a_link_in_the_folder_is_not_written_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(tmp_path / "mia", GRID[:2])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mia/figures").symlink_to(tmp_path / "elsewhere")
+    assert main(["--results-dir", str(tmp_path / "mia")]) == 2
+    assert "figures is a link" in capsys.readouterr().err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_the_module_rewrites_it_and_refuses_bad_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_results(tmp_path / "mia", GRID[:2])
     assert main(["--results-dir", str(tmp_path / "mia")]) == 0
