@@ -146,15 +146,16 @@ class _Engine:
 
 def main() -> None:
     """Serve until standard input ends: command line of CPU threads, log level and the engine's patience in seconds."""
-    stopping.install()
-    threads, level, silence = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    engine = _Engine()
-    engine.listen(min(BEAT_SECONDS, silence / 6))
-    set_up_console(level)
     try:
-        import torch
+        stopping.install()
+        with stopping.postponed():  # a stop while threads start or torch is imported leaves neither half done
+            threads, level, silence = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+            engine = _Engine()
+            engine.listen(min(BEAT_SECONDS, silence / 6))
+            set_up_console(level)
+            import torch
 
-        torch.set_num_threads(threads)
+            torch.set_num_threads(threads)
         while (job := engine.jobs.get()) is not None:
             engine.say({"began": job.folder})
             outcome = run_job(job, lambda row: engine.say({"epoch": row}))

@@ -169,6 +169,23 @@ def test_a_signal_stops_the_workers_after_a_checkpoint(
     assert [inspect_run(RunDir(Path(job.folder)), job.config).kind for job in jobs] == ["resume", "resume"]
 
 
+def test_a_worker_told_to_stop_while_it_starts_leaves_quietly() -> None:
+    code = """if True:
+        import os, signal, sys
+        from sweep import worker
+        listen = worker._Engine.listen
+        def told_meanwhile(engine, seconds):
+            os.kill(os.getpid(), signal.SIGTERM)
+            listen(engine, seconds)
+        worker._Engine.listen = told_meanwhile
+        sys.argv[1:] = ["1", "20", "60"]
+        worker.main()
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPOSITORY, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+
+
 def test_workers_of_a_killed_engine_end_by_themselves(
     sweep: tuple[subprocess.Popen[str], list[int], list[Job]],
 ) -> None:
