@@ -118,9 +118,10 @@ class Published:
 
 
 def compare(pairs: Iterator[Pair], args: argparse.Namespace) -> Iterator[dict[str, str | int | float]]:
-    """One row of the table for each pair and attack."""
+    """One row of the table for each pair and attack; loss_auc: of the loss threshold, which trains nothing."""
     published = Published(args.published, not args.without_published)
     for signals, inputs, membership in pairs:
+        loss = measure("loss", args.recipe, inputs, membership, args.seed).auc
         for name in args.attacks.split(","):
             key: dict[str, str | int] = {
                 "signals": signals,
@@ -140,7 +141,7 @@ def compare(pairs: Iterator[Pair], args: argparse.Namespace) -> Iterator[dict[st
             row |= {"paper_cpu_seconds": round(paper_cpu, 1)}
             row |= {f"{args.recipe}_cpu_seconds": round(np.mean([one.cpu_seconds for one in found]), 1)}
             row |= {f"{args.recipe}_seconds": round(np.mean([one.seconds for one in found]), 1)}
-            yield row | {"plan": found[0].plan, "machine": args.machine}
+            yield row | {"loss_auc": round(loss, 4), "plan": found[0].plan, "machine": args.machine}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
