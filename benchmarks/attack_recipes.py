@@ -5,6 +5,7 @@
     python benchmarks/attack_recipes.py --synthetic 0 --made-up 1 --shadows 16 --examples 50000 --published earlier.csv
 
 The published recipe of SAMIA takes 20 CPU milliseconds and more a step, 100 steps for 128 pairs: hours for large cells.
+--compiled trains it in half the time (benchmarks/compiled_samia.py).
 
 Synthetic signals are drawn, not trained: every example has its own difficulty; members get a higher margin on the true
 class and a lower sensitivity.
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -27,8 +29,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import compiled_samia
 from benchmarks.attacks import made_up
 from configs.config import Places
+from mia import networks
 from mia.interface import AttackInputs, AttackSettings, BoolArray, from_models
 from mia.metrics import evaluate_scores
 from mia.registry import ATTACKS
@@ -96,30 +100,62 @@ def measure(name: str, recipe: str, inputs: AttackInputs, membership: BoolArray,
     return Trained(auc, seconds, cpu_seconds, result.note or "")
 
 
+@dataclass(frozen=True)
+class Several:
+    """Attack networks of some seeds: mean AUC, its standard deviation (NaN for one seed), mean CPU seconds."""
+
+    auc: float
+    seeds: int
+    sd: float
+    cpu_seconds: float
+
+    @classmethod
+    def of(cls, found: list[Trained]) -> Several:
+        """Their mean."""
+        aucs = np.array([one.auc for one in found])
+        sd = float(aucs.std(ddof=1)) if len(aucs) > 1 else np.nan
+        return cls(float(aucs.mean()), len(aucs), sd, float(np.mean([one.cpu_seconds for one in found])))
+
+    def columns(self, recipe: str) -> dict[str, float]:
+        """Its columns of the table; empty where nothing was trained."""
+        seeds = self.seeds or np.nan
+        return {
+            f"{recipe}_auc": round(self.auc, 4),
+            f"{recipe}_seeds": seeds,
+            f"{recipe}_sd": round(self.sd, 4),
+            f"{recipe}_cpu_seconds": round(self.cpu_seconds, 1),
+        }
+
+
+NOTHING = Several(np.nan, 0, np.nan, np.nan)
+
+
 class Published:
-    """AUC of the published recipe: of an earlier table for the same signals, or trained."""
+    """The published recipe: of an earlier table for the same signals, or trained."""
 
-    def __init__(self, table: Path | None, train: bool) -> None:
-        self._train = train
-        self._known: dict[tuple[str, ...], tuple[float, float]] = {}
-        if table is not None:
-            for row in pd.read_csv(table).dropna(subset=["paper_auc"]).to_dict("records"):
-                self._known[tuple(str(row[name]) for name in KEY)] = row["paper_auc"], row["paper_cpu_seconds"]
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._train, self._compiled = not args.without_published, args.compiled
+        self._seeds = range(args.seed, args.seed + args.published_seeds)
+        self._known: dict[tuple[str, ...], Several] = {}
+        if args.published is not None:
+            for row in pd.read_csv(args.published).dropna(subset=["paper_auc"]).to_dict("records"):
+                known = Several(row["paper_auc"], int(row["paper_seeds"]), row["paper_sd"], row["paper_cpu_seconds"])
+                self._known[tuple(str(row[name]) for name in KEY)] = known
 
-    def measure(
-        self, key: dict[str, str | int], inputs: AttackInputs, membership: BoolArray, seed: int
-    ) -> tuple[float, float]:
-        """(AUC, CPU seconds); NaN where it is neither known nor to be trained."""
+    def measure(self, key: dict[str, str | int], inputs: AttackInputs, membership: BoolArray) -> Several:
+        """NOTHING where it is neither known nor to be trained."""
         known = self._known.get(tuple(str(key[name]) for name in KEY))
         if known is not None or not self._train:
-            return known or (np.nan, np.nan)
-        found = measure(str(key["attack"]), "paper", inputs, membership, seed)
-        return found.auc, found.cpu_seconds
+            return known or NOTHING
+        name = str(key["attack"])
+        fit = compiled_samia.fit if self._compiled and name == "samia" else networks._fit
+        with patch.object(networks, "_fit", fit):
+            return Several.of([measure(name, "paper", inputs, membership, seed) for seed in self._seeds])
 
 
 def compare(pairs: Iterator[Pair], args: argparse.Namespace) -> Iterator[dict[str, str | int | float]]:
     """One row of the table for each pair and attack; loss_auc: of the loss threshold, which trains nothing."""
-    published = Published(args.published, not args.without_published)
+    published = Published(args)
     for signals, inputs, membership in pairs:
         loss = measure("loss", args.recipe, inputs, membership, args.seed).auc
         for name in args.attacks.split(","):
@@ -131,15 +167,11 @@ def compare(pairs: Iterator[Pair], args: argparse.Namespace) -> Iterator[dict[st
             }
             seeds = range(args.seed, args.seed + args.network_seeds)
             found = [measure(name, args.recipe, inputs, membership, seed) for seed in seeds]
-            paper, paper_cpu = found[0].auc, found[0].cpu_seconds
+            ours = paper = Several.of(found)
             if not found[0].plan.startswith(("the published", "its only")):
-                paper, paper_cpu = published.measure(key, inputs, membership, args.seed)
-            aucs = np.array([one.auc for one in found])
-            row = key | {"paper_auc": round(paper, 4), f"{args.recipe}_auc": round(aucs.mean(), 4)}
-            row |= {"difference": round(aucs.mean() - paper, 4)}
-            row |= {"network_seeds": len(aucs), "sd": round(aucs.std(ddof=1), 4) if len(aucs) > 1 else np.nan}
-            row |= {"paper_cpu_seconds": round(paper_cpu, 1)}
-            row |= {f"{args.recipe}_cpu_seconds": round(np.mean([one.cpu_seconds for one in found]), 1)}
+                paper = published.measure(key, inputs, membership)
+            row = key | paper.columns("paper") | ours.columns(args.recipe)
+            row |= {"difference": round(ours.auc - paper.auc, 4)}
             row |= {f"{args.recipe}_seconds": round(np.mean([one.seconds for one in found]), 1)}
             yield row | {"loss_auc": round(loss, 4), "plan": found[0].plan, "machine": args.machine}
 
@@ -150,7 +182,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", choices=("auto", "fast"), default="auto", help="the one beside the published one")
     parser.add_argument("--published", type=Path, metavar="FILE", help="earlier table to take published AUCs from")
     parser.add_argument("--without-published", action="store_true", help="do not train by the published recipe")
+    parser.add_argument("--compiled", action="store_true", help="train SAMIA's published recipe compiled")
     parser.add_argument("--network-seeds", type=int, default=1, metavar="N", help="attack networks by --recipe")
+    parser.add_argument("--published-seeds", type=int, default=1, metavar="N", help="attack networks as published")
     parser.add_argument("--synthetic", type=int, default=2, metavar="N", help="synthetic cells")
     parser.add_argument("--made-up", type=int, default=0, metavar="N", help="cells of benchmarks/attacks.py")
     parser.add_argument("--shadows", type=int, default=8, help="of a drawn cell")

@@ -207,14 +207,14 @@ def _optimisers(network: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
     ]
 
 
-def _leave_out_dropout(network: nn.Module) -> None:
+def _set_dropout(network: nn.Module, p: float) -> None:
     from torch import nn
 
     for module in network.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.0
+            module.p = p
         elif isinstance(module, nn.MultiheadAttention):
-            module.dropout = 0.0
+            module.dropout = p
 
 
 def _fit(network: nn.Module, features: torch.Tensor, is_in: torch.Tensor, rows: torch.Tensor, plan: Plan) -> None:
@@ -224,7 +224,7 @@ def _fit(network: nn.Module, features: torch.Tensor, is_in: torch.Tensor, rows: 
     optimisers = _optimisers(network, plan)
     peaks = [optimiser.defaults["lr"] for optimiser in optimisers]
     if not plan.dropout:
-        _leave_out_dropout(network)
+        _set_dropout(network, 0.0)
     network.train()
     for step, batch in enumerate(_batches(rows, plan)):
         index, weight = batch.clamp(min=0).to(features.device), (batch >= 0).to(features)
@@ -392,9 +392,9 @@ MLP_PLANS = Plans(
 )
 SAMIA_PLANS = Plans(
     fast=Plan(500, 64, lr=1e-3, adamw=True, warmup=0.1),
-    short=Plan(1000, 256, lr=1e-3, adamw=True, warmup=0.1, muon_lr=3e-3, dropout=False),
+    short=Plan(1000, 256, lr=1e-3, adamw=True, warmup=0.1, muon_lr=1.5e-3, dropout=False),
     affordable=10_000,
-    passes=2.5,
+    passes=3.5,
 )
 
 shokri_nn = NetworkAttack("shokri_nn", posterior, _shokri, SHOKRI_PLANS, per_class=True)

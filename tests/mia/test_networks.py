@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import compiled_samia
 from mia import networks
 from mia.interface import AttackInputs, AttackSettings, AttackUnavailable
 
@@ -113,7 +114,7 @@ def test_without_dropout_training_mode_is_deterministic() -> None:
     network, x = networks.build_samia(4), torch.randn(8, 4, 3)
     network.train()
     assert not torch.equal(network(x), network(x))
-    networks._leave_out_dropout(network)
+    networks._set_dropout(network, 0.0)
     assert torch.equal(network(x), network(x))
 
 
@@ -121,7 +122,7 @@ def test_the_short_plan_learns_and_its_note_says_what_ran(cell: Callable) -> Non
     inputs, membership = cell(4, 600, seed=0, gap=4.0)
     plans = replace(networks.SAMIA_PLANS, affordable=10)
     result = replace(networks.samia, plans=plans)(inputs, AttackSettings())(inputs.target)["samia"]
-    assert result.note == "the short recipe: 12 steps of 256 pairs, of 1200"
+    assert result.note == "the short recipe: 17 steps of 256 pairs, of 1200"
     assert roc_auc_score(membership, result.scores) > 0.9
 
 
@@ -195,3 +196,40 @@ def test_other_attacks_do_not_mind_missing_noise_queries(cell: Callable) -> None
     partial = some_probed(inputs, np.arange(40) < 10)
     whole, same = (networks.top3_nn(one, settings)(one.target)["top3_nn"].scores for one in (inputs, partial))
     np.testing.assert_array_equal(whole, same)
+
+
+@pytest.mark.parametrize("kept", [0.0, 1.0])
+def test_the_compiled_network_is_the_published_one(kept: float) -> None:
+    torch.manual_seed(0)
+    network, tokens = networks.build_samia(5).train(), torch.randn(32, 5, 3)
+    masks = torch.full((compiled_samia.masks_needed(network, 32),), kept)
+    ours = compiled_samia.forward(network, tokens, masks)
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        compiled_samia.forward(network, tokens, masks[:-1])  # every mask is used
+    networks._set_dropout(network, 1.0 - kept)
+    torch.testing.assert_close(ours, network(tokens))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2])
+def test_the_compiled_network_learns_as_the_published_one(p: float) -> None:
+    """Without dropout the same weights, with it others, drawn by the same seed: the same again."""
+
+    def trained(fit: Callable) -> torch.Tensor:
+        torch.manual_seed(3)
+        network, features = networks.build_samia(4), torch.randn(100, 4, 3)
+        networks._set_dropout(network, p)
+        is_in = (features.sum(dim=(1, 2)) > 0).long()
+        fit(network, features, is_in, torch.arange(100)[None], networks.Plan(30, 16, lr=0.1))
+        return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+    with torch.compiler.set_stance("force_eager"):
+        ours, again = trained(compiled_samia.fit), trained(compiled_samia.fit)
+    assert torch.equal(ours, again)
+    theirs = trained(networks._fit)
+    assert torch.allclose(ours, theirs, atol=1e-4) == (p == 0.0)
+
+
+def test_only_the_published_recipe_is_compiled() -> None:
+    network, x = networks.build_samia(4), torch.randn(8, 4, 3)
+    with pytest.raises(ValueError, match="not SAMIA's published recipe"):
+        compiled_samia.fit(network, x, torch.zeros(8).long(), torch.arange(8)[None], networks.SAMIA_PLANS.fast)
