@@ -26,7 +26,7 @@ from sweep.planned import remember
 from sweep.status import survey, time_left
 
 Make = Callable[..., ExperimentConfig]
-NOW = time.time()
+LONG_AGO = time.time() - 1e6
 
 
 def run_of(config: ExperimentConfig, index: int, runs_dir: Path) -> RunDir:
@@ -47,8 +47,8 @@ def finished(config: ExperimentConfig, index: int, runs_dir: Path, seconds: floa
 
 def running(run: RunDir, epoch: int, each: float, **changes: Any) -> None:
     """A run of 4 epochs that has trained `epoch` of them, `each` seconds an epoch, in this very process."""
-    started = NOW - each * epoch
-    beat = Beat(epoch, 4, 0, started, NOW, os.getpid(), socket.gethostname())
+    now = time.time()
+    beat = Beat(epoch, 4, 0, now - each * epoch, now, os.getpid(), socket.gethostname())
     (run.path / FILE).write_text(json.dumps({**dataclasses.asdict(beat), **changes}), encoding="utf-8")
 
 
@@ -108,8 +108,9 @@ def test_time_left_without_a_finished_model(make_config: Make, tmp_path: Path) -
         ({"pid": 2**22 + 1}, "new"),  # past the largest pid of Linux: no such process
         ({"host": "elsewhere"}, "running"),
         ({"host": "elsewhere", "pid": 2**22 + 1}, "running"),
-        ({"host": "elsewhere", "updated": NOW - 1e6, "started": NOW - 2e6}, "running"),  # ten such epochs are not over
-        ({"host": "elsewhere", "updated": NOW - 1e6, "started": NOW - 1e6 - 8}, "new"),
+        # ten epochs of the length seen so far are not over
+        ({"host": "elsewhere", "updated": LONG_AGO, "started": LONG_AGO - 1e6}, "running"),
+        ({"host": "elsewhere", "updated": LONG_AGO, "started": LONG_AGO - 8}, "new"),
         ({"epochs": 0}, "new"),
         ({"updated": float("nan")}, "new"),
         ({"pid": "many"}, "new"),
