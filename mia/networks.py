@@ -84,14 +84,13 @@ class Plan:
 class Plans:
     """The plans of one network.
 
-    fast: of the recipe of that name. short: instead of the published plan where that has more than `affordable` steps,
-    never with more than `passes` over the pairs; None: `fast` is the one plan of all recipes.
+    fast: of the recipe of that name. short: instead of the published plan where that has more than `affordable` steps;
+    None: `fast` is the one plan of all recipes.
     """
 
     fast: Plan
     short: Plan | None = None
     affordable: int = 0
-    passes: float = 0.0
 
     def choose(self, recipe: str, pairs: int) -> tuple[Plan, str]:
         """The plan for so many training pairs of one network, and its name."""
@@ -101,8 +100,7 @@ class Plans:
             return replace(self.fast, batch=min(max(pairs // 24, 64), self.fast.batch)), name
         if recipe == "paper" or paper.steps <= self.affordable:
             return paper, "the published"
-        most = math.ceil(self.passes * pairs / self.short.batch)
-        return replace(self.short, steps=min(self.short.steps, most)), "the short"
+        return self.short, "the short"
 
 
 def build_mlp(inputs: int) -> nn.Module:
@@ -388,13 +386,11 @@ MLP_PLANS = Plans(
     fast=Plan(300, 256, lr=5e-4, adamw=True, warmup=0.0),
     short=Plan(1000, 1024, lr=5e-4, adamw=True, warmup=0.0),
     affordable=25_000,
-    passes=30.0,
 )
 SAMIA_PLANS = Plans(
     fast=Plan(500, 64, lr=1e-3, adamw=True, warmup=0.1),
     short=Plan(1000, 256, lr=1e-3, adamw=True, warmup=0.1, muon_lr=1.5e-3, dropout=False),
     affordable=10_000,
-    passes=3.5,
 )
 
 shokri_nn = NetworkAttack("shokri_nn", posterior, _shokri, SHOKRI_PLANS, per_class=True)
