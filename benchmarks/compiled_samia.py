@@ -1,9 +1,8 @@
 """SAMIA's attack network trained as by `mia.networks`, compiled: the published recipe in half the time, on a CPU.
 
-Same network, initial weights, batches, loss, optimiser and schedule. The dropout masks are other draws of the same
-probability: they are taken, a random stretch a step, from a stock that is drawn anew every epoch, because drawing a
-million of them costs more than a step's matrix products. Compiling needs a C++ compiler, so this is no path of the
-product.
+Same network, initial weights, loss, optimiser and schedule. Batches and dropout masks are drawn alike and are other
+draws. The masks are taken, a random stretch a step, from a stock that is drawn anew every epoch: a million fresh ones
+for every step would cost a tenth of it. Compiling needs a C++ compiler, so this is no path of the product.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def forward(network: nn.Module, tokens: Tensor, masks: Tensor) -> Tensor:
 
 
 def fit(network: nn.Module, features: Tensor, is_in: Tensor, rows: Tensor, plan: Plan) -> None:
-    """Train in place, as `mia.networks._fit` does by a plan of SGD with dropout; the batches are the same as there."""
+    """Train in place, as `mia.networks._fit` does by a plan of SGD with dropout; without dropout the same batches."""
     if plan.adamw or not plan.dropout or len(rows) != 1:
         raise ValueError(f"not SAMIA's published recipe: {plan}, {len(rows)} networks")
 
