@@ -25,16 +25,17 @@ Record = Mapping[str, Any]
 _CELL = ("experiment", "method", "sparsity")
 _ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
 _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
+_LOW_FPR = ("false_positives", "expected_fpr")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 
 TIDY_COLUMNS = (
-    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members"),
+    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR),
     *("mean", "sd", "mean_ci_low", "mean_ci_high", "num_targets"),
 )
-SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
+SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR)
 CELLS_COLUMNS = (
     *(*_CELL, *_SETTING, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
     *(*_ACCURACIES, *_HASHES, "reason"),
@@ -69,6 +70,7 @@ _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
 )
 MAX_TABLE_BYTES = 512 << 20
+LATER_COLUMNS = frozenset(_LOW_FPR)  # tables of earlier versions lack them
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*_SETTING, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
 TRAINING_COLUMNS = (
@@ -108,7 +110,8 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text).
+    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text), as are columns of LATER_COLUMNS
+    that it lacks.
 
     UsageError, one line, where the file is missing or is not such a table.
     """
@@ -122,8 +125,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist; an evaluation writes it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
-    if tuple(frame.columns) != tuple(columns):
+    if tuple(frame.columns) != tuple(name for name in columns if name in frame or name not in LATER_COLUMNS):
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
+    frame = frame.reindex(columns=list(columns))
     for name in frame.columns:
         if name in text:
             values = [unescape(value) if isinstance(value, str) else None for value in frame[name]]
