@@ -19,6 +19,7 @@ from tqdm import tqdm
 from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
+from evaluation.deletion import Deletions, deletions
 from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
     AttackResult,
@@ -28,6 +29,7 @@ from mia.interface import (
     IntArray,
     Outputs,
 )
+from mia.metrics import WeightArray
 from mia.registry import ATTACKS
 from sweep.attackable import Attackable
 from sweep.cells import CellSignals, load_cell, load_model, read_models
@@ -70,7 +72,8 @@ class Asked:
 class Scored:
     """An attacked cell: a row per target x variant x metric, and by variant the results of all targets, [T].
 
-    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know.
+    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know. deleted: by
+    variant, what each target's figures are without each of the cell's models, for the networks' part of intervals.
     """
 
     asked: Asked
@@ -78,6 +81,7 @@ class Scored:
     results: dict[str, list[AttackResult]] = dataclasses.field(default_factory=dict)
     unavailable: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    deleted: dict[str, list[Deletions]] = dataclasses.field(default_factory=dict)
 
     def scores(self, attack: str) -> Float64Array:
         """Scores of one variant, float64 [T, n], NaN where it has none."""
@@ -183,10 +187,12 @@ def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions
     return others if shadows.experiment in options.shadows_from else []
 
 
-def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored: Scored) -> Iterator[Crossed]:
+def attack_cell(
+    own: Asked, others: Sequence[Asked], attacker: Attacker, scored: Scored, weights: WeightArray
+) -> Iterator[Crossed]:
     """Attack a cell's targets with its own shadows (into `scored`), and other cells' targets with the same shadows.
 
-    Everything is learned once a left-out model and forgotten before the next.
+    Everything is learned once a left-out model and forgotten before the next. weights: [B, n], of the resamples.
     """
     signals = attacker.load(own.cell)
     settings = attacker.settings(own.cell)
@@ -198,6 +204,10 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
         yield from _cross(own, others, knowledge, own.targets[i], attacker)
     # a variant that some target lacks has no mean over targets
     scored.results = {key: found for key, found in scored.results.items() if len(found) == len(own.targets)}
+    groups = [[model] for model in range(len(models.membership))]
+    scored.deleted, words = deletions(models, groups, positions, own.membership, scored.results, settings, weights)
+    for key, word in words.items():
+        scored.notes[key] = f"{scored.notes[key]}; {word}" if key in scored.notes else word
 
 
 def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:

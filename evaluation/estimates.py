@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from evaluation.deletion import Deletions
 from mia.inference import Estimate, Sample, mean_interval
 from mia.interface import AttackResult, BoolArray, Float64Array
+from mia.jackknife import Deleted
 from mia.metrics import Metric, WeightArray, evaluate_scores, example_weights, expected_fpr, resampled_values
 
 RESAMPLES = 1000
@@ -29,6 +31,7 @@ class Measured:
 
     result: of the scored examples; inside: which of these are members; weights: [B, k], of these. allowed: the false
     positives of the metrics at a low FPR (`mia.metrics.allowed_false_positives`), the same for all targets of a cell.
+    deleted: the metrics without each group of models, as of `evaluation.deletion`, where that is known.
     """
 
     result: AttackResult
@@ -37,6 +40,7 @@ class Measured:
     allowed: Mapping[str, int]
     values: Mapping[str, Metric]
     drawn: Mapping[str, Float64Array]
+    deleted: Deletions = field(default_factory=dict)
 
     @property
     def num_examples(self) -> int:
@@ -54,7 +58,9 @@ class Measured:
         of = self.result.scores, self.inside, None
         values = evaluate_scores(*of, resamples=0, allowed={metric: count})
         drawn = resampled_values(*of, self.weights, {metric: count})
-        return replace(self, allowed={metric: count}, values={metric: values[metric]}, drawn={metric: drawn[metric]})
+        return replace(
+            self, allowed={metric: count}, values={metric: values[metric]}, drawn={metric: drawn[metric]}, deleted={}
+        )
 
 
 def measured(
@@ -63,6 +69,7 @@ def measured(
     values: Mapping[str, Metric],
     weights: WeightArray,
     allowed: Mapping[str, int],
+    deleted: Deletions | None = None,
 ) -> Measured:
     """Resample what was measured.
 
@@ -72,7 +79,7 @@ def measured(
     inside = result.among(membership)
     drawn = resampled_values(result.scores, inside, result.threshold, weights, allowed)
     known = {metric: drawn[metric] for metric in values if metric in drawn}
-    return Measured(result, inside, weights, allowed, values, known)
+    return Measured(result, inside, weights, allowed, values, known, deleted or {})
 
 
 def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | None = None) -> Sample | None:
@@ -82,7 +89,11 @@ def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | 
     if not present:
         return None
     values = np.array([one.point(metric) for one in present], dtype=np.float64)
-    return Sample(values, np.stack([one.drawn[metric] for one in present]))
+    deleted = None
+    if len(present) > 1 and all(metric in one.deleted for one in present):
+        without = np.stack([one.deleted[metric] for one in present])
+        deleted = Deleted(without[:, :, 0], without[:, :, 1:])
+    return Sample(values, np.stack([one.drawn[metric] for one in present]), deleted)
 
 
 def paired_samples(

@@ -60,7 +60,8 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     crossed: dict[tuple[str, str], _Crossing] = {}
     for own in progress(targets, "attacking"):
         scored = Scored(own)
-        for one in attack_cell(own, attacked_by(own, targets, attacker.options), attacker, scored):
+        others = attacked_by(own, targets, attacker.options)
+        for one in attack_cell(own, others, attacker, scored, weights.of(own.split)):
             key = (one.asked.experiment, own.experiment)
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
             crossing.add(one.position, one.results, weights)
@@ -160,10 +161,12 @@ def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measure
             figure: Any = (row["value"], row["ci_low"], row["ci_high"])
             values.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = Metric(*figure)
     found = {}
-    for target, result, inside in zip(one.asked.targets, one.results[attack], one.asked.membership, strict=True):
+    results = one.results[attack]
+    deleted = one.deleted.get(attack, [{}] * len(results))
+    for target, result, inside, without in zip(one.asked.targets, results, one.asked.membership, deleted, strict=True):
         allowed = allowed_false_positives(result.among(one.asked.membership))
         drawn = weights.of(one.asked.split, result.rows)
-        found[target] = measured(result, inside, values[target], drawn, allowed)
+        found[target] = measured(result, inside, values[target], drawn, allowed, without)
     return found
 
 

@@ -45,7 +45,8 @@ class AttackSettings:
 
     recipe: how attack networks are trained, one of RECIPES; seed: of the attack networks and of the bootstrap;
     device: torch device string for the attack networks. rmia_gamma: the ratio over a population example's that counts
-    as one; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al. 2024).
+    as one; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al. 2024). calibrate:
+    whether thresholds are wanted; an attack may leave out what scores do not need.
     """
 
     recipe: str = "auto"
@@ -53,6 +54,7 @@ class AttackSettings:
     device: str = "cpu"
     rmia_gamma: float = 2.0
     rmia_a: float = 0.3
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
