@@ -31,7 +31,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -51,13 +51,14 @@ from benchmarks.simulated_cells import (
     LIRA,
     LOW_FPR,
     STRENGTHS,
+    THRESHOLD,
     Setting,
     Truth,
     cells,
     crossed_truth,
 )
 from mia.inference import Sample, difference, holm, mean_interval
-from mia.metrics import allowed_false_positives, example_weights, expected_fpr
+from mia.metrics import Metric, allowed_false_positives, evaluate_scores, example_weights, expected_fpr
 
 RESAMPLES = 200
 Result = TypeVar("Result")
@@ -78,8 +79,10 @@ def naive(sample: Sample, method: str) -> tuple[float, float]:
 Row = tuple[str, str, str, float, float, float, float]  # quantity, metric, method, value, low, high, truth
 
 
-def intervals(a: Sample, b: Sample, metric: str) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """Value and ends by quantity and method; NaN where there is no interval."""
+def intervals(
+    a: Sample, b: Sample, metric: str, own: Metric | None
+) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Value and ends by quantity and method; NaN where there is none. own: the interval of a single target of a."""
     found: dict[tuple[str, str], tuple[float, float, float]] = {}
     paired = replace(a.minus(b), deleted=None)
     ours = [("ours", a, b)]
@@ -89,6 +92,8 @@ def intervals(a: Sample, b: Sample, metric: str) -> dict[tuple[str, str], tuple[
         mean, apart = mean_interval(first, metric), difference(first, second)
         found["level", method] = mean.mean, _or_nan(mean.ci_low), _or_nan(mean.ci_high)
         found["difference", method] = apart.difference, _or_nan(apart.ci_low), _or_nan(apart.ci_high)
+    if own is not None:
+        found["level", "ours"] = _or_nan(own.value), _or_nan(own.ci_low), _or_nan(own.ci_high)
     for method in ("pairs", "targets", "examples"):
         found["level", method] = float(a.values.mean()), *naive(a, method)
         found["difference", method] = float(paired.values.mean()), *naive(paired, method)
@@ -106,6 +111,9 @@ def one_replicate(setting: Setting, truths: Sequence[Truth], replicate: int) -> 
     first, second = (cell.samples(membership, weights) for cell in found)
     count = allowed_false_positives(membership).get(LOW_FPR, 0)
     rates = np.array([expected_fpr(count, int((~inside).sum())) for inside in membership])
+    own: Mapping[str, Metric] = {}
+    if setting.targets == 1:
+        own = evaluate_scores(found[0].scores[0], membership[0], THRESHOLD, RESAMPLES, replicate)
     rows: list[Row] = []
     for metric in first:
         known = [
@@ -113,7 +121,7 @@ def one_replicate(setting: Setting, truths: Sequence[Truth], replicate: int) -> 
             for truth, cell in zip(truths, found[: len(truths)], strict=True)
         ]
         aims = {"level": known[0], "difference": known[0] - known[1]} if known else {}
-        for (quantity, method), ends in intervals(first[metric], second[metric], metric).items():
+        for (quantity, method), ends in intervals(first[metric], second[metric], metric, own.get(metric)).items():
             rows.append((quantity, metric, method, *ends, aims.get(quantity, np.nan)))
     return rows
 
