@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
 from configs.errors import RunError
-from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
+from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
 from evaluation.compare import compare, correct, pairs
 from evaluation.estimates import Measured, common_weights, estimate, measured
 from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
@@ -58,7 +59,7 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     targets, reasons = ask_all(cells, attacker)
     weights = Resamples(targets)
     crossed: dict[tuple[str, str], _Crossing] = {}
-    for own in progress(targets, "attacking"):
+    for own in announced(targets, "attacking", lambda one: one.experiment):
         scored = Scored(own)
         for one in attack_cell(own, attacked_by(own, targets, attacker.options), attacker, scored):
             key = (one.asked.experiment, own.experiment)
@@ -115,7 +116,7 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
     summaries: dict[tuple[str, str, str], Estimate] = {}
-    for attack in SUITE_OF:
+    for attack in announced([key for key in SUITE_OF if any(key in one.results for one in scored)], "measuring"):
         having = [one for one in scored if attack in one.results]
         found = {one.asked.experiment: _measured(one, attack, weights) for one in having}
         for experiment, by_target in found.items():
@@ -149,6 +150,7 @@ def _over_targets(over: Estimate | None) -> Record:
 
 
 def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measured]:
+    step(one.asked.experiment, say=False)
     values: dict[int, dict[str, Metric]] = {}
     for row in one.rows:
         if row["attack"] == attack:
@@ -200,9 +202,13 @@ _SIDE = ("experiment", "method", "sparsity")
 _ESTIMATE = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 
 
+def _setting_name(split: tuple[str, ...], setting: tuple[Any, ...]) -> str:
+    return " ".join(str(value) for value in setting[:2] if value is not None)
+
+
 def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> None:
     settings = dict.fromkeys((one.asked.split, one.asked.setting) for one in evidence.scored)
-    for split, setting in settings:
+    for split, setting in announced(list(settings), "comparing exposure", lambda one: _setting_name(*one)):
         group = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
         attack = exposing_attack(group)
         if attack is None:
