@@ -23,7 +23,13 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> Path:
-    """The folder of a cell's target: `runs/<name>`, or `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint]`."""
+    """The folder of a cell's target: `runs/<name>[/train_seed_N]`, or
+    `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint][/train_seed_N]`."""
+    folder = _first_training(config, runs_dir, name)
+    return folder if config.train_seed == 0 else folder / f"train_seed_{config.train_seed}"
+
+
+def _first_training(config: ExperimentConfig, runs_dir: Path, name: str | None) -> Path:
     if name is not None:
         if not SAFE_NAME.fullmatch(name):
             raise UsageError(f"argument --name: {name!r} is not allowed; use letters, digits, '.', '_' and '-'")

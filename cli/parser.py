@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cli.config_file import as_tokens, read_tokens, settings_of
-from configs.config import EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
+from configs.config import PRUNING_KNOBS, EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags
 from configs.presets import PRESETS
@@ -26,8 +26,7 @@ CHOICES = {
     "methods": tuple(METHODS),
     "attacks": tuple(ATTACKS),
 }
-PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
-DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "num_shadows")
+DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "train_seed", "num_shadows")
 MODEL_KNOBS = ("arch", "layers", "width_mult", "pretrained")
 
 

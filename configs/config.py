@@ -15,7 +15,16 @@ from configs.knobs import check_fields, knob
 # Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
 SCHEMA_VERSION = 1
 # Fields added since: left out of a run's identity while they hold their default, so that older runs stay what they are.
-ADDED_FIELDS = ("split",)
+ADDED_FIELDS = ("split", "train_seed")
+# What names a cell beside method and sparsity; a report has a block for each.
+SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
+# How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
+RECIPE = (
+    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
+    "pretrained",
+)
+# The fields that belong to one pruning method each.
+PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
 ALL_TARGETS = 4097  # no cell has more models
 SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
@@ -103,6 +112,14 @@ class ExperimentConfig:
         None, "dpf: epoch after which the mask is fixed; -1 is never", kind=int, low=-1, shown="nine tenths of --epochs"
     )
     seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
+    train_seed: int = knob(
+        0,
+        "train again on the same memberships from other initialisations and batches: cells that differ in nothing else "
+        "are replicates of each other",
+        kind=int,
+        low=0,
+        high=2**31 - 1,
+    )
     num_shadows: int = knob(8, "shadow models a cell", kind=int, low=0, high=4096)
     model_index: int = 0
 
@@ -115,6 +132,15 @@ class ExperimentConfig:
     def num_models(self) -> int:
         """M: the target and its shadows; the split is drawn for all of them."""
         return self.num_shadows + 1
+
+    def described(self) -> dict[str, Any]:
+        """What names and describes the cell in tables: method, sparsity, SETTING, train_seed, RECIPE, PRUNING_KNOBS.
+
+        dataset: its name for people, an image folder's own; pretrained: yes or no.
+        """
+        names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
+        values = {name: getattr(self, name) for name in names}
+        return {**values, "dataset": self.dataset_name, "pretrained": "yes" if self.pretrained_hash else "no"}
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from artifacts.progress import announced, step
 from artifacts.signals import QuerySettings, Signals
-from configs.config import AttackOptions, Places
+from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
 from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
@@ -34,7 +34,6 @@ from sweep.cells import CellSignals, load_cell, load_model, read_models
 from training.device import pick_device
 
 log = logging.getLogger(__name__)
-SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 
 
 @dataclasses.dataclass(eq=False)

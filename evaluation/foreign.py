@@ -12,7 +12,7 @@ import numpy as np
 
 from artifacts.foreign import ForeignSignals, read_foreign
 from artifacts.signals import QuerySettings, Signals
-from configs.config import AttackOptions, Places
+from configs.config import PRUNING_KNOBS, RECIPE, SETTING, AttackOptions, Places
 from configs.errors import UsageError
 from data.splits import draw_population
 from mia.interface import BoolArray, IntArray
@@ -39,9 +39,10 @@ class ForeignCell(Attackable):
     @property
     def names(self) -> dict[str, Any]:
         about = self.signals.about
+        unknown = dict.fromkeys(("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS))
         known = {name: getattr(about, name) for name in ("method", "sparsity", "dataset", "arch", "seed")}
         split = "balanced" if self.signals.audited is None else "disjoint"
-        return {"experiment": self.experiment, **known, "layers": None, "width_mult": None, "split": split}
+        return {"experiment": self.experiment, **unknown, **known, "split": split}
 
     @property
     def seed(self) -> int:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from artifacts.arrays import read_arrays
 from artifacts.files import file_hash, read_json
+from configs.config import SETTING
 from configs.errors import RunError, UsageError
 from mia.registry import ATTACKS
 from reporting.tables import EVIDENCE_TABLES, read_table
@@ -21,7 +22,6 @@ from reporting.tables import EVIDENCE_TABLES, read_table
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
 # The objects in evaluation.json, by name.
 PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "files")
-SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 
 
 @dataclass(frozen=True, eq=False)

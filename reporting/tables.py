@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from artifacts.files import write_text
+from configs.config import PRUNING_KNOBS, RECIPE, SETTING
 from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
@@ -28,7 +29,7 @@ _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
-_SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
+_TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
 
 TIDY_COLUMNS = (
     *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members"),
@@ -36,7 +37,7 @@ TIDY_COLUMNS = (
 )
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
 CELLS_COLUMNS = (
-    *(*_CELL, *_SETTING, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
+    *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
     *(*_ACCURACIES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
@@ -67,20 +68,19 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
+    r"|scheduler|augment|precision|select|pretrained"
 )
+# Of tables that earlier versions wrote without them: read as empty.
+ADDED_COLUMNS = frozenset(_TRAINED)
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
-CELL_COLUMNS = (*_SETTING, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
+CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
 TRAINING_COLUMNS = (
     "experiment",
     "method",
     "sparsity",
-    "dataset",
-    "arch",
-    "layers",
-    "width_mult",
-    "epochs",
-    "seed",
+    *SETTING,
+    *_TRAINED,
     "train_accuracy",
     "heldout_accuracy",
     "test_accuracy",
@@ -93,7 +93,6 @@ TRAINING_COLUMNS = (
     "prunable_parameters",
     "flops",
     "seconds",
-    "precision",
     "device",
     "num_members",
     "pool_size",
@@ -122,8 +121,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist; an evaluation writes it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
-    if tuple(frame.columns) != tuple(columns):
+    if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS:
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
+    frame = frame.reindex(columns=list(columns))
     for name in frame.columns:
         if name in text:
             values = [unescape(value) if isinstance(value, str) else None for value in frame[name]]

@@ -61,18 +61,8 @@ class Cell(Attackable):
 
     @property
     def names(self) -> dict[str, Any]:
-        config = self.config
-        setting = {
-            "method": config.method,
-            "sparsity": config.sparsity,
-            "dataset": config.dataset_name,
-            "arch": config.arch,
-            "layers": config.layers,
-            "width_mult": config.width_mult,
-            "seed": config.seed,
-            "split": config.split,
-        }
-        return {"experiment": self.experiment, **(setting if self.readable else dict.fromkeys(setting))}
+        described = self.config.described()
+        return {"experiment": self.experiment, **(described if self.readable else dict.fromkeys(described))}
 
     @property
     def seed(self) -> int:
@@ -211,7 +201,8 @@ def _replaced(config: ExperimentConfig, runs_dir: Path) -> bool:
 def _order(cell: Cell) -> tuple[Any, ...]:
     config = cell.config
     methods = list(METHODS)
-    return (config.dataset_name, config.arch, config.layers, config.seed, methods.index(config.method), config.sparsity)
+    setting = (config.dataset_name, config.arch, config.layers, config.seed)
+    return (*setting, methods.index(config.method), config.sparsity, config.train_seed)
 
 
 def queries_of(

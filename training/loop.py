@@ -30,8 +30,13 @@ INIT_STREAM, EPOCH_STREAM = 0, 1
 
 
 def stream_seed(config: ExperimentConfig, *stream: int) -> int:
-    """A 63-bit seed for one purpose of one model. The method is left out: methods share starts and batches."""
-    sequence = np.random.SeedSequence([config.seed, config.model_index, *stream])
+    """A 63-bit seed for one purpose of one model.
+
+    The method is left out: methods share starts and batches, at one train seed. Train seed 0 draws what was drawn
+    before there were others.
+    """
+    replicate = (config.train_seed,) if config.train_seed else ()
+    sequence = np.random.SeedSequence([config.seed, config.model_index, *stream], spawn_key=replicate)
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
