@@ -11,8 +11,10 @@ import numpy as np
 from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
 from configs.errors import RunError
+from data.duplicates import Duplicates
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
 from evaluation.compare import compare, correct, pairs
+from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.estimates import Measured, common_weights, estimate, measured
 from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
 from mia.evaluate import SUITE_OF
@@ -69,9 +71,10 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     _measure_all(evidence, weights)
     evidence.transfer = _transfer_rows(evidence, crossed)
     _expose_all(evidence, weights, attacker)
+    duplicates = duplicates_by_split(targets, attacker.places)
     for cell in cells:
         evidence.problems += cell.problems
-        evidence.cells.append(_cell_row(cell, targets, reasons))
+        evidence.cells.append(_cell_row(cell, targets, reasons, duplicates))
     return evidence
 
 
@@ -230,7 +233,12 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 
 
-def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
+def _cell_row(
+    cell: Attackable,
+    targets: Sequence[Asked],
+    reasons: Mapping[str, str],
+    duplicates: Mapping[tuple[str, ...], Duplicates | None],
+) -> Record:
     asked = next((one for one in targets if one.cell is cell), None)
     summaries = asked.summaries if asked else [summary for summary in [cell.summary()] if summary is not None]
     row: Record = {
@@ -249,7 +257,9 @@ def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, 
     row["generalisation_gap"] = row["train_accuracy"] - row["heldout_accuracy"] if both else None
     shares = [summary["num_members"] / summary["num_pool"] for summary in summaries]
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
+    counted = duplicates[asked.split] if asked else None
     for summary in summaries[:1]:
+        row |= dataclasses.asdict(counted) if counted else {name: summary.get(name) for name in DUPLICATES}
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
         row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

@@ -96,6 +96,7 @@ def write_report(results_dir: Path) -> list[Path]:
         num_attacks=len(set(inputs.tables["summary"]["attack"]) & set(ATTACKS)),
         num_comparisons=len(inputs.tables["comparisons"]),
         about=inputs.about,
+        duplicates=headline.duplicate_sentences(inputs.cells),
         unavailable=_grouped(inputs.about.get("unavailable", {})),
     )
     path = results_dir / "report.html"
