@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cli.config_file import as_tokens, read_tokens, settings_of
+from cli.help_text import HelpText
 from configs.config import PRUNING_KNOBS, EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags
@@ -43,7 +44,7 @@ def new_parser(description: str, example: str) -> OneLineParser:
         usage="%(prog)s [flags]",
         description=description,
         epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
         add_help=False,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from configs.errors import UsageError
 
 Choices = Mapping[str, Iterable[str]]
+LONGEST = 50  # letters of choices in braces beside their flag; longer ones are listed in its help
 
 
 def knob(
@@ -134,10 +135,10 @@ def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices) -> No
     options: dict[str, Any] = {"default": field.default, "help": f"{meta['help']} (default: {default})"}
     if named is not None:
         options["choices"] = list(named)
-        options["metavar"] = "NAME" if meta["many"] else "{" + ",".join(options["choices"]) + "}"
-        options["help"] = (
-            f"{meta['help']}: {', '.join(named)} (default: {default})" if meta["many"] else options["help"]
-        )
+        braces = "{" + ",".join(options["choices"]) + "}"
+        listed = meta["many"] or len(braces) > LONGEST
+        options["metavar"] = "NAME" if listed else braces
+        options["help"] = f"{meta['help']}: {', '.join(named)} (default: {default})" if listed else options["help"]
     else:
         options["type"] = _parser_of(field)
         options["metavar"] = meta["metavar"] or {int: "N", float: "X"}.get(meta["kind"], "NAME")
