@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from configs.errors import UsageError
+from configs.suggest import did_you_mean
 
 Choices = Mapping[str, Iterable[str]]
 LONGEST = 50  # letters of choices in braces beside their flag; longer ones are listed in its help
@@ -93,7 +94,10 @@ def check_value(name: str, meta: Mapping[str, Any], value: Any) -> Any:
             raise refusal
         return number
     if isinstance(meta["choices"], tuple) and value not in meta["choices"]:
-        raise UsageError(f"argument {flag_name(name)}: {value!r} is unknown; choose from {', '.join(meta['choices'])}")
+        near = did_you_mean(str(value), meta["choices"])
+        raise UsageError(
+            f"argument {flag_name(name)}: {value!r} is unknown; choose from {', '.join(meta['choices'])}{near}"
+        )
     return value
 
 
