@@ -1,19 +1,24 @@
 # PYTHON_ARGCOMPLETE_OK
-"""One self-contained page from a results folder: `python -m reporting.report --results-dir results/mia`."""
+"""One self-contained page from a results folder."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+if not __package__:
+    # Run as a file: the repository root replaces this folder, so that no module is found under two names.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import argparse
+from collections.abc import Sequence
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     from cli.parser import add_places, new_parser
 
-    parser = new_parser(__doc__ or "", "python -m reporting.report --results-dir results/mia")
+    parser = new_parser(__doc__ or "", "python reporting/report.py --results-dir results/mia")
     add_places(parser, "results_dir")
     return parser
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from reporting_examples import GRID, cell, compared, write_folder, write_results
+from repository import REPOSITORY
 
 from artifacts.files import file_hash
 from reporting.headline import comparison, exposure_sentences
@@ -188,3 +192,19 @@ def test_the_module_rewrites_it_and_refuses_bad_folders(tmp_path: Path, capsys: 
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("way", [[str(REPOSITORY / "reporting" / "report.py")], ["-m", "reporting.report"]])
+def test_the_script_runs_as_a_file_and_as_a_module(way: list[str], tmp_path: Path) -> None:
+    write_results(tmp_path / "mia")
+    done = subprocess.run(
+        [sys.executable, *way, "--results-dir", str(tmp_path / "mia"), "--quiet"],
+        cwd=tmp_path if way[0] != "-m" else REPOSITORY,
+        env={**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"report   {tmp_path / 'mia' / 'report.html'}\n")
+    assert (tmp_path / "mia" / "report.html").is_file()
