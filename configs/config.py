@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from configs.errors import UsageError
-from configs.knobs import check_fields, knob
+from configs.knobs import check_fields, flag_name, knob
 
 # Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
 SCHEMA_VERSION = 1
@@ -114,8 +114,8 @@ class ExperimentConfig:
     seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
     train_seed: int = knob(
         0,
-        "train again on the same memberships from other initialisations and batches: cells that differ in nothing else "
-        "are replicates of each other",
+        "seed of initialisations and batches alone: cells that differ in nothing else are replicates, trained on the "
+        "same memberships from other starts",
         kind=int,
         low=0,
         high=2**31 - 1,
@@ -421,10 +421,28 @@ class SweepOptions:
         many=True,
         metavar="S",
     )
+    replicates: int = knob(
+        0,
+        "further trainings of a cell, with the train seeds that follow --train-seed: the same memberships, other "
+        "initialisations and batches",
+        kind=int,
+        low=0,
+        high=1000,
+    )
+    replicate_cells: tuple[str, ...] = knob(
+        (),
+        "cells that --replicates trains again, by method or method_sparsity, such as dense dpf_0.95",
+        many=True,
+        shown="every cell",
+        metavar="CELL",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for flag, values in (("--methods", self.methods), ("--sparsities", self.sparsities)):
+        for name in ("methods", "sparsities", "replicate_cells"):
+            values = getattr(self, name)
             twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
             if twice is not None:
-                raise UsageError(f"argument {flag}: {twice} is given twice; name each once")
+                raise UsageError(f"argument {flag_name(name)}: {twice} is given twice; name each once")
+        if self.replicate_cells and not self.replicates:
+            raise UsageError("argument --replicate-cells: needs --replicates, how often these cells are trained again")

@@ -12,10 +12,6 @@ from models.registry import ARCHITECTURES
 from pruning.registry import METHODS
 from reporting.frames import is_empty
 
-RECIPE = (
-    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
-    *("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch", "seed"),
-)
 METRICS = {
     "auc": "AUC",
     "accuracy": "balanced accuracy",
@@ -27,10 +23,12 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$])")
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is made of: `evaluation.export.describe`, the run's summary, class names, shapes by tensor, sizes in
-    bytes and sha256 by file name, and rows of summary.csv, or None where the network was not attacked."""
+    """What a card is made of: `evaluation.export.describe`, the settings of the training by name, the run's summary,
+    class names, shapes by tensor, sizes in bytes and sha256 by file name, and rows of summary.csv, or None where the
+    network was not attacked."""
 
     about: dict[str, Any]
+    recipe: dict[str, Any]
     summary: dict[str, Any]
     classes: Sequence[str]
     shapes: dict[str, list[int]]
@@ -152,7 +150,7 @@ def _figure(row: dict[str, Any] | None) -> str:
 def _recipe(card: Card) -> Iterator[str]:
     yield "## Recipe"
     yield ""
-    known = [(name, card.summary[name]) for name in RECIPE if card.summary.get(name) is not None]
+    known = [(name, value) for name, value in card.recipe.items() if value is not None]
     yield from _table(("setting", "value"), [*known, ("pruning method", card.about["method"])])
 
 

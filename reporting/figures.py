@@ -15,6 +15,7 @@ from mia.registry import ATTACKS
 from reporting import charts
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
+from reporting.labels import replicates, told_apart
 from reporting.style import COLUMN, PAGE, attack_title, cell_label, method_title, prunes, save_figure
 
 STRICT, LOOSE = "tpr_at_fpr_0.001", "tpr_at_fpr_0.01"
@@ -45,6 +46,7 @@ class Gallery:
         self.cells = inputs.of("cells", self.experiments)
         self.summary = inputs.of("summary", self.experiments)
         self.labels = labels_of(self.cells)
+        self.replicates = replicates(self.cells.to_dict("records"))
         self.attack = headline_attack(self.summary)
 
     def draw(self) -> Iterator[Figure]:
@@ -69,7 +71,14 @@ class Gallery:
 
     def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
         frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
+        frame = frame.assign(replicate=frame["experiment"].isin(self.replicates))
         return frame if attack is None else frame[frame["attack"] == attack]
+
+    def _hollow(self) -> str:
+        """What a caption says of the cells that are trained again."""
+        if not self.replicates:
+            return ""
+        return " Hollow points and dashed levels are the same cells trained again, from other starts and batches."
 
     def _tradeoff(self) -> Iterator[Figure]:
         points = self._means("auc", self.attack).merge(
@@ -80,7 +89,7 @@ class Gallery:
             yield self._figure(
                 *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
                 "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
-                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.",
+                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{self._hollow()}",
             )
 
     def _sparsity(self) -> Iterator[Figure]:
@@ -93,7 +102,7 @@ class Gallery:
             yield self._figure(
                 *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
                 f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense "
-                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.",
+                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.{self._hollow()}",
             )
         for metric, rate in RATES.items():
             tpr = self._means(metric, self.attack)
@@ -103,7 +112,7 @@ class Gallery:
                 yield self._figure(
                     *(f"{metric}_vs_sparsity", "sparsity", (COLUMN, 2.7), draw, tpr),
                     f"Members that {title} finds while accusing at most {rate} of non-members. This is the risk of the "
-                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.",
+                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.{self._hollow()}",
                 )
         present = set(auc["attack"][[prunes(method) for method in auc["method"]]])
         panels = [(name, attack_title(name)) for name in ATTACKS if name in present]
@@ -115,12 +124,13 @@ class Gallery:
                 charts.against_sparsity(shown, panels, "AUC"),
                 shown,
                 "Every attack's AUC against sparsity, on one scale. Where all panels agree, the finding does not "
-                f"depend on the attack. Bands are {charts.INTERVAL}s.",
+                f"depend on the attack. Bands are {charts.INTERVAL}s.{self._hollow()}",
             )
 
     def _roc(self) -> Iterator[Figure]:
         roc = self.inputs.of("roc", self.experiments)
-        own = roc[roc["attack"] == self.attack].assign(curve=lambda frame: frame["experiment"])
+        own = roc[(roc["attack"] == self.attack) & ~roc["experiment"].isin(self.replicates)]
+        own = own.assign(curve=own["experiment"])
         shown = self.cells[self.cells["experiment"].isin(own["experiment"])]
         if len(shown):
             auc = self._means("auc", self.attack).set_index("experiment")["mean"]
@@ -209,11 +219,11 @@ class Gallery:
 
 
 def labels_of(cells: pd.DataFrame) -> dict[str, str]:
-    """By experiment, a short label; the experiment's own name where method and sparsity do not tell cells apart."""
-    kinds = [(row["method"], row["sparsity"]) for _, row in cells.iterrows()]
-    if len(set(kinds)) < len(kinds) or cells["method"].isna().any():
+    """By experiment, a short label; the experiment's own name where that would not tell cells apart."""
+    rows = cells.to_dict("records")
+    if not told_apart(rows):
         return {name: name for name in cells["experiment"]}
-    return {name: cell_label(*kind) for name, kind in zip(cells["experiment"], kinds, strict=True)}
+    return {row["experiment"]: cell_label(row["method"], row["sparsity"], row.get("train_seed")) for row in rows}
 
 
 def setting_title(cells: pd.DataFrame) -> str:

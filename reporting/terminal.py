@@ -10,6 +10,7 @@ from typing import Any
 from mia.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting.frames import is_empty
+from reporting.labels import again, told_apart
 
 Key = tuple[str, str, str]  # experiment, attack, metric
 Summary = Mapping[str, Any]
@@ -57,13 +58,9 @@ def render(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary])
 
 
 def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
-    titles = [
-        METHODS[cell["method"]].title if cell["method"] in METHODS else str(cell["method"] or "-") for cell in cells
-    ]
-    names, heading = titles, "Method"
-    kinds = {(cell["method"], cell["sparsity"]) for cell in cells}
-    if len(kinds) < len(cells) or any(method is None for method, _ in kinds):
-        names, heading = [_shorten(str(cell["experiment"])) for cell in cells], "Experiment"
+    names, heading = [_shorten(str(cell["experiment"])) for cell in cells], "Experiment"
+    if told_apart(cells):
+        names, heading = [_title(cell["method"]) + again(cell.get("train_seed")) for cell in cells], "Method"
     return [
         _Column((heading, ""), names, left=True),
         _Column(
@@ -71,6 +68,10 @@ def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
         ),
         _Column(("Test", "acc %"), [_number(cell.get("test_accuracy"), ".2f", 100) for cell in cells]),
     ]
+
+
+def _title(method: str) -> str:
+    return METHODS[method].title if method in METHODS else method
 
 
 def _shorten(name: str) -> str:

@@ -156,11 +156,23 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
             never = Cell(config, experiment_name(config, run), run.path, started=False)
             cells[config.cell_fingerprint()] = never
     found = sorted(cells.values(), key=_order) + strays
-    names = [cell.experiment for cell in found]
-    for cell in found:
+    _tell_apart(found, runs_dir)
+    return found
+
+
+def _tell_apart(cells: list[Cell], runs_dir: Path) -> None:
+    """Cells of one name are called by their folders, and numbered where even these read alike."""
+    names = [cell.experiment for cell in cells]
+    for cell in cells:
         if names.count(cell.experiment) > 1:
             cell.experiment = "_".join(cell.folder.relative_to(runs_dir).parts) or cell.experiment
-    return found
+    taken: set[str] = set()
+    for cell in cells:
+        name, number = cell.experiment, 1
+        while cell.experiment in taken:
+            number += 1
+            cell.experiment = f"{name}_{number}"
+        taken.add(cell.experiment)
 
 
 def find_cell(run_dir: Path) -> Cell:
