@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from artifacts.progress import announced, step
 from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
@@ -192,12 +192,17 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]
-    learned = learn_each(models, positions, attacker.names, settings)
+    learned = learn_each(models, positions, attacker.names, settings, partial(_say_attack, len(positions)))
     for i, (position, knowledge) in enumerate(zip(positions, learned, strict=True)):
+        step(f"target {i + 1} of {len(positions)}, its metrics", say=i > 0)
         _record(scored, i, knowledge, models.outputs(position), settings.seed)
         yield from _cross(own, others, knowledge, own.targets[i], attacker)
     # a variant that some target lacks has no mean over targets
     scored.results = {key: found for key, found in scored.results.items() if len(found) == len(own.targets)}
+
+
+def _say_attack(num_targets: int, number: int, attack: str) -> None:
+    step(f"target {number + 1} of {num_targets}, {attack}", say=number == 0)
 
 
 def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
@@ -222,6 +227,7 @@ def _cross(
 ) -> Iterator[Crossed]:
     for asked in others:
         if target in asked.targets:
+            step(f"the same shadows against {asked.experiment}", say=False)
             position = asked.targets.index(target)
             results = score(knowledge, attacker.outputs(asked, target))
             inside = asked.membership[position]
@@ -233,7 +239,7 @@ def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Asked
     """The targets of every cell that can be attacked, and by experiment the reason of the others."""
     found: list[Asked] = []
     reasons: dict[str, str] = {}
-    for cell in progress(cells, "reading"):
+    for cell in announced(cells, "reading", lambda one: one.experiment):
         if cell.reason:
             reasons[cell.experiment] = cell.reason
             continue
@@ -242,8 +248,3 @@ def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Asked
         except RunError as error:
             reasons[cell.experiment] = str(error)
     return found, reasons
-
-
-def progress(items: Sequence[Any], what: str) -> Any:
-    """The items under a progress bar, where standard error is a terminal."""
-    return tqdm(items, desc=what, unit="cell", disable=not sys.stderr.isatty(), file=sys.stderr, leave=False)

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
 from configs.errors import RunError
-from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
+from data.duplicates import Duplicates
+from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
 from evaluation.compare import compare, correct, pairs
+from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.estimates import Measured, common_weights, estimate, measured
 from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
 from mia.evaluate import SUITE_OF
@@ -58,7 +61,7 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     targets, reasons = ask_all(cells, attacker)
     weights = Resamples(targets)
     crossed: dict[tuple[str, str], _Crossing] = {}
-    for own in progress(targets, "attacking"):
+    for own in announced(targets, "attacking", lambda one: one.experiment):
         scored = Scored(own)
         for one in attack_cell(own, attacked_by(own, targets, attacker.options), attacker, scored):
             key = (one.asked.experiment, own.experiment)
@@ -68,9 +71,10 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     _measure_all(evidence, weights)
     evidence.transfer = _transfer_rows(evidence, crossed)
     _expose_all(evidence, weights, attacker)
+    duplicates = duplicates_by_split(targets, attacker.places)
     for cell in cells:
         evidence.problems += cell.problems
-        evidence.cells.append(_cell_row(cell, targets, reasons))
+        evidence.cells.append(_cell_row(cell, targets, reasons, duplicates))
     return evidence
 
 
@@ -115,7 +119,7 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
     summaries: dict[tuple[str, str, str], Estimate] = {}
-    for attack in SUITE_OF:
+    for attack in announced([key for key in SUITE_OF if any(key in one.results for one in scored)], "measuring"):
         having = [one for one in scored if attack in one.results]
         found = {one.asked.experiment: _measured(one, attack, weights) for one in having}
         for experiment, by_target in found.items():
@@ -149,6 +153,7 @@ def _over_targets(over: Estimate | None) -> Record:
 
 
 def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measured]:
+    step(one.asked.experiment, say=False)
     values: dict[int, dict[str, Metric]] = {}
     for row in one.rows:
         if row["attack"] == attack:
@@ -200,9 +205,13 @@ _SIDE = ("experiment", "method", "sparsity")
 _ESTIMATE = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 
 
+def _setting_name(split: tuple[str, ...], setting: tuple[Any, ...]) -> str:
+    return " ".join(str(value) for value in setting[:2] if value is not None)
+
+
 def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> None:
     settings = dict.fromkeys((one.asked.split, one.asked.setting) for one in evidence.scored)
-    for split, setting in settings:
+    for split, setting in announced(list(settings), "comparing exposure", lambda one: _setting_name(*one)):
         group = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
         attack = exposing_attack(group)
         if attack is None:
@@ -224,7 +233,12 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 
 
-def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
+def _cell_row(
+    cell: Attackable,
+    targets: Sequence[Asked],
+    reasons: Mapping[str, str],
+    duplicates: Mapping[tuple[str, ...], Duplicates | None],
+) -> Record:
     asked = next((one for one in targets if one.cell is cell), None)
     summaries = asked.summaries if asked else [summary for summary in [cell.summary()] if summary is not None]
     row: Record = {
@@ -243,7 +257,9 @@ def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, 
     row["generalisation_gap"] = row["train_accuracy"] - row["heldout_accuracy"] if both else None
     shares = [summary["num_members"] / summary["num_pool"] for summary in summaries]
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
+    counted = duplicates[asked.split] if asked else None
     for summary in summaries[:1]:
+        row |= dataclasses.asdict(counted) if counted else {name: summary.get(name) for name in DUPLICATES}
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
         row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

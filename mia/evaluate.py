@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from mia.interface import (
     AttackInputs,
@@ -63,12 +64,17 @@ def learn(
 
 
 def learn_each(
-    models: Models, targets: Sequence[int], attacks: Sequence[str], settings: AttackSettings
+    models: Models,
+    targets: Sequence[int],
+    attacks: Sequence[str],
+    settings: AttackSettings,
+    progress: Callable[[int, str], None] | None = None,
 ) -> Iterator[Knowledge]:
     """As `learn` for each target in turn, the other models being its shadows; forgotten before the next.
 
     targets: positions among the M models. An attack that has a cheaper way for many targets takes it (`Attack.each`),
-    and the shadows' arrays are copied only where one has not.
+    and the shadows' arrays are copied only where one has not. progress: called with a target's place among `targets`
+    and an attack's name before that learns.
     """
     _check_names(attacks)
     cheap = {}
@@ -78,9 +84,13 @@ def learn_each(
             cheap[name] = learner
     others = [name for name in attacks if name not in cheap]
     ahead = {name: _ahead(learner, targets) for name, learner in cheap.items()}
-    for target in targets:
-        found = learn(models.leave_out(target), others, settings) if others else Knowledge()
-        scorers = found.scorers | {name: next(learned) for name, learned in ahead.items()}
+    for number, target in enumerate(targets):
+        told = (lambda name: None) if progress is None else partial(progress, number)
+        found = learn(models.leave_out(target), others, settings, told) if others else Knowledge()
+        scorers = found.scorers
+        for name, learned in ahead.items():
+            told(name)
+            scorers |= {name: next(learned)}
         ordered = {name: scorers[name] for name in attacks if name in scorers}
         yield Knowledge(ordered, found.unavailable)
 

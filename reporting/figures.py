@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from artifacts.files import write_text
+from artifacts.progress import step
 from mia.registry import ATTACKS
 from reporting import charts
 from reporting.frames import to_csv
@@ -64,6 +65,7 @@ class Gallery:
         self, name: str, section: str, size: tuple[float, float], draw: charts.Draw, data: pd.DataFrame, caption: str
     ) -> Figure:
         name = f"{name}{self.suffix}"
+        step(name, say=False)
         csv = to_csv(data)
         write_text(self.folder / f"{name}.csv", csv)
         png = save_figure(self.folder / name, size, draw)

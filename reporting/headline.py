@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from data.duplicates import Duplicates
 from mia.registry import ATTACKS
 from reporting.figures import FOUND, RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack
@@ -91,6 +92,17 @@ def _accuracy(difference: float) -> str:
     if abs(points) < 0.05:
         return "their test accuracies are alike"
     return f"its test accuracy is {abs(points):.1f} points {'higher' if points > 0 else 'lower'}"
+
+
+def duplicate_sentences(cells: pd.DataFrame) -> list[str]:
+    """Where pictures of a pool are equal, once for each data set and split; nothing where there are none."""
+    known = cells[cells["duplicates_in_pool"].notna() & cells["duplicates_in_test"].notna()]
+    once = known.drop_duplicates(["dataset", "split_hash"])
+    counted = [
+        (row["dataset"], Duplicates(int(row["duplicates_in_pool"]), int(row["duplicates_in_test"])))
+        for _, row in once.iterrows()
+    ]
+    return [f"{dataset}: {duplicates.in_words()}." for dataset, duplicates in counted if duplicates.in_words()]
 
 
 def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame) -> list[str]:

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 
 from artifacts.files import clear_temporaries, write_text
+from artifacts.progress import announced
 from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
@@ -73,7 +74,9 @@ def write_report(results_dir: Path) -> list[Path]:
     suffixes = [f"_{name}" for name in unique_slugs(titles)] if len(groups) > 1 else [""]
     blocks = [
         _block(inputs, group, title, results_dir / "figures", suffix)
-        for group, title, suffix in zip(groups, titles, suffixes, strict=True)
+        for group, title, suffix in announced(
+            list(zip(groups, titles, suffixes, strict=True)), "drawing the report", lambda one: one[1]
+        )
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -93,6 +96,7 @@ def write_report(results_dir: Path) -> list[Path]:
         num_attacks=len(set(inputs.tables["summary"]["attack"]) & set(ATTACKS)),
         num_comparisons=len(inputs.tables["comparisons"]),
         about=inputs.about,
+        duplicates=headline.duplicate_sentences(inputs.cells),
         unavailable=_grouped(inputs.about.get("unavailable", {})),
     )
     path = results_dir / "report.html"

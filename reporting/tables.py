@@ -30,6 +30,7 @@ _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_lo
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
+_DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (
     *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members"),
@@ -38,7 +39,7 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, *_HASHES, "reason"),
+    *(*_ACCURACIES, *_DUPLICATES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
@@ -71,7 +72,7 @@ _TEXT = re.compile(
     r"|scheduler|augment|precision|select|pretrained"
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset(_TRAINED)
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES))
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
@@ -96,6 +97,7 @@ TRAINING_COLUMNS = (
     "device",
     "num_members",
     "pool_size",
+    *_DUPLICATES,
     *_HASHES,
     "reason",
 )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.files import file_hash
+from artifacts.progress import step
 from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
 from configs.config import ExperimentConfig, Places
@@ -242,7 +243,9 @@ def read_models(
     `cell.problems` and left out; RunError when it is the target.
     """
     first: Signals | None = None
-    for index in sorted(cell.models)[:models]:
+    asked = sorted(cell.models)[:models]
+    for number, index in enumerate(asked, start=1):
+        step(f"model {number} of {len(asked)}", say=False)
         try:
             signals = cell.ask(index, places, device, queries)
         except (RunError, UsageError, OSError, MemoryError) as error:

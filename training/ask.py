@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from artifacts.files import clear_temporaries
+from artifacts.progress import step
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings, Signals, load_signals, save_signals
 from configs.config import ExperimentConfig, Places
@@ -120,6 +121,7 @@ def ensure_signals(
     split = open_split(config, data)
     if split.split_hash() != summary["split_hash"]:
         raise RunError(f"{run.path} was trained on another split than its configuration gives")
+    step(f"querying {run.path}")
     where = pick_device(device)
     weights_hash = summary["hashes"][run.model.name]
     model = load_for_query(config, data, run, where, weights_hash)

@@ -125,8 +125,8 @@ def test_training_table() -> None:
     frame = training_table([{"experiment": "dense", "epochs": 3, "sparsity": 0.0, "unknown": 1}, {"reason": "failed"}])
     assert tuple(frame.columns) == TRAINING_COLUMNS
     assert frame.to_csv(index=False, lineterminator="\n").splitlines()[1:] == [
-        "dense,,0.0" + "," * 8 + "3" + "," * 33,
-        "," * 43 + "failed",
+        "dense,,0.0" + "," * 8 + "3" + "," * 35,
+        "," * 45 + "failed",
     ]
 
 
