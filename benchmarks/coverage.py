@@ -42,6 +42,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from cli.help_text import HelpText
 from mia.inference import Sample, difference, holm, mean_interval
 from mia.interface import AttackSettings, BoolArray, Float64Array, from_models
 from mia.metrics import evaluate_scores, example_weights, resampled_values
@@ -273,7 +274,7 @@ def null(setting: Setting, replicates: int, pool: ProcessPoolExecutor) -> pd.Dat
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run both simulations and write their tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--replicates", type=int, default=1000, help="of each setting; null.csv takes a fifth")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder of the tables")

@@ -19,6 +19,7 @@ from artifacts.progress import announced, step
 from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
+from configs.suggest import did_you_mean
 from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
     AttackResult,
@@ -166,8 +167,11 @@ def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
         raise UsageError("argument --shadows-from: all and own stand alone; give one of them, or names of cells")
     unknown = [word for word in words if word not in {*known, "all", "own"}]
     if unknown:
-        allowed = ", ".join(["all", "own", *known])
-        raise UsageError(f"argument --shadows-from: {unknown[0]!r} is no cell here; choose from {allowed}")
+        allowed = ["all", "own", *known]
+        near = did_you_mean(unknown[0], allowed)
+        raise UsageError(
+            f"argument --shadows-from: {unknown[0]!r} is no cell here; choose from {', '.join(allowed)}{near}"
+        )
 
 
 def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions) -> list[Asked]:
