@@ -217,7 +217,7 @@ def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Output
         if reason is not None:
             scored.unavailable[key] = reason
             del results[key]
-    for row in measure(results, asked.membership[position], seed):
+    for row in measure(results, asked.membership[position], seed, asked.membership):
         scored.rows.append({**row, "target": asked.targets[position]})
     for key, result in results.items():
         scored.results.setdefault(key, []).append(result)

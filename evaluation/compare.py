@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from evaluation.attack import Asked
-from evaluation.estimates import Measured, sample
+from evaluation.estimates import Measured, paired_samples
 from mia.inference import difference, holm
 from mia.metrics import METRICS
 from pruning.registry import METHODS
@@ -100,10 +100,10 @@ def compare(kind: str, a: Asked, b: Asked, attack: str, found: Found) -> Iterato
     """A row of comparisons.csv for every metric that both cells define, over the targets that both have."""
     targets = [target for target in a.targets if target in b.targets]
     for metric in METRICS:
-        ours, theirs = (sample(found[asked.experiment], metric, targets) for asked in (a, b))
-        if ours is None or theirs is None or ours.values.shape != theirs.values.shape:
+        paired = paired_samples(found[a.experiment], found[b.experiment], metric, targets)
+        if paired is None:
             continue
-        outcome = difference(ours, theirs)
+        outcome = difference(*paired)
         yield {
             "kind": kind,
             "experiment_a": a.experiment,

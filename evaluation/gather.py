@@ -15,12 +15,12 @@ from data.duplicates import Duplicates
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
 from evaluation.compare import compare, correct, pairs
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
-from evaluation.estimates import Measured, common_weights, estimate, measured
+from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
 from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
 from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
 from mia.interface import AttackResult, BoolArray
-from mia.metrics import METRICS, Metric, WeightArray, evaluate_scores, roc
+from mia.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
 from mia.registry import ATTACKS
 from sweep.attackable import Attackable
 
@@ -108,10 +108,12 @@ class _Crossing:
         # of several targets, only means have intervals
         resamples = TRANSFER_RESAMPLES if len(self.asked.targets) == 1 else 0
         for attack, result in results.items():
-            values = evaluate_scores(result.scores, result.among(membership), result.threshold, resamples)
+            allowed = allowed_false_positives(result.among(self.asked.membership))
+            inside = result.among(membership)
+            values = evaluate_scores(result.scores, inside, result.threshold, resamples, allowed=allowed)
             few = {metric: values[metric] for metric in TRANSFER_METRICS}
             drawn = weights.of(self.asked.split, result.rows)[:TRANSFER_RESAMPLES]
-            self.found.setdefault(attack, {})[target] = measured(result, membership, few, drawn)
+            self.found.setdefault(attack, {})[target] = measured(result, membership, few, drawn, allowed)
 
 
 def _measure_all(evidence: Evidence, weights: Resamples) -> None:
@@ -119,6 +121,7 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
     summaries: dict[tuple[str, str, str], Estimate] = {}
+    rates: dict[tuple[str, str, str], Record] = {}
     for attack in announced([key for key in SUITE_OF if any(key in one.results for one in scored)], "measuring"):
         having = [one for one in scored if attack in one.results]
         found = {one.asked.experiment: _measured(one, attack, weights) for one in having}
@@ -127,6 +130,7 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
                 mean = estimate(by_target, metric)
                 if mean is not None:
                     summaries[experiment, attack, metric] = mean
+                    rates[experiment, attack, metric] = low_fpr(by_target, metric)
         for kind, a, b in chosen:
             if a.experiment in found and b.experiment in found:
                 evidence.comparisons += compare(kind, a, b, attack, found)
@@ -140,9 +144,10 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
             evidence.tidy.append({**head, **row, **_over_targets(over)})
         for attack in one.results:
             for metric in METRICS:
-                over = summaries.get((one.asked.experiment, attack, metric))
+                key = one.asked.experiment, attack, metric
                 row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0}
-                evidence.summary.append({**head, **row, **(dataclasses.asdict(over) if over else {})})
+                figures = dataclasses.asdict(summaries[key]) | rates[key] if key in summaries else {}
+                evidence.summary.append({**head, **row, **figures})
 
 
 def _over_targets(over: Estimate | None) -> Record:
@@ -159,10 +164,12 @@ def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measure
         if row["attack"] == attack:
             figure: Any = (row["value"], row["ci_low"], row["ci_high"])
             values.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = Metric(*figure)
-    return {
-        target: measured(result, inside, values[target], weights.of(one.asked.split, result.rows))
-        for target, result, inside in zip(one.asked.targets, one.results[attack], one.asked.membership, strict=True)
-    }
+    found = {}
+    for target, result, inside in zip(one.asked.targets, one.results[attack], one.asked.membership, strict=True):
+        allowed = allowed_false_positives(result.among(one.asked.membership))
+        drawn = weights.of(one.asked.split, result.rows)
+        found[target] = measured(result, inside, values[target], drawn, allowed)
+    return found
 
 
 def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:

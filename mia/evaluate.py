@@ -19,7 +19,7 @@ from mia.interface import (
     Outputs,
     Scorer,
 )
-from mia.metrics import evaluate_scores
+from mia.metrics import allowed_false_positives, evaluate_scores, expected_fpr
 from mia.registry import ATTACKS
 
 Row = dict[str, str | int | float | None]
@@ -146,13 +146,18 @@ def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
     return results
 
 
-def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int) -> list[Row]:
-    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members.
+def measure(
+    results: Mapping[str, AttackResult], membership: BoolArray, seed: int, memberships: BoolArray | None = None
+) -> list[Row]:
+    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members,
+    false_positives and expected_fpr (of a TPR at low FPR: how many non-members it may accuse, and what FPR that means).
 
-    membership: bool [n] of the target, of all examples; the first time that anyone reads it. A variant that scored only
-    some of them is measured on those, and its counts are theirs. Fields are None where they are not defined. Raises
-    ValueError as `mia.metrics.evaluate_scores` does.
+    membership: bool [n] of the target, of all examples; the first time that anyone reads it. memberships: bool [T, n]
+    of all targets of its cell, which are allowed the same false positives; None for this target alone. A variant that
+    scored only some examples is measured on those, and its counts are theirs. Fields are None where they are not
+    defined. Raises ValueError as `mia.metrics.evaluate_scores` does.
     """
+    targets = membership[None] if memberships is None else memberships
     return [
         {
             "attack": key,
@@ -163,10 +168,15 @@ def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: in
             "ci_high": figure.ci_high,
             "n_members": int(inside.sum()),
             "n_non_members": int((~inside).sum()),
+            "false_positives": allowed.get(metric),
+            "expected_fpr": expected_fpr(allowed[metric], int((~inside).sum())) if metric in allowed else None,
         }
         for key, result in results.items()
         for inside in [result.among(membership)]
-        for metric, figure in evaluate_scores(result.scores, inside, result.threshold, seed=seed).items()
+        for allowed in [allowed_false_positives(result.among(targets))]
+        for metric, figure in evaluate_scores(
+            result.scores, inside, result.threshold, seed=seed, allowed=allowed
+        ).items()
     ]
 
 

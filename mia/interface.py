@@ -65,13 +65,15 @@ class AttackResult:
 
     scores: float64 [k], finite, higher = member. threshold: a member is claimed where score >= threshold; None where
     the shadows cannot calibrate one. note: one line for the reader, such as why there is no threshold. rows: bool [n],
-    the k of the n examples that have a score; None: all.
+    the k of the n examples that have a score; None: all. shadow_auc: the attack's AUC on shadows in the target's place,
+    from the very scores that calibrated the threshold; None where there is no threshold, or nobody asked.
     """
 
     scores: Float64Array
     threshold: float | None = None
     note: str | None = None
     rows: BoolArray | None = None
+    shadow_auc: float | None = None
 
     def __post_init__(self) -> None:
         if self.scores.dtype != np.float64 or self.scores.ndim != 1 or not np.isfinite(self.scores).all():

@@ -33,7 +33,7 @@ from mia.interface import (
     TooFewShadows,
     trim_keys,
 )
-from mia.mia_classic import NO_PAIRS, best_threshold, calibrate
+from mia.mia_classic import NO_PAIRS, Calibration, calibrate, calibration
 from mia.sides import NOBODY, Moments, Side, chunks, make_side, moments, skipping
 
 ONLINE_SHADOWS = 16  # per side and example, from which the headline uses per-example spreads
@@ -167,8 +167,8 @@ class Shadows:
         every = np.arange(self.phi.shape[1])
         return [moments(self.sides[side], q, every, self.gone[side], self.kept[side]) for q in range(self.phi.shape[2])]
 
-    def thresholds(self, shared: SharedSpreads) -> dict[str, float]:
-        """The best threshold by variant, from shadows in the target's place; none without IN shadows to judge by.
+    def calibrations(self, shared: SharedSpreads) -> dict[str, Calibration]:
+        """Best threshold and AUC by variant, from shadows in the target's place; none without IN shadows to judge by.
 
         The fixed spreads stay those of the whole pool (one number over all examples).
         """
@@ -187,7 +187,7 @@ class Shadows:
             )
             x = self.phi[shadow, column, q].astype(np.float64)
             _accumulate(scores, variant_scores(x, inside, outside, shared.reference), self.phi.shape[2])
-        return {key: best_threshold(values, is_in) for key, values in scores.items()}
+        return {key: calibration(values, is_in) for key, values in scores.items()}
 
     def _pairs(self) -> tuple[IntArray, IntArray, IntArray]:
         """The (model, example) pairs that calibrate, and a random number each."""
@@ -217,16 +217,18 @@ def _accumulate(totals: dict[str, Float64Array], scores: dict[str, Float64Array]
         totals[key] = totals[key] + values / queries if key in totals else values / queries
 
 
-def _scorer(ends: list[Ends], thresholds: dict[str, float], headline: str, missing: str) -> Scorer:
+def _scorer(ends: list[Ends], learned: dict[str, Calibration], headline: str, missing: str) -> Scorer:
+    def result(key: str, scores: Float64Array) -> AttackResult:
+        if key not in learned:
+            return AttackResult(scores, note=missing)
+        return AttackResult(scores, learned[key].threshold, shadow_auc=learned[key].auc)
+
     def score(target: Outputs) -> dict[str, AttackResult]:
         totals: dict[str, Float64Array] = {}
         for q, (inside, outside, reference) in enumerate(ends):
             x = target.phi[:, q].astype(np.float64)
             _accumulate(totals, variant_scores(x, inside, outside, reference), len(ends))
-        results = {
-            key: AttackResult(values, thresholds.get(key), None if key in thresholds else missing)
-            for key, values in totals.items()
-        }
+        results = {key: result(key, values) for key, values in totals.items()}
         return {"lira": results[headline], **results}
 
     return score
@@ -265,7 +267,7 @@ def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         shadows = _of_inputs(learned)  # offline thresholds: nobody held what is asked, so the others calibrate
         shared = shadows.fit()[1]
     missing = TOO_FEW_A_SIDE if learned.has_pairs else NO_PAIRS
-    return _scorer(ends, shadows.thresholds(shared), _headline((asked.in_count, asked.out_count)), missing)
+    return _scorer(ends, shadows.calibrations(shared), _headline((asked.in_count, asked.out_count)), missing)
 
 
 def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
@@ -291,7 +293,7 @@ def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Score
         rows = np.delete(np.arange(len(held)), target)
         shadows = Shadows(models.phi, sides, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed)
         ends, shared = shadows.fit()
-        return _scorer(ends, shadows.thresholds(shared), _headline(shadows.kept), TOO_FEW_A_SIDE)
+        return _scorer(ends, shadows.calibrations(shared), _headline(shadows.kept), TOO_FEW_A_SIDE)
 
     return fit
 
@@ -319,9 +321,9 @@ def lira_global(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     values = np.empty((learned.num_shadows, learned.num_examples))
     for s in range(learned.num_shadows):
         values[s] = learned.shadow_phi[s].mean(axis=-1, dtype=np.float64)
-    threshold, note = calibrate(learned, values)
+    as_result = calibrate(learned, values)
 
     def score(target: Outputs) -> dict[str, AttackResult]:
-        return {"lira_global": AttackResult(target.phi.mean(axis=-1, dtype=np.float64), threshold, note)}
+        return {"lira_global": as_result(target.phi.mean(axis=-1, dtype=np.float64))}
 
     return score

@@ -8,6 +8,7 @@ AUC and accuracy describe one and the same attack.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,23 +30,37 @@ Statistic = Callable[[FloatArray, IntArray], Float64Array]
 NO_PAIRS = "no shadow pairs of both sides to calibrate a threshold on"
 
 
+class Calibration(NamedTuple):
+    """What shadows in the target's place teach of a score: the threshold, and the AUC among them (ties count half)."""
+
+    threshold: float
+    auc: float
+
+
 def best_threshold(values: Float64Array, is_in: BoolArray) -> float:
     """The t among `values` that maximises `(P(in >= t) + P(out < t)) / 2`; the smallest such t on ties.
 
     values: [k]; is_in: bool [k]. O(k log k). Raises ValueError unless both sides have a value.
     """
+    return calibration(values, is_in).threshold
+
+
+def calibration(values: Float64Array, is_in: BoolArray) -> Calibration:
+    """`best_threshold` and the AUC of the same values, in one sort. Raises as `best_threshold` does."""
     members = int(is_in.sum())
     others = is_in.size - members
     if members == 0 or others == 0:
         raise ValueError("a threshold needs values of members and of non-members")
     order = np.argsort(values, kind="stable")
     ordered, inside = values[order], is_in[order]
-    in_below = np.concatenate(([0], np.cumsum(inside)[:-1]))
-    out_below = np.arange(is_in.size) - in_below
-    first = np.concatenate(([True], ordered[1:] != ordered[:-1]))  # only a run's first entry has all below it counted
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))  # of runs of equal values
+    in_below = np.concatenate(([0], np.cumsum(inside)))[starts]
+    out_below = starts - in_below
     # integers, so that two thresholds of equal worth compare equal
-    gain = np.where(first, out_below * members - in_below * others, -(members * others) - 1)
-    return float(ordered[np.argmax(gain)])
+    gain = out_below * members - in_below * others
+    in_run = np.diff(np.append(in_below, members))
+    pairs = int((in_run * (out_below + np.append(out_below[1:], others))).sum())  # twice those in the right order
+    return Calibration(float(ordered[starts[np.argmax(gain)]]), pairs / (2 * members * others))
 
 
 def shadow_values(inputs: AttackInputs, statistic: Statistic) -> Float64Array:
@@ -56,12 +71,13 @@ def shadow_values(inputs: AttackInputs, statistic: Statistic) -> Float64Array:
     return values
 
 
-def calibrate(inputs: AttackInputs, values: Float64Array) -> tuple[float | None, str | None]:
-    """One threshold from the shadows' values [S, n] on their trimmed pairs, or (None, why not)."""
+def calibrate(inputs: AttackInputs, values: Float64Array) -> Callable[[Float64Array], AttackResult]:
+    """What makes a target's scores a result: one threshold from the shadows' values [S, n], or why there is none."""
     if not inputs.has_pairs:
-        return None, NO_PAIRS
+        return lambda scores: AttackResult(scores, None, NO_PAIRS)
     pairs = inputs.shadow_in | inputs.shadow_out
-    return best_threshold(values[pairs], inputs.shadow_in[pairs]), None
+    learned = calibration(values[pairs], inputs.shadow_in[pairs])
+    return lambda scores: AttackResult(scores, learned.threshold, shadow_auc=learned.auc)
 
 
 def class_thresholds(inputs: AttackInputs, values: Float64Array) -> Float64Array:
@@ -78,13 +94,17 @@ def class_thresholds(inputs: AttackInputs, values: Float64Array) -> Float64Array
 
 
 def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> Scorer:
+    """shadow_auc is that of the shadows whose values chose the thresholds, a number for each class."""
     learned = inputs.learned
     require_pairs(name, learned)
-    thresholds = class_thresholds(learned, shadow_values(learned, statistic))
-    labels = inputs.asked.labels
+    values = shadow_values(learned, statistic)
+    thresholds = class_thresholds(learned, values)
+    labels, pairs = inputs.asked.labels, learned.shadow_in | learned.shadow_out
+    auc = calibration((values - thresholds[learned.labels])[pairs], learned.shadow_in[pairs]).auc
 
     def score(target: Outputs) -> dict[str, AttackResult]:
-        return {name: AttackResult(statistic(target.logits, labels) - thresholds[labels], threshold=0.0)}
+        scores = statistic(target.logits, labels) - thresholds[labels]
+        return {name: AttackResult(scores, threshold=0.0, shadow_auc=auc)}
 
     return score
 
@@ -107,9 +127,9 @@ def modified_entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
 def loss(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """log p_y, one threshold for all examples (Yeom et al. 2018); without shadows it has scores but no threshold."""
     learned, labels = inputs.learned, inputs.asked.labels
-    threshold, note = calibrate(learned, shadow_values(learned, signals.log_confidence))
+    as_result = calibrate(learned, shadow_values(learned, signals.log_confidence))
 
     def score(target: Outputs) -> dict[str, AttackResult]:
-        return {"loss": AttackResult(signals.log_confidence(target.logits, labels), threshold, note)}
+        return {"loss": as_result(signals.log_confidence(target.logits, labels))}
 
     return score

@@ -28,7 +28,7 @@ from mia.interface import (
     Scorer,
     removals,
 )
-from mia.mia_classic import NO_PAIRS, best_threshold
+from mia.mia_classic import NO_PAIRS, Calibration, calibration
 
 ONLINE, OFFLINE = "rmia_online", "rmia_offline"
 
@@ -55,7 +55,7 @@ def rmia(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
             f"rmia needs a shadow model that does not hold an example; this cell has {asked.out_count} for some example"
         )
     reference = _reference(asked, settings.rmia_a)
-    thresholds = _thresholds(learned, settings)
+    learned_of = _calibrations(learned, settings)
     missing = "too few shadow models a side for a shadow to play the target" if learned.has_pairs else NO_PAIRS
 
     def score(target: Outputs) -> dict[str, AttackResult]:
@@ -63,7 +63,12 @@ def rmia(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         results = {}
         for key, p_bar in reference.examples.items():
             scores = _scores(target.phi, p_bar, target.population, reference.population, settings.rmia_gamma)
-            results[key] = AttackResult(scores, thresholds.get(key), None if key in thresholds else missing)
+            found = learned_of.get(key)
+            results[key] = (
+                AttackResult(scores, note=missing)
+                if found is None
+                else AttackResult(scores, found.threshold, shadow_auc=found.auc)
+            )
         return {"rmia": results[ONLINE if ONLINE in results else OFFLINE], **results}
 
     return score
@@ -107,8 +112,8 @@ def _scores(
     return np.asarray(np.mean(beaten, axis=0) / len(others))
 
 
-def _thresholds(inputs: AttackInputs, settings: AttackSettings) -> dict[str, float]:
-    """The best threshold by variant, from every shadow in the target's place; the others, trimmed again, serve it."""
+def _calibrations(inputs: AttackInputs, settings: AttackSettings) -> dict[str, Calibration]:
+    """Best threshold and AUC by variant, every shadow in the target's place, served by the others, trimmed again."""
     if min(inputs.in_count, inputs.out_count) < 2:
         return {}
     assert inputs.shadow_population is not None
@@ -130,4 +135,4 @@ def _thresholds(inputs: AttackInputs, settings: AttackSettings) -> dict[str, flo
             arguments = (p_bar, population, guess(rest, settings.rmia_a), settings.rmia_gamma)
             scores[key].append(_scores(inputs.shadow_phi[s], *arguments))
     pairs = inputs.shadow_in | inputs.shadow_out
-    return {key: best_threshold(np.stack(rows)[pairs], inputs.shadow_in[pairs]) for key, rows in scores.items()}
+    return {key: calibration(np.stack(rows)[pairs], inputs.shadow_in[pairs]) for key, rows in scores.items()}

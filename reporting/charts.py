@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from mia.metrics import FPR_LIMITS
 from pruning.registry import METHODS
 from reporting.style import (
     GREY,
@@ -116,10 +117,17 @@ def _position(sparsity: Any) -> Any:
     return -np.log2(1 - sparsity)
 
 
+def _guessing(metric: str, rows: pd.DataFrame) -> float:
+    """What scores that hold nothing would give: of a TPR at a low FPR, the FPR that its false positives stand for."""
+    if metric == "auc":
+        return 0.5
+    known = rows["expected_fpr"].dropna()
+    return float(known.mean()) if len(known) else FPR_LIMITS[metric]  # earlier results do not state it
+
+
 def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
-    guessing = {"auc": 0.5, "tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
-    for metric in dict.fromkeys(frame["metric"]):
-        axes.axhline(scale * guessing[metric], color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+    for metric, rows in frame.groupby("metric", sort=False):
+        axes.axhline(scale * _guessing(str(metric), rows), color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
     firsts = frame[~frame["replicate"] & frame["mean"].notna()]
     for method in dict.fromkeys(firsts["method"]):
         part = firsts[firsts["method"] == method].sort_values("sparsity")

@@ -26,6 +26,7 @@ Record = Mapping[str, Any]
 _CELL = ("experiment", "method", "sparsity")
 _ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
 _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
+_LOW_FPR = ("false_positives", "expected_fpr")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
@@ -33,10 +34,10 @@ _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (
-    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members"),
+    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR),
     *("mean", "sd", "mean_ci_low", "mean_ci_high", "num_targets"),
 )
-SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
+SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR)
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
     *(*_ACCURACIES, *_DUPLICATES, *_HASHES, "reason"),
@@ -72,7 +73,7 @@ _TEXT = re.compile(
     r"|scheduler|augment|precision|select|pretrained"
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES))
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR))
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
@@ -109,7 +110,8 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text).
+    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text), as are columns of ADDED_COLUMNS
+    that it lacks.
 
     UsageError, one line, where the file is missing or is not such a table.
     """

@@ -261,3 +261,24 @@ def test_samia_on_a_part_of_the_examples(here: Path) -> None:
     assert kept[0].sum() == 100
     assert np.array_equal(signals.sensitivity[:, kept[0]], sensitivity[:, kept[0]])
     assert load_cell(cell, places, "cpu", cell.queries(None, samia=False, population=0)).sensitivity is None
+
+
+def test_tables_state_the_false_positives_of_a_low_fpr(here: Path) -> None:
+    """Of a single target and of all, in tidy.csv and summary.csv; one number for all targets of a cell."""
+    arrays = made_up(models=5, examples=1300)
+    np.savez(here / "a.npz", **arrays)
+    non_members = (~arrays["membership"]).sum(axis=1)
+    for targets in (1, 5):
+        evaluate("a.npz", attacks="loss", more=f"--num-targets {targets}")
+        count = int(0.01 * non_members[:targets].min())
+        rates = (count + 1) / (non_members[:targets] + 1)
+        tidy = [row for row in read(here / "out/tidy.csv") if row["metric"] == "tpr_at_fpr_0.01"]
+        assert [(int(row["false_positives"]), float(row["expected_fpr"])) for row in tidy] == [
+            (count, pytest.approx(rate)) for rate in rates
+        ]
+        rows = {row["metric"]: row for row in read(here / "out/summary.csv")}
+        low = rows["tpr_at_fpr_0.01"]
+        assert (int(low["false_positives"]), float(low["expected_fpr"])) == (count, pytest.approx(rates.mean()))
+        assert float(low["mean"]) > 0
+        assert (rows["tpr_at_fpr_0.001"]["mean"], rows["tpr_at_fpr_0.001"]["false_positives"]) == ("", "")
+        assert rows["auc"]["expected_fpr"] == ""

@@ -154,3 +154,15 @@ def test_summary_text_names_experiments_that_methods_do_not_tell_apart() -> None
     assert lines[0].startswith("Experiment")
     assert lines[4].startswith("b ")
     assert max(map(len, lines)) <= 110
+
+
+def test_a_table_of_an_earlier_version_is_read_with_the_later_columns_empty(tmp_path: Path) -> None:
+    earlier = [name for name in SUMMARY_COLUMNS if name not in ("false_positives", "expected_fpr")]
+    write_table(tmp_path / "summary.csv", [row("dense", "lira", "auc", 0.6)], earlier)
+    frame = read_table(tmp_path / "summary.csv", SUMMARY_COLUMNS)
+    assert tuple(frame.columns) == SUMMARY_COLUMNS
+    assert frame["mean"].tolist() == [0.6]
+    assert frame["false_positives"].isna().all()
+    write_table(tmp_path / "summary.csv", [row("dense", "lira", "auc", 0.6)], earlier[1:])
+    with pytest.raises(UsageError, match="is not the table"):
+        read_table(tmp_path / "summary.csv", SUMMARY_COLUMNS)
