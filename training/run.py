@@ -258,6 +258,7 @@ def _finish(
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "num_members": int(signals.membership.sum()),
+        "num_test": int(data.test_labels.shape[0]),
         "num_pool": int(split.own(config.model_index).sum()),
         **dataclasses.asdict(duplicates),
         "measured_sparsity": report.sparsity,
