@@ -19,6 +19,7 @@ from tqdm import tqdm
 from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
+from evaluation.remarks import remarks
 from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
     AttackResult,
@@ -198,6 +199,7 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
         yield from _cross(own, others, knowledge, own.targets[i], attacker)
     # a variant that some target lacks has no mean over targets
     scored.results = {key: found for key, found in scored.results.items() if len(found) == len(own.targets)}
+    scored.notes = remarks(scored.results)
 
 
 def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
@@ -212,8 +214,6 @@ def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Output
         scored.rows.append({**row, "target": asked.targets[position]})
     for key, result in results.items():
         scored.results.setdefault(key, []).append(result)
-        if result.note is not None:
-            scored.notes[key] = result.note
     scored.unavailable |= knowledge.unavailable
 
 

@@ -137,11 +137,11 @@ def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
 
 
 def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int) -> list[Row]:
-    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members.
+    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members, tied.
 
     membership: bool [n] of the target, of all examples; the first time that anyone reads it. A variant that scored only
-    some of them is measured on those, and its counts are theirs. Fields are None where they are not defined. Raises
-    ValueError as `mia.metrics.evaluate_scores` does.
+    some of them is measured on those, and its counts are theirs. tied: of `AttackResult`. Fields are None where they
+    are not defined. Raises ValueError as `mia.metrics.evaluate_scores` does.
     """
     return [
         {
@@ -153,9 +153,10 @@ def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: in
             "ci_high": figure.ci_high,
             "n_members": int(inside.sum()),
             "n_non_members": int((~inside).sum()),
+            "tied": tied,
         }
         for key, result in results.items()
-        for inside in [result.among(membership)]
+        for inside, tied in [(result.among(membership), result.tied)]
         for metric, figure in evaluate_scores(result.scores, inside, result.threshold, seed=seed).items()
     ]
 

@@ -32,10 +32,10 @@ _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
 
 TIDY_COLUMNS = (
-    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members"),
+    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", "tied"),
     *("mean", "sd", "mean_ci_low", "mean_ci_high", "num_targets"),
 )
-SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
+SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
     *(*_ACCURACIES, *_HASHES, "reason"),
@@ -71,7 +71,7 @@ _TEXT = re.compile(
     r"|scheduler|augment|precision|select|pretrained"
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset(_TRAINED)
+ADDED_COLUMNS = frozenset({*_TRAINED, "tied"})
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
