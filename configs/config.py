@@ -378,14 +378,18 @@ class AttackOptions:
         shown="all",
     )
     rmia_gamma: float = knob(
-        2.0, "rmia: ratio by which an example has to beat a population example", kind=float, low=1.0
+        2.0,
+        "rmia_published: ratio by which an example has to beat a population example (rmia: 1, ties broken)",
+        kind=float,
+        low=1.0,
     )
-    rmia_a: float = knob(
-        0.3,
+    rmia_a: float | None = knob(
+        None,
         "rmia: how an IN model's confidence follows from an OUT model's, a * p + 1 - a",
         kind=float,
         low=0.0,
         high=1.0,
+        shown="chosen on each target's own shadow models; rmia_published 0.3",
     )
     rmia_population: int = knob(
         10_000, "rmia: population examples, drawn from the test set", kind=int, low=1, high=1_000_000

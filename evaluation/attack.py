@@ -20,6 +20,7 @@ from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
 from configs.suggest import did_you_mean
+from evaluation.remarks import remarks
 from evaluation.strongest import choice_in_words, strongest
 from mia.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
@@ -237,8 +238,6 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
         _record(scored, i, knowledge, models.outputs(position), settings.seed)
         if i < attacker.options.crossed_targets:
             yield from _cross(own, others, knowledge, own.targets[i], attacker)
-    if scored.chosen:
-        scored.notes[STRONGEST] = choice_in_words(scored.chosen)
     # a variant that some target lacks has no mean over targets
     wanted = {name: min(most.get(name, len(own.targets)), len(own.targets)) for name in attacker.names}
     scored.results = {
@@ -246,6 +245,9 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
         for key, found in scored.results.items()
         if len(found) == (wanted[ATTACK_OF[key].name] if key in ATTACK_OF else len(own.targets))
     }
+    scored.notes = remarks(scored.results)
+    if scored.chosen:
+        scored.notes[STRONGEST] = choice_in_words(scored.chosen)
 
 
 def _say_attack(num_targets: int, number: int, attack: str) -> None:
@@ -269,8 +271,6 @@ def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Output
         scored.rows.append({**row, "target": asked.targets[position]})
     for key, result in results.items():
         scored.results.setdefault(key, []).append(result)
-        if result.note is not None:
-            scored.notes[key] = result.note
     scored.unavailable |= knowledge.unavailable
 
 

@@ -22,14 +22,15 @@ from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_atta
 from evaluation.pairing import pairs
 from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
-from mia.interface import AttackResult, BoolArray
+from mia.interface import AttackResult, BoolArray, Float64Array
 from mia.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
 from mia.registry import ATTACKS, headline_of
 from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
-ROC_POINTS = 200
+ROC_POINTS = 100  # on a logarithmic grid, beside ROC_STEPS equal steps
+ROC_STEPS = 250
 
 Record = dict[str, Any]
 Key = tuple[str, str, str]  # experiment, attack, metric
@@ -165,10 +166,11 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
         for row in one.rows:
             over = summaries.get((one.asked.experiment, str(row["attack"]), str(row["metric"])))
             evidence.tidy.append({**head, **row, **_over_targets(over)})
-        for attack in one.results:
+        for attack, results in one.results.items():
+            tied = float(np.mean([result.tied for result in results]))
             for metric in METRICS:
                 key = one.asked.experiment, attack, metric
-                row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0}
+                row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0, "tied": tied}
                 figures = dataclasses.asdict(summaries[key]) | rates[key] if key in summaries else {}
                 evidence.summary.append({**head, **row, **figures})
     return own_shadows
@@ -206,16 +208,29 @@ def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measure
 
 
 def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:
-    """The mean over targets of the TPR reached at each FPR of a logarithmic grid, from one non-member's share to 1."""
+    """The mean over targets of the TPR reached at each FPR of a grid: 0, logarithmic from one non-member's share, 1.
+
+    A curve goes straight across a run of equal scores, as the AUC counts ties. Trapezoids under these rows have the
+    mean AUC up to 1 / (2 ROC_STEPS), whatever the scores: a curve that never falls is off by half a step at most.
+    """
     results = one.results[attack]
     inside = [result.among(membership) for _, result, membership in one.measured_targets(attack)]
-    grid = np.geomspace(1.0 / min(int((~own).sum()) for own in inside), 1.0, ROC_POINTS)
+    first = 1.0 / min(int((~own).sum()) for own in inside)
+    grid = np.union1d(np.geomspace(first, 1.0, ROC_POINTS), np.linspace(0.0, 1.0, ROC_STEPS + 1))
     rates = []
     for result, own in zip(results, inside, strict=True):
         fpr, tpr = roc(result.scores, own)
-        rates.append(tpr[np.searchsorted(fpr, grid * (1 + 1e-12), side="right") - 1])
+        rates.append(_upper(grid * (1 + 1e-12), fpr, tpr))
     for x, y in zip(grid, np.mean(rates, axis=0), strict=True):
         yield {"experiment": one.asked.experiment, "attack": attack, "fpr": float(x), "tpr": float(y)}
+
+
+def _upper(grid: Float64Array, fpr: Float64Array, tpr: Float64Array) -> Float64Array:
+    """A ROC curve at the FPRs of `grid`, the upper end where it is vertical; straight between its points."""
+    left = np.searchsorted(fpr, grid, side="right") - 1
+    right = np.minimum(left + 1, fpr.size - 1)
+    width = np.where(right > left, fpr[right] - fpr[left], 1.0)
+    return np.asarray(tpr[left] + (grid - fpr[left]) / width * (tpr[right] - tpr[left]))
 
 
 def _transfer_rows(

@@ -160,13 +160,14 @@ def measure(
     memberships: BoolArray | None = None,
     resamples: int = 1000,
 ) -> list[Row]:
-    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members,
+    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members, tied,
     false_positives and expected_fpr (of a TPR at low FPR: how many non-members it may accuse, and what FPR that means).
 
     membership: bool [n] of the target, of all examples; the first time that anyone reads it. memberships: bool [T, n]
     of all targets of its cell, which are allowed the same false positives; None for this target alone. A variant that
-    scored only some examples is measured on those, and its counts are theirs. Fields are None where they are not
-    defined. resamples: of the intervals; 0 for none. Raises ValueError as `mia.metrics.evaluate_scores` does.
+    scored only some examples is measured on those, and its counts are theirs. tied: of `AttackResult`. Fields are None
+    where they are not defined. resamples: of the intervals; 0 for none. Raises ValueError as
+    `mia.metrics.evaluate_scores` does.
     """
     targets = membership[None] if memberships is None else memberships
     return [
@@ -181,9 +182,10 @@ def measure(
             "n_non_members": int((~inside).sum()),
             "false_positives": allowed.get(metric),
             "expected_fpr": expected_fpr(allowed[metric], int((~inside).sum())) if metric in allowed else None,
+            "tied": tied,
         }
         for key, result in results.items()
-        for inside in [result.among(membership)]
+        for inside, tied in [(result.among(membership), result.tied)]
         for allowed in [allowed_false_positives(result.among(targets))]
         for metric, figure in evaluate_scores(
             result.scores, inside, result.threshold, resamples, seed, allowed=allowed

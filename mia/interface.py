@@ -12,8 +12,8 @@ membership alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,14 +45,15 @@ class AttackSettings:
 
     recipe: how attack networks are trained, one of RECIPES; seed: of the attack networks and of the bootstrap;
     device: torch device string for the attack networks. rmia_gamma: the ratio over a population example's that counts
-    as one; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al. 2024).
+    as one in rmia_published; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al.
+    2024), None to choose it for each target on its own shadows (rmia_published: 0.3).
     """
 
     recipe: str = "auto"
     seed: int = 0
     device: str = "cpu"
     rmia_gamma: float = 2.0
-    rmia_a: float = 0.3
+    rmia_a: float | None = None
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -66,7 +67,8 @@ class AttackResult:
     scores: float64 [k], finite, higher = member. threshold: a member is claimed where score >= threshold; None where
     the shadows cannot calibrate one. note: one line for the reader, such as why there is no threshold. rows: bool [n],
     the k of the n examples that have a score; None: all. shadow_auc: the attack's AUC on shadows in the target's place,
-    from the very scores that calibrated the threshold; None where there is no threshold, or nobody asked.
+    from the very scores that calibrated the threshold; None where there is no threshold, or nobody asked. chosen: knobs
+    that the shadows set, by name.
     """
 
     scores: Float64Array
@@ -74,12 +76,19 @@ class AttackResult:
     note: str | None = None
     rows: BoolArray | None = None
     shadow_auc: float | None = None
+    chosen: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scores.dtype != np.float64 or self.scores.ndim != 1 or not np.isfinite(self.scores).all():
             raise ValueError(f"scores must be finite float64 [n], got {self.scores.dtype} {self.scores.shape}")
         if self.rows is not None and self.scores.size != self.rows.sum():
             raise ValueError(f"{self.scores.size} scores for {self.rows.sum()} examples")
+
+    @property
+    def tied(self) -> float:
+        """The share of the scored examples whose score equals another's, in [0, 1]."""
+        counts = np.unique(self.scores, return_counts=True)[1]
+        return float(counts[counts > 1].sum() / max(self.scores.size, 1))
 
     def among(self, membership: BoolArray) -> BoolArray:
         """Of the membership [..., n] of all examples, that of the scored ones, [..., k]."""

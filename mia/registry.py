@@ -77,7 +77,7 @@ ATTACKS: dict[str, Attack] = {
         "RMIA",
         "mia.rmia:rmia",
         1,
-        ("rmia", "rmia_online", "rmia_offline"),
+        ("rmia", "rmia_online", "rmia_offline", "rmia_published"),
         needs_population=True,
     ),
     "shokri_nn": Attack(

@@ -41,7 +41,7 @@ def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        floor = min(max(LOWEST_FPR, float(frame["fpr"].min())), 0.1)
+        floor = min(max(LOWEST_FPR, float(frame["fpr"][frame["fpr"] > 0].min())), 0.1)
         grid = np.geomspace(floor, 1.0, 50)
         axes.plot(grid, grid, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
         styles = ("-", "--", "-.")
@@ -49,9 +49,8 @@ def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[
             part = frame[frame["curve"] == curve]
             rates = part["tpr"].to_numpy(dtype=float)
             shown = np.where(rates > 0, rates, np.nan)  # a logarithmic axis has no zero
-            axes.step(
-                part["fpr"], shown, where="post", color=colours[curve], linestyle=styles[i % len(styles)], label=label
-            )
+            # straight from point to point: the area that the legend names
+            axes.plot(part["fpr"], shown, color=colours[curve], linestyle=styles[i % len(styles)], label=label)
         _log_percent_axes(axes, floor)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=2.4)
 

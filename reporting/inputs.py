@@ -93,7 +93,8 @@ def read_about(path: Path) -> dict[str, Any]:
     sealed = about_digest(about) if "files" in about else None
     whole: dict[str, Any] = {**{name: {} for name in PARTS}, "problems": [], "left_out": [], **about}
     sound = about.get("digest") == sealed and all(isinstance(whole[name], dict) for name in PARTS)
-    sound = sound and all(isinstance(reasons, dict) for reasons in whole["unavailable"].values())
+    lines = [*whole["unavailable"].values(), *whole["notes"].values()] if sound else []
+    sound = sound and all(isinstance(reasons, dict) for reasons in lines)
     if not sound or not all(isinstance(whole[name], list) for name in ("problems", "left_out")):
         raise UsageError(f"{path} is not as the evaluation wrote it; evaluate again")
     return whole

@@ -104,6 +104,7 @@ def write_report(results_dir: Path) -> list[Path]:
         about=inputs.about,
         duplicates=headline.duplicate_sentences(inputs.cells),
         unavailable=_grouped(inputs.about.get("unavailable", {})),
+        notes=_grouped(inputs.about.get("notes", {})),
     )
     path = results_dir / "report.html"
     write_text(path, page)
@@ -275,10 +276,10 @@ def _unfinished(cells: pd.DataFrame) -> list[dict[str, str]]:
     return rows
 
 
-def _grouped(unavailable: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
+def _grouped(by_experiment: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
     """(attack, why, experiments): the same reason once."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for experiment, reasons in unavailable.items():
+    for experiment, reasons in by_experiment.items():
         for attack, why in reasons.items():
             groups.setdefault((attack, why), []).append(experiment)
     return [(attack_title(attack), why, names) for (attack, why), names in groups.items()]

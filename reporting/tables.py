@@ -34,10 +34,10 @@ _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (
-    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR),
+    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR, "tied"),
     *("mean", "sd", "mean_ci_low", "mean_ci_high", "num_targets"),
 )
-SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR)
+SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
     *(*_ACCURACIES, "num_test", *_DUPLICATES, *_HASHES, "reason"),
@@ -74,7 +74,7 @@ _TEXT = re.compile(
 )
 _COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high")
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test"))
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "tied"))
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 MAX_TABLE_BYTES = 512 << 20
