@@ -21,6 +21,7 @@ from evaluation.write import write_evidence
 from mia.registry import ATTACKS
 from reporting import tables
 from reporting.page import clear_folders
+from reporting.terminal import output_width
 from sweep.attackable import Attackable
 from sweep.cells import Cell
 from sweep.local import cores
@@ -111,7 +112,7 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     results_dir = Path(attacker.places.results_dir)
     report, *figures = write_evidence(evidence, attacker, results_dir, wide_file)
     _track(evidence, [report, *figures], tracker, results_dir)
-    print(tables.summary_text(evidence.cells, evidence.summary))
+    print(tables.summary_text(evidence.cells, evidence.summary, output_width()))
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}\nreport   {report}")
     for note in evidence.notes:
         log.warning("%s", note)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from artifacts.missing import check_file, check_pictures
 from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_text import HelpText
 from configs.config import PRUNING_KNOBS, EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
@@ -104,6 +105,14 @@ def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | 
         parser.set_defaults(results_dir=results_dir)
         action = next(action for action in parser._actions if action.dest == "results_dir")
         action.help = f"folder of tables and figures (default: {results_dir})"
+
+
+def check_training_inputs(args: argparse.Namespace) -> None:
+    """UsageError where a file or folder that training would read is not there: before anything slow is imported."""
+    if args.pretrained is not None:
+        check_file(Path(args.pretrained), "--pretrained")
+    if DATASETS[args.dataset].needs_folder and not args.dry_run:
+        check_pictures(Path(args.data_dir).expanduser())
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

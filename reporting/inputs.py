@@ -14,6 +14,7 @@ import pandas as pd
 
 from artifacts.arrays import read_arrays
 from artifacts.files import file_hash, read_json
+from artifacts.missing import check_results
 from configs.config import SETTING
 from configs.errors import RunError, UsageError
 from mia.registry import headline_of
@@ -52,8 +53,7 @@ class Inputs:
 
 def read_inputs(results_dir: Path) -> Inputs:
     """Read a results folder. UsageError, one line, where it holds no evaluation."""
-    if not results_dir.is_dir():
-        raise UsageError(f"argument --results-dir: {results_dir} does not exist; an evaluation writes it")
+    check_results(results_dir)
     about = read_about(results_dir / ABOUT)
     names = [name for name in EVIDENCE_TABLES if name != "tidy"]
     for file in (*(f"{name}.csv" for name in names), PICTURES):

@@ -21,6 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
 def body(args: argparse.Namespace) -> int:
     """Draw the page; the figures' libraries are loaded once the flags are known to be good."""
     from artifacts.locks import locked
+    from artifacts.missing import check_results
+
+    check_results(Path(args.results_dir))
     from cli.main import DONE
     from reporting.inputs import read_inputs
     from reporting.page import clear_folders, write_report

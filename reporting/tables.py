@@ -19,7 +19,7 @@ from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
 from reporting.frames import to_csv, to_frame, unescape
-from reporting.terminal import render
+from reporting.terminal import PIPED, render
 
 Record = Mapping[str, Any]
 
@@ -187,9 +187,9 @@ def training_table(rows: Iterable[Record]) -> pd.DataFrame:
     return to_frame(list(rows), TRAINING_COLUMNS)
 
 
-def summary_text(cells: Sequence[Record], summary: Iterable[Record]) -> str:
-    """The main figures for people, in percent where the heading says so, at most 110 columns wide; ends with a newline.
+def summary_text(cells: Sequence[Record], summary: Iterable[Record], width: int = PIPED) -> str:
+    """The main figures for people, in percent where the heading says so, within `width` columns; ends with a newline.
 
     Columns without data are left out. A cell that was not attacked shows its reason in place of figures.
     """
-    return render(cells, {(row["experiment"], row["attack"], row["metric"]): row for row in summary})
+    return render(cells, {(row["experiment"], row["attack"], row["metric"]): row for row in summary}, width)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.files import file_hash
+from artifacts.missing import check_runs
 from artifacts.progress import step
 from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
@@ -139,8 +140,7 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
 
     UsageError, naming `flag`, when the directory does not exist or holds no run at all.
     """
-    if not runs_dir.is_dir():
-        raise UsageError(f"argument {flag}: {runs_dir} does not exist; train something first (python train.py)")
+    check_runs(runs_dir, flag)
     cells: dict[str, Cell] = {}
     strays: list[Cell] = []
     for path in sorted(runs_dir.rglob("config.json")):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from artifacts.files import file_hash
+from artifacts.missing import check_file
 from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
 from configs.config import ExperimentConfig, SweepOptions
 from configs.errors import UsageError
@@ -180,8 +181,7 @@ def with_start(config: ExperimentConfig) -> ExperimentConfig:
             f"argument --pretrained: {path} was trained on one model's members; give its folder {path.parent}, "
             "so that every model starts from its own counterpart"
         )
-    if not path.is_file():
-        raise UsageError(f"argument --pretrained: {path} does not exist")
+    check_file(path, "--pretrained")
     return dataclasses.replace(config, pretrained=str(path), pretrained_hash=file_hash(path))
 
 
