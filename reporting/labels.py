@@ -8,7 +8,7 @@ from typing import Any
 from configs.config import PRUNING_KNOBS, RECIPE, SETTING
 from reporting.frames import is_empty
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]  # str keys; those of a frame are Hashable to a type checker
 KIND = ("method", "sparsity")
 TRAINED = (*KIND, *SETTING, *RECIPE, *PRUNING_KNOBS)
 
