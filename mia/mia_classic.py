@@ -111,7 +111,8 @@ def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> Scorer:
 
 def confidence(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """p_y against its class's threshold. Raises AttackUnavailable without shadow pairs of both sides."""
-    return _per_class("confidence", signals.confidence, inputs)
+    # from 1 - p_y, so that confident networks do not tie at p_y = 1: p_y - t = (1 - t) - (1 - p_y)
+    return _per_class("confidence", lambda logits, labels: -signals.doubt(logits, labels), inputs)
 
 
 def entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:

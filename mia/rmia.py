@@ -14,6 +14,9 @@ p_bar(x) is half the mean over IN shadows plus half the mean over OUT shadows (o
 shadows alone as ((1 + a) mean_OUT + (1 - a)) / 2 (offline). No shadow holds a population example, so
 p_bar(z) is always the guess.
 
+Near p = 1 neither p nor the ratio has digits left, so 1 - p is averaged beside p, and logarithms are taken of whichever
+is exact.
+
 What is chosen or calibrated comes from shadows that play the target, served by the others, trimmed again: one shadow
 fewer a side than the target itself has.
 """
@@ -60,14 +63,15 @@ class Variant:
 
 @dataclass(frozen=True, eq=False)
 class MeanConfidence:
-    """Mean p of shadows: those that hold each example, [n, Q] or None, the rest, [n, Q], and all on z, [P, Q]."""
+    """What shadows say in the mean: those that hold each example, [2, n, Q] or None, the rest, [2, n, Q], and all of
+    them on z, [2, P, Q]; p first, then 1 - p, as of `confidence`."""
 
     inside: Float64Array | None
     outside: Float64Array
     population: Float64Array
 
     def of_examples(self, variant: Variant) -> Float64Array:
-        """p_bar(x), [n, Q]."""
+        """p_bar(x) and 1 - p_bar(x), [2, n, Q]."""
         if variant.online:
             assert self.inside is not None, "an online variant without IN shadows"
             return 0.5 * (self.inside + self.outside)
@@ -105,9 +109,16 @@ def rmia(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     return score
 
 
+def confidence(phi: FloatArray) -> Float64Array:
+    """p and 1 - p, [2, ...]."""
+    values = phi.astype(np.float64)
+    return np.stack([expit(values), expit(-values)])
+
+
 def guess(mean_out: Float64Array, a: float) -> Float64Array:
-    """p_bar from OUT models alone, [...]: an IN model is taken to say a * mean_OUT + 1 - a."""
-    return 0.5 * ((1.0 + a) * mean_out + (1.0 - a))
+    """p_bar and 1 - p_bar from OUT models alone, [2, ...]: an IN model is taken to say a * mean_OUT + 1 - a."""
+    p, rest = 0.5 * (1.0 + a) * mean_out
+    return np.stack([p + 0.5 * (1.0 - a), rest])
 
 
 def _variants(online: bool, settings: AttackSettings, chosen: float | None) -> dict[str, Variant]:
@@ -126,9 +137,10 @@ def _what_is_missing(learned: AttackInputs, wants_a: bool) -> str:
 
 
 def log_ratio(phi: FloatArray, p_bar: Float64Array) -> Float64Array:
-    """log(p / p_bar), [..., Q]; finite also where all shadows' p underflow."""
-    log_p: Float64Array = log_expit(phi.astype(np.float64))
-    return log_p - np.log(np.maximum(p_bar, np.finfo(np.float64).tiny))
+    """log(p / p_bar), [..., Q]; finite also where all shadows' p underflow. p_bar: [2, ..., Q]."""
+    p, rest = p_bar
+    log_p_bar = np.where(p < 0.5, np.log(np.maximum(p, np.finfo(np.float64).tiny)), np.log1p(-np.clip(rest, 0.0, 0.5)))
+    return np.asarray(log_expit(phi.astype(np.float64)) - log_p_bar)
 
 
 def variant_scores(variant: Variant, phi: FloatArray, population: FloatArray, means: MeanConfidence) -> Float64Array:
@@ -149,11 +161,13 @@ def standing(values: Float64Array, others: Float64Array) -> Float64Array:
     """Where values [n] stand among others [P], in (0, 1), strictly rising: a common map such as the logistic one would
     leave too few digits where confident networks crowd all ratios together.
 
-    Linear between neighbours; beyond the ends d / (1 + d) of the distance d to the outermost.
+    Linear between neighbours; beyond the ends s / (1 + s) with s = log(1 + d / (range of the others)), d the distance
+    to the outermost.
     """
     steps = np.unique(others)
     place = np.interp(values, steps, np.arange(1.0, steps.size + 1.0))
-    below, above = np.maximum(steps[0] - values, 0.0), np.maximum(values - steps[-1], 0.0)
+    unit = float(np.ptp(steps)) or 1.0
+    below, above = (np.log1p(np.maximum(d, 0.0) / unit) for d in (steps[0] - values, values - steps[-1]))
     return np.asarray((place - below / (1.0 + below) + above / (1.0 + above)) / (steps.size + 1.0))
 
 
@@ -164,16 +178,16 @@ def _means(inputs: AttackInputs) -> MeanConfidence:
 
 
 def _side_sums(phi: FloatArray, side: BoolArray) -> Float64Array:
-    """Confidence summed over the shadows of one side, [n, Q]; a shadow at a time to bound memory."""
-    total = np.zeros(phi.shape[1:])
+    """Confidence summed over the shadows of one side, [2, n, Q]; a shadow at a time to bound memory."""
+    total = np.zeros((2, *phi.shape[1:]))
     for values, kept in zip(phi, side, strict=True):
-        total += np.where(kept[:, None], expit(values.astype(np.float64)), 0.0)
+        total += np.where(kept[:, None], confidence(values), 0.0)
     return total
 
 
 def _population_sum(inputs: AttackInputs) -> Float64Array:
     assert inputs.shadow_population is not None
-    total: Float64Array = sum((expit(values.astype(np.float64)) for values in inputs.shadow_population), np.float64(0))
+    total: Float64Array = sum(map(confidence, inputs.shadow_population), np.float64(0))
     return total
 
 
@@ -191,9 +205,7 @@ def _in_the_targets_place(inputs: AttackInputs) -> Iterator[tuple[FloatArray, Fl
     gone_in, gone_out = removals(inputs.shadow_in, partner), removals(inputs.shadow_out, partner)
     every = np.arange(inputs.num_examples)
     for s in range(inputs.num_shadows):
-        lost_in, lost_out = (
-            expit(inputs.shadow_phi[gone[s], every].astype(np.float64)) for gone in (gone_in, gone_out)
-        )
+        lost_in, lost_out = (confidence(inputs.shadow_phi[gone[s], every]) for gone in (gone_in, gone_out))
         population = inputs.shadow_population[s]
         yield (
             inputs.shadow_phi[s],
@@ -201,7 +213,7 @@ def _in_the_targets_place(inputs: AttackInputs) -> Iterator[tuple[FloatArray, Fl
             MeanConfidence(
                 (sums_in - lost_in) / (inputs.in_count - 1),
                 (sums_out - lost_out) / (inputs.out_count - 1),
-                (population_sum - expit(population.astype(np.float64))) / (inputs.num_shadows - 1),
+                (population_sum - confidence(population)) / (inputs.num_shadows - 1),
             ),
         )
 

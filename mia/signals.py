@@ -49,6 +49,11 @@ def confidence(logits: FloatArray, labels: IntArray) -> Float64Array:
     return np.exp(log_confidence(logits, labels))
 
 
+def doubt(logits: FloatArray, labels: IntArray) -> Float64Array:
+    """1 - p_y, [...], in [0, 1], with all its digits where p_y rounds to 1."""
+    return np.exp(_of_class(log_probabilities(logits)[1], labels))
+
+
 def entropy(logits: FloatArray, labels: IntArray) -> Float64Array:
     """Negative entropy `sum_c p_c log p_c`, [...], <= 0 (Song & Mittal 2021); the labels are not used."""
     log_p = log_softmax(logits)

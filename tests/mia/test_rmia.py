@@ -72,7 +72,8 @@ def test_one_example_by_hand() -> None:
 
 
 def test_ties_are_broken_by_hand() -> None:
-    """Online x has the ratio 1.5, above both z (0.5 and 1): distance d = log 1.5, standing (2 + d / (1 + d)) / 3.
+    """Online x has the ratio 1.5, above both z (0.5 and 1): with s = log(1 + log 1.5 / log 2) it stands at
+    (2 + s / (1 + s)) / 3.
 
     Offline with a = 0.3 it has 0.9 / 0.61, with a = 1 it has 0.9 / 0.4 = 2.25 against z at 0.675 and 1.35.
     """
@@ -81,15 +82,19 @@ def test_ties_are_broken_by_hand() -> None:
         ("rmia_offline", 0.3, 0.9 / 0.61, 1.0),
         ("rmia_offline", 1.0, 2.25, 1.35),
     ):
-        d = np.log(ratio / top)
-        expected = 1.0 + (2.0 + d / (1.0 + d)) / 3.0 / 2.0
+        s = np.log(1.0 + np.log(ratio / top) / np.log(2.0))
+        expected = 1.0 + (2.0 + s / (1.0 + s)) / 3.0 / 2.0
         assert rmia(one_example(), rmia_a=a)[key].scores == pytest.approx([expected], rel=1e-12)
 
 
 def test_standing_by_hand() -> None:
     others = np.array([2.0, 0.0, 2.0, 3.0])
-    values = np.array([-1.0, 0.0, 1.0, 2.0, 2.25, 3.0, 4.0])
+    far = 3.0 * (np.e - 1.0)  # log(1 + far / 3) = 1
+    values = np.array([-far, 0.0, 1.0, 2.0, 2.25, 3.0, 3.0 + far])
     assert standing(values, others) == pytest.approx(np.array([0.5, 1.0, 1.5, 2.0, 2.25, 3.0, 3.5]) / 4.0)
+    assert standing(np.array([1.0, 2.0]), np.array([1.0])).tolist() == pytest.approx(
+        [0.5, (1.0 + np.log(2.0) / (1.0 + np.log(2.0))) / 2.0]
+    )
 
 
 def test_gamma_two_is_ties_where_networks_are_confident_and_rmia_is_not() -> None:

@@ -28,6 +28,7 @@ def test_moderate_logits_match_the_direct_formulas(logits: np.ndarray) -> None:
     direct = (1 - p_y) * np.log(p_y) + (wrong * p * np.log(1 - p)).sum(axis=-1)
     np.testing.assert_allclose(signals.log_softmax(logits), np.log(p), rtol=1e-12)
     np.testing.assert_allclose(signals.confidence(logits, LABELS), p_y, rtol=1e-12)
+    np.testing.assert_allclose(signals.doubt(logits, LABELS), 1 - p_y, rtol=1e-12)
     np.testing.assert_allclose(signals.entropy(logits, LABELS), (p * np.log(p)).sum(axis=-1), rtol=1e-12)
     np.testing.assert_allclose(signals.modified_entropy(logits, LABELS), direct, rtol=1e-12)
     np.testing.assert_allclose(phi(logits, LABELS), np.log(p_y / (1 - p_y)), rtol=1e-9)
@@ -49,6 +50,7 @@ def test_confident_outputs_are_told_apart() -> None:
     log_p = signals.log_confidence(z, np.array([0, 0]))
     np.testing.assert_allclose(log_p, -2.0 * np.exp([-50.0, -60.0]), rtol=1e-12)
     assert log_p.dtype == np.float64
+    np.testing.assert_allclose(signals.doubt(z, np.array([0, 0])), 2.0 * np.exp([-50.0, -60.0]), rtol=1e-12)
 
 
 def test_ties_and_two_classes() -> None:
