@@ -141,7 +141,7 @@ class ExperimentConfig:
         """
         names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
         values = {name: getattr(self, name) for name in names}
-        return {**values, "dataset": self.dataset_name, "pretrained": "yes" if self.pretrained_hash else "no"}
+        return {**values, "dataset": self.dataset_name, "pretrained": "no" if self.pretrained is None else "yes"}
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from artifacts.run_dir import RunDir
-from configs.config import PRUNING_KNOBS, ExperimentConfig, SweepOptions
+from artifacts.signals import QuerySettings
+from configs.config import PRUNING_KNOBS, ExperimentConfig, Machine, Places, SweepOptions, Tracking
 from configs.errors import UsageError
 from sweep.cells import find_cell, find_cells
 from sweep.plan import all_knobs, plan_cells, plan_runs, with_start
 from sweep.planned import remember, remembered
+from sweep.worker import Job
 from training.run import experiment_name
 
 Make = Callable[..., ExperimentConfig]
@@ -154,8 +156,21 @@ def test_names_are_unique_whatever_folders_are_called(make_config: Make, tmp_pat
     assert len(set(names)) == len(names) == 3
 
 
+def test_a_replicate_travels_to_a_worker(make_config: Make) -> None:
+    job = Job(
+        make_config(train_seed=3), "runs/x", Places(), Machine(), QuerySettings(1, samia=False), Tracking(), "sweep"
+    )
+    assert Job.from_json(job.to_json()) == job
+
+
 class TestPretrained:
     """Every model of every training has a start of its own where a cell's folder is given."""
+
+    def test_a_planned_cell_is_described_as_the_trained_one(self, make_config: Make, tmp_path: Path) -> None:
+        laid(make_config(), tmp_path)
+        planned = make_config(method="static", sparsity=0.5, pretrained=str(tmp_path))
+        assert with_start(planned).described() == planned.described()
+        assert planned.described()["pretrained"] == "yes"
 
     def test_each_training_starts_from_its_own_counterpart(self, make_config: Make, tmp_path: Path) -> None:
         dense = tmp_path / "dense"
