@@ -66,11 +66,24 @@ class Asked:
         return tuple(names[name] for name in SETTING)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What all models of a cell say of its examples, targets included: for figures that score no target.
+
+    indices: model indices, [M]. phi: float64 [M, n], the mean over queries. membership: bool [M, n].
+    """
+
+    indices: tuple[int, ...]
+    phi: Float64Array
+    membership: BoolArray
+
+
 @dataclasses.dataclass(eq=False)
 class Scored:
     """An attacked cell: a row per target x variant x metric, and by variant the results of all targets, [T].
 
-    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know.
+    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know. answers: None
+    where only the target's models could hold what is asked about (--split disjoint).
     """
 
     asked: Asked
@@ -78,6 +91,7 @@ class Scored:
     results: dict[str, list[AttackResult]] = dataclasses.field(default_factory=dict)
     unavailable: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    answers: Answers | None = None
 
     def scores(self, attack: str) -> Float64Array:
         """Scores of one variant, float64 [T, n], NaN where it has none."""
@@ -189,6 +203,9 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     Everything is learned once a left-out model and forgotten before the next.
     """
     signals = attacker.load(own.cell)
+    if signals.audited is None:
+        phi = signals.phi.mean(axis=2, dtype=np.float64)
+        scored.answers = Answers(signals.indices, phi, signals.membership)
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]

@@ -13,6 +13,7 @@ import pandas as pd
 from artifacts.files import write_text
 from mia.registry import ATTACKS
 from reporting import charts
+from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
 from reporting.style import COLUMN, PAGE, attack_title, cell_label, method_title, prunes, save_figure
@@ -203,8 +204,12 @@ class Gallery:
                 *("exposed", "exposure", (PAGE, 0.3 + 0.68 * len(pictures))),
                 charts.exposed_pictures(pictures, titles),
                 rows,
-                "The most exposed examples of each cell, the most exposed first, with class and place in the training "
-                "set. A picture that appears in several rows stays exposed after pruning.",
+                pictures_caption(
+                    self.inputs.of("exposure", self.experiments, "experiment_a"),
+                    self.labels,
+                    [name for name in self.experiments if self.labels[name] in pictures],
+                    superseded="exposure" in self.inputs.superseded,
+                ),
             )
 
 

@@ -27,6 +27,7 @@ _CELL = ("experiment", "method", "sparsity")
 _ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
 _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
+_CORRELATIONS = ("r", "reliability_a", "reliability_b", "corrected")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
@@ -51,8 +52,18 @@ TRANSFER_COLUMNS = (
     *("attack", "metric", *_MEAN),
 )
 EXPOSURE_COLUMNS = (
-    *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
-    *(f"split_half_{name}" for name in _AGREEMENT),
+    *(
+        "kind",
+        "experiment_a",
+        "train_seed_a",
+        "experiment_b",
+        "train_seed_b",
+        "statistic",
+        "num_models",
+        "num_examples",
+    ),
+    *(f"{name}{end}" for name in _CORRELATIONS for end in ("", "_low", "_high")),
+    "reason",
 )
 EXPOSED_COLUMNS = ("experiment", "rank", "index", "label", "class_name", "exposure")
 # What an evaluation writes, by file name; the report is drawn from these alone.
@@ -68,10 +79,17 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
-    r"|scheduler|augment|precision|select|pretrained"
+    r"|scheduler|augment|precision|select|pretrained|statistic"
 )
 # Of tables that earlier versions wrote without them: read as empty.
 ADDED_COLUMNS = frozenset(_TRAINED)
+# Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
+SUPERSEDED = {
+    EXPOSURE_COLUMNS: (
+        *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
+        *(f"split_half_{name}" for name in _AGREEMENT),
+    )
+}
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
@@ -107,7 +125,7 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text).
+    """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text); no rows of a SUPERSEDED one.
 
     UsageError, one line, where the file is missing or is not such a table.
     """
@@ -121,6 +139,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist; an evaluation writes it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
+    if is_superseded(path, columns):
+        frame = pd.DataFrame(columns=list(columns))
     if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS:
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
     frame = frame.reindex(columns=list(columns))
@@ -134,6 +154,15 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         except (ValueError, TypeError):
             raise UsageError(f"{path}: column {name} holds a value that is no number") from None
     return frame
+
+
+def is_superseded(path: Path, columns: Sequence[str]) -> bool:
+    """Whether an earlier version wrote this table, of which nothing is told any more."""
+    earlier = SUPERSEDED.get(tuple(columns))
+    if earlier is None or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.readline().rstrip("\r\n") == ",".join(earlier)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> str:
