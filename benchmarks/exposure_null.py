@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the simulation and write its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=200, help="of each setting and size")
-    parser.add_argument("--resamples", type=int, default=300, help="of the examples in each replicate")
+    parser.add_argument("--resamples", type=int, default=200, help="of the examples in each replicate")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder of the table")
     options = parser.parse_args(argv)
@@ -200,8 +200,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for setting in SETTINGS:
                 lines += measure(setting, models, examples, options, pool)
                 print(*(f"{line['rule']} {line['found']:.3f}" for line in lines[-3:]), setting.name, models, flush=True)
-    frame = pd.DataFrame(lines).round(4)
-    write_text(options.output / "exposure_null.csv", frame.to_csv(index=False, lineterminator="\n"))
+                table = pd.DataFrame(lines).round(4).to_csv(index=False, lineterminator="\n")
+                write_text(options.output / "exposure_null.csv", table)
     print(f"{time.perf_counter() - started:.0f} s")
     return 0
 

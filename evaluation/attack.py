@@ -82,13 +82,26 @@ class Asked:
         )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What all models of a cell say of its examples, targets included: for figures that score no target.
+
+    indices: model indices, [M]. phi: float64 [M, n], the mean over queries. membership: bool [M, n].
+    """
+
+    indices: tuple[int, ...]
+    phi: Float64Array
+    membership: BoolArray
+
+
 @dataclasses.dataclass(eq=False)
 class Scored:
     """An attacked cell: a row per target x variant x metric, and by variant the results of its targets.
 
     An attack is given all targets of `asked`, or the first few of them (`AttackOptions.targets_of`). unavailable: by
     attack, why it is not defined here. notes: by variant, what its reader should know. chosen: for each target, the
-    attack that is strongest on its shadows.
+    attack that is strongest on its shadows. answers: None where only the target's models could hold what is asked about
+    (--split disjoint).
     """
 
     asked: Asked
@@ -97,6 +110,7 @@ class Scored:
     unavailable: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
     chosen: list[str] = dataclasses.field(default_factory=list)
+    answers: Answers | None = None
 
     def scores(self, attack: str) -> Float64Array:
         """Scores of one variant on its targets, float64 [T, n], NaN where it has none."""
@@ -228,6 +242,9 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     """
     signals = attacker.load(own.cell)
     signals = signals if own.models is None else signals.only(own.models)
+    if signals.audited is None:
+        phi = signals.phi.mean(axis=2, dtype=np.float64)
+        scored.answers = Answers(signals.indices, phi, signals.membership)
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]

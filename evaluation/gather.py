@@ -18,7 +18,7 @@ from evaluation.common import Which, attack_common, in_words, sides
 from evaluation.compare import compare, correct
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
-from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
+from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_pictures
 from evaluation.pairing import pairs
 from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
@@ -40,7 +40,7 @@ Key = tuple[str, str, str]  # experiment, attack, metric
 class Evidence:
     """Everything an evaluation found; each list holds the rows of the table of that name.
 
-    scored: the attacked cells. exposure_scores: by experiment, [n] a cell. exposed_pictures: by experiment, uint8
+    scored: the attacked cells. exposure_scores: by experiment, exposures [n]. exposed_pictures: by experiment, uint8
     [k, H, W, ch] in the order of `exposed`. problems: what could not be used, in words. notes: what was left out.
     """
 
@@ -273,13 +273,13 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
     settings = dict.fromkeys((one.asked.split, one.asked.setting) for one in evidence.scored)
     for split, setting in announced(list(settings), "comparing exposure", lambda one: _setting_name(*one)):
         group = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
-        attack = exposing_attack(group)
-        if attack is None:
-            continue
-        group = [one for one in group if attack in one.results]  # the others lack the shadow models for it
-        evidence.exposure += agreement_rows(group, attack, weights.of(split))
-        values = exposures(group, attack)
+        evidence.exposure += exposure_rows(group, weights.of(split))
+        evidence.notes += left_out(group)
+        values = exposures(group)
         evidence.exposure_scores |= values
+        group = [one for one in group if one.asked.experiment in values]
+        if not group:
+            continue
         try:
             data = open_pictures(group[0], attacker.places)
         except RunError as error:

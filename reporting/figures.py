@@ -14,6 +14,7 @@ from artifacts.files import write_text
 from artifacts.progress import step
 from mia.registry import ATTACKS
 from reporting import charts
+from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
 from reporting.labels import replicates, told_apart
@@ -216,8 +217,12 @@ class Gallery:
                 *("exposed", "exposure", (PAGE, 0.3 + 0.68 * len(pictures))),
                 charts.exposed_pictures(pictures, titles),
                 rows,
-                "The most exposed examples of each cell, the most exposed first, with class and place in the training "
-                "set. A picture that appears in several rows stays exposed after pruning.",
+                pictures_caption(
+                    self.inputs.of("exposure", self.experiments, "experiment_a"),
+                    self.labels,
+                    [name for name in self.experiments if self.labels[name] in pictures],
+                    superseded="exposure" in self.inputs.superseded,
+                ),
             )
 
 

@@ -119,38 +119,6 @@ def duplicate_sentences(cells: pd.DataFrame) -> list[str]:
     return [f"{dataset}: {duplicates.in_words()}." for dataset, duplicates in counted if duplicates.in_words()]
 
 
-def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    """Whether the examples that the dense network exposes stay exposed, by rank correlation of half the targets.
-
-    Half of one cell's targets against the other half of another's, so that a cell with itself is a fair ceiling. Only
-    intervals apart count as a change. rows: of exposure.csv; nothing to say without several targets or a dense cell.
-    """
-    labels, dense = labels_of(cells), [not prunes(method) for method in cells["method"]]
-    found = []
-    for base in cells["experiment"][dense]:
-        own = rows[(rows["experiment_a"] == base) & (rows["experiment_b"] == base)]
-        if own.empty or not is_number(own.iloc[0]["split_half_spearman"]):
-            continue
-        ceiling = own.iloc[0]
-        for _, row in rows[(rows["experiment_a"] == base) != (rows["experiment_b"] == base)].iterrows():
-            other = row["experiment_b"] if row["experiment_a"] == base else row["experiment_a"]
-            verdict = "no change in who is exposed was found"
-            if row["split_half_spearman_high"] < ceiling["split_half_spearman_low"]:
-                verdict = "partly other examples are exposed"
-                if row["split_half_spearman_low"] <= 0:
-                    verdict = "hardly any trace of the same order is left"
-            found.append(
-                f"{labels[other]}: {verdict} (rank correlation with {labels[base]} {_correlation(row)}; "
-                f"{labels[base]} with itself {_correlation(ceiling)})."
-            )
-    return found
-
-
-def _correlation(row: pd.Series) -> str:
-    low, high = row["split_half_spearman_low"], row["split_half_spearman_high"]
-    return f"{row['split_half_spearman']:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def level(row: pd.Series, scale: float = 1.0, digits: int = 3) -> str:
     """`0.659 [0.642, 0.676]`."""
     text = f"{scale * row['mean']:.{digits}f}"

@@ -18,7 +18,7 @@ from artifacts.missing import check_results
 from configs.config import SETTING
 from configs.errors import RunError, UsageError
 from mia.registry import headline_of
-from reporting.tables import EVIDENCE_TABLES, read_table
+from reporting.tables import EVIDENCE_TABLES, is_superseded, read_table
 
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
 # The objects in evaluation.json, by name.
@@ -28,11 +28,12 @@ PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "fi
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """The tables by name (`reporting.tables.EVIDENCE_TABLES`, without tidy), the most exposed pictures by experiment
-    (uint8 [k, H, W, ch]), and evaluation.json."""
+    (uint8 [k, H, W, ch]), and evaluation.json. superseded: the tables of which nothing is told any more."""
 
     tables: dict[str, pd.DataFrame]
     pictures: dict[str, npt.NDArray[np.uint8]]
     about: dict[str, Any]
+    superseded: frozenset[str] = frozenset()
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -59,7 +60,8 @@ def read_inputs(results_dir: Path) -> Inputs:
     for file in (*(f"{name}.csv" for name in names), PICTURES):
         _verify(results_dir / file, about)
     tables = {name: read_table(results_dir / f"{name}.csv", EVIDENCE_TABLES[name]) for name in names}
-    return Inputs(tables, _pictures(results_dir / PICTURES), about)
+    superseded = [name for name in names if is_superseded(results_dir / f"{name}.csv", EVIDENCE_TABLES[name])]
+    return Inputs(tables, _pictures(results_dir / PICTURES), about, frozenset(superseded))
 
 
 def _verify(path: Path, about: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from artifacts.progress import announced
 from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
-from reporting import headline, verdicts
+from reporting import exposure, headline, verdicts
 from reporting.figures import (
     LOOSE,
     STRICT,
@@ -57,7 +57,7 @@ class Block:
     utility: list[dict[str, str]]
     comparisons: list[dict[str, Any]]
     all_comparisons: list[dict[str, str]]
-    agreement: list[dict[str, str]]
+    agreement: list[dict[str, Any]]
     exposure: list[str]
     attacks: list[dict[str, Any]]
     attack: str
@@ -93,6 +93,8 @@ def write_report(results_dir: Path) -> list[Path]:
     page = environment.get_template("report.html.j2").render(
         blocks=blocks,
         sections=SECTIONS,
+        statistics=list(exposure.TITLES.values()),
+        superseded="exposure" in inputs.superseded,
         cells=_cell_rows(inputs.cells),
         unfinished=_unfinished(inputs.cells),
         attacked=int((inputs.cells["num_targets"] > 0).sum()),
@@ -134,7 +136,8 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
     compared = inputs.comparisons(experiments)
     named = {**dict(zip(inputs.cells["experiment"], inputs.cells["experiment"], strict=True)), **labels}
     transfer = inputs.of("transfer", experiments, "target_experiment", "shadows_experiment")
-    exposure = inputs.of("exposure", experiments, "experiment_a", "experiment_b")
+    exposed = inputs.of("exposure", experiments, "experiment_a")
+    superseded = "exposure" in inputs.superseded
     strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
     return Block(
         title=title,
@@ -147,8 +150,8 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
             for _, row in compared.iterrows()
             if row["attack"] in ATTACKS and row["metric"] in METRIC_TITLES
         ],
-        agreement=_agreement(exposure, labels),
-        exposure=headline.exposure_sentences(exposure, cells),
+        agreement=exposure.agreement_table(exposed, labels),
+        exposure=[exposure.SUPERSEDED] if superseded else exposure.exposure_sentences(exposed, cells, labels),
         attacks=_attacks(summary, cells, labels),
         attack=attack_title(attack),
         strict_empty=bool(strict["mean"].isna().all()),
@@ -210,26 +213,6 @@ def _p_value(value: Any) -> str:
 
 def _number(value: Any, scale: float = 1.0, digits: int = 3) -> str:
     return f"{scale * float(value):.{digits}f}" if is_number(value) else "-"
-
-
-def _agreement(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, str]]:
-    def figures(row: pd.Series, name: str) -> str:
-        if not is_number(row[name]):
-            return "-"
-        return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
-
-    return [
-        {
-            "pair": f"{labels[row['experiment_a']]} and {labels[row['experiment_b']]}"
-            if row["experiment_a"] != row["experiment_b"]
-            else f"{labels[row['experiment_a']]} with itself",
-            "examples": f"{int(row['num_examples']):,}",
-            "chance": _number(row["chance_jaccard"], 1.0, 3),
-            **{name: figures(row, name) for name in ("jaccard", "spearman")},
-            **{name: figures(row, name) for name in ("split_half_jaccard", "split_half_spearman")},
-        }
-        for _, row in rows.iterrows()
-    ]
 
 
 def _attacks(summary: pd.DataFrame, cells: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:

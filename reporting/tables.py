@@ -28,6 +28,7 @@ _ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
 _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 _LOW_FPR = ("false_positives", "expected_fpr")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
+_CORRELATIONS = ("r", "reliability_a", "reliability_b", "corrected")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
@@ -53,8 +54,18 @@ TRANSFER_COLUMNS = (
     *("attack", "metric", *_MEAN),
 )
 EXPOSURE_COLUMNS = (
-    *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
-    *(f"split_half_{name}" for name in _AGREEMENT),
+    *(
+        "kind",
+        "experiment_a",
+        "train_seed_a",
+        "experiment_b",
+        "train_seed_b",
+        "statistic",
+        "num_models",
+        "num_examples",
+    ),
+    *(f"{name}{end}" for name in _CORRELATIONS for end in ("", "_low", "_high")),
+    "reason",
 )
 EXPOSED_COLUMNS = ("experiment", "rank", "index", "label", "class_name", "exposure")
 # What an evaluation writes, by file name; the report is drawn from these alone.
@@ -70,13 +81,20 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
-    r"|scheduler|augment|precision|select|pretrained|family|differing"
+    r"|scheduler|augment|precision|select|pretrained|family|differing|statistic"
 )
 _COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high")
 # Of tables that earlier versions wrote without them: read as empty.
 ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "tied"))
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
+# Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
+SUPERSEDED = {
+    EXPOSURE_COLUMNS: (
+        *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
+        *(f"split_half_{name}" for name in _AGREEMENT),
+    )
+}
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
@@ -114,7 +132,7 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text), as are columns of ADDED_COLUMNS
-    that it lacks.
+    that it lacks; no rows of a SUPERSEDED one.
 
     UsageError, one line, where the file is missing or is not such a table.
     """
@@ -129,6 +147,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
     frame = frame.drop(columns=[name for name in frame.columns if name in RETIRED_COLUMNS - set(columns)])
+    if is_superseded(path, columns):
+        frame = pd.DataFrame(columns=list(columns))
     if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS:
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
     frame = frame.reindex(columns=list(columns))
@@ -142,6 +162,15 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         except (ValueError, TypeError):
             raise UsageError(f"{path}: column {name} holds a value that is no number") from None
     return frame
+
+
+def is_superseded(path: Path, columns: Sequence[str]) -> bool:
+    """Whether an earlier version wrote this table, of which nothing is told any more."""
+    earlier = SUPERSEDED.get(tuple(columns))
+    if earlier is None or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.readline().rstrip("\r\n") == ",".join(earlier)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> str:
