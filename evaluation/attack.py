@@ -19,6 +19,7 @@ from tqdm import tqdm
 from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
+from evaluation.left_out import left_out_words
 from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
     AttackResult,
@@ -42,8 +43,8 @@ class Asked:
 
     targets: model indices, [T]. index, label: int64 [n], the examples whose membership is asked, as positions in the
     training set and classes. membership: bool [T, n]. split: what cells must share to be compared example by example.
-    summaries: of the targets' trainings. form: the numbers of classes, queries and population examples, and whether
-    there is a sensitivity: what another cell's attacks must find alike.
+    summaries: of the targets' trainings. form: the numbers of classes (0 without logits), queries and population
+    examples, and whether there is a sensitivity: what another cell's attacks must find alike.
     """
 
     cell: Attackable
@@ -70,7 +71,8 @@ class Asked:
 class Scored:
     """An attacked cell: a row per target x variant x metric, and by variant the results of all targets, [T].
 
-    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know.
+    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know. left_out: the
+    examples and models that do not take part, in sentences.
     """
 
     asked: Asked
@@ -78,6 +80,7 @@ class Scored:
     results: dict[str, list[AttackResult]] = dataclasses.field(default_factory=dict)
     unavailable: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     def scores(self, attack: str) -> Float64Array:
         """Scores of one variant, float64 [T, n], NaN where it has none."""
@@ -156,7 +159,8 @@ def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
 
 def _form(signals: Signals) -> tuple[int, int, int, bool]:
     population = 0 if signals.population_phi is None else len(signals.population_phi)
-    return signals.logits.shape[1], signals.phi.shape[1], population, signals.sensitivity is not None
+    classes = 0 if signals.logits is None else signals.logits.shape[1]
+    return classes, signals.phi.shape[1], population, signals.sensitivity is not None
 
 
 def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
@@ -192,6 +196,8 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]
+    services = {target: models.service(position) for target, position in zip(own.targets, positions, strict=True)}
+    scored.left_out += left_out_words(own.experiment, services)
     learned = learn_each(models, positions, attacker.names, settings)
     for i, (position, knowledge) in enumerate(zip(positions, learned, strict=True)):
         _record(scored, i, knowledge, models.outputs(position), settings.seed)

@@ -19,6 +19,7 @@ from mia.inference import Estimate
 from mia.interface import AttackResult, BoolArray
 from mia.metrics import METRICS, Metric, WeightArray, evaluate_scores, roc
 from mia.registry import ATTACKS
+from mia.trimming import LEFT_OUT
 from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
@@ -65,6 +66,7 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
             crossing.add(one.position, one.results, weights)
         evidence.scored.append(scored)
+        evidence.notes += scored.left_out
     _measure_all(evidence, weights)
     evidence.transfer = _transfer_rows(evidence, crossed)
     _expose_all(evidence, weights, attacker)
@@ -82,7 +84,12 @@ class Resamples:
         self._drawn: dict[tuple[tuple[str, ...], bytes], WeightArray] = {}
 
     def of(self, split: tuple[str, ...], rows: BoolArray | None = None) -> WeightArray:
-        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them."""
+        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them.
+
+        Where few are left out, which are others for each target: the targets' resamples stay one draw of examples.
+        """
+        if rows is not None and rows.mean() >= 1.0 - LEFT_OUT:
+            return self.of(split)[:, rows]
         key = split, b"" if rows is None else rows.tobytes()
         if key not in self._drawn:
             sharing = [one for one in self._targets if one.split == split]

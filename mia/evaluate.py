@@ -20,6 +20,7 @@ from mia.interface import (
 )
 from mia.metrics import evaluate_scores
 from mia.registry import ATTACKS
+from mia.trimming import LEFT_OUT
 
 Row = dict[str, str | int | float | None]
 
@@ -166,7 +167,6 @@ def too_few(result: AttackResult, membership: BoolArray) -> str | None:
     members, others = int(inside.sum()), int((~inside).sum())
     if result.rows is None or min(members, others) >= FEWEST_A_SIDE:
         return None
-    return (
-        f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
-        f"{FEWEST_A_SIDE} of each are needed (--samia-examples)"
-    )
+    few = f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
+    capped = " (--samia-examples)" if result.rows.mean() < 1.0 - LEFT_OUT else ""
+    return f"{few}{FEWEST_A_SIDE} of each are needed{capped}"
