@@ -11,7 +11,6 @@ from evaluation.estimates import Measured, sample
 from mia.inference import difference, holm
 from mia.metrics import METRICS
 from pruning.registry import METHODS
-from sweep.cells import Cell
 
 MATCHED = 0.01  # difference in test accuracy up to which two cells count as equally accurate
 
@@ -33,7 +32,7 @@ def pairs(cells: Sequence[Asked]) -> list[tuple[str, Asked, Asked]]:
         known = [asked for asked in group if _method(asked) in METHODS]
         found += _setting_pairs(known)
         compared = {frozenset((a.experiment, b.experiment)) for _, a, b in found}
-        given = [asked for asked in group if not isinstance(asked.cell, Cell)]
+        given = [asked for asked in group if not asked.cell.trained_here]
         found += [
             ("given", a, b)
             for b, a in combinations(given, 2)
