@@ -20,6 +20,7 @@ from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
 from configs.suggest import did_you_mean
+from evaluation.left_out import left_out_words
 from evaluation.remarks import remarks
 from evaluation.strongest import choice_in_words, strongest
 from mia.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, score, too_few
@@ -45,9 +46,9 @@ class Asked:
 
     targets: model indices, [T]. index, label: int64 [n], the examples whose membership is asked, as positions in the
     training set and classes. membership: bool [T, n]. split: what cells must share to be compared example by example.
-    summaries: of the targets' trainings. form: the numbers of classes, queries and population examples, and whether
-    there is a sensitivity: what another cell's attacks must find alike. models: indices of those that play the target
-    or its shadows, None for all that the cell has.
+    summaries: of the targets' trainings. form: the numbers of classes (0 without logits), queries and population
+    examples, and whether there is a sensitivity: what another cell's attacks must find alike. models: indices of those
+    that play the target or its shadows, None for all that the cell has.
     """
 
     cell: Attackable
@@ -101,7 +102,7 @@ class Scored:
     An attack is given all targets of `asked`, or the first few of them (`AttackOptions.targets_of`). unavailable: by
     attack, why it is not defined here. notes: by variant, what its reader should know. chosen: for each target, the
     attack that is strongest on its shadows. answers: None where only the target's models could hold what is asked about
-    (--split disjoint).
+    (--split disjoint). left_out: the examples and models that do not take part, in sentences.
     """
 
     asked: Asked
@@ -111,6 +112,7 @@ class Scored:
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
     chosen: list[str] = dataclasses.field(default_factory=list)
     answers: Answers | None = None
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     def scores(self, attack: str) -> Float64Array:
         """Scores of one variant on its targets, float64 [T, n], NaN where it has none."""
@@ -204,7 +206,8 @@ def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
 
 def _form(signals: Signals) -> tuple[int, int, int, bool]:
     population = 0 if signals.population_phi is None else len(signals.population_phi)
-    return signals.logits.shape[1], signals.phi.shape[1], population, signals.sensitivity is not None
+    classes = 0 if signals.logits is None else signals.logits.shape[1]
+    return classes, signals.phi.shape[1], population, signals.sensitivity is not None
 
 
 def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
@@ -248,6 +251,8 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]
+    services = {target: models.service(position) for target, position in zip(own.targets, positions, strict=True)}
+    scored.left_out += left_out_words(own.experiment, services)
     most = attacker.most_targets()
     learned = learn_each(models, positions, attacker.names, settings, most, partial(_say_attack, len(positions)))
     for i, (position, knowledge) in enumerate(zip(positions, learned, strict=True)):

@@ -25,6 +25,7 @@ from mia.inference import Estimate
 from mia.interface import AttackResult, BoolArray, Float64Array
 from mia.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
 from mia.registry import ATTACKS, headline_of
+from mia.trimming import LEFT_OUT
 from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
@@ -73,6 +74,7 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
             crossing.add(one.position, one.results, weights)
         evidence.scored.append(scored)
+        evidence.notes += scored.left_out
     evidence.notes += _targets_left_out(targets, attacker)
     own_shadows = _measure_all(evidence, weights, attacker)
     evidence.transfer = _transfer_rows(evidence, own_shadows, crossed)
@@ -92,7 +94,12 @@ class Resamples:
         self._drawn: dict[tuple[tuple[str, ...], bytes], WeightArray] = {}
 
     def of(self, split: tuple[str, ...], rows: BoolArray | None = None) -> WeightArray:
-        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them."""
+        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them.
+
+        Where few are left out, which are others for each target: the targets' resamples stay one draw of examples.
+        """
+        if rows is not None and rows.mean() >= 1.0 - LEFT_OUT:
+            return self.of(split)[:, rows]
         key = split, b"" if rows is None else rows.tobytes()
         if key not in self._drawn:
             sharing = [one for one in self._targets if one.split == split]

@@ -22,7 +22,6 @@ from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
 from reporting import page, tables
 from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
-from sweep.cells import Cell
 from training.device import describe_machine, pick_device
 
 log = logging.getLogger(__name__)
@@ -79,15 +78,16 @@ def _inputs(evidence: Evidence) -> dict[str, Any]:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
     """A compressed .npz, whole or absent; returns the sha256."""
+    return write_atomic(path, lambda stream: pack_arrays(stream, arrays))
 
-    def write(stream: IO[bytes]) -> None:
-        # not np.savez: a cell may be called "file", as one of its parameters is
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
-    return write_atomic(path, write)
+def pack_arrays(stream: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """A compressed .npz, of the same bytes whenever it is written."""
+    # not np.savez: a cell may be called "file", as one of its parameters is
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 def _scores(one: Scored) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
 
 
 def _foreign(one: Scored) -> bool:
-    return not isinstance(one.asked.cell, Cell)
+    return not one.asked.cell.trained_here
 
 
 def _as_given(attacker: Attacker) -> dict[str, Any]:

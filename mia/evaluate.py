@@ -21,6 +21,7 @@ from mia.interface import (
 )
 from mia.metrics import allowed_false_positives, evaluate_scores, expected_fpr
 from mia.registry import ATTACKS, STRONGEST
+from mia.trimming import LEFT_OUT
 
 Row = dict[str, str | int | float | None]
 
@@ -199,7 +200,6 @@ def too_few(result: AttackResult, membership: BoolArray) -> str | None:
     members, others = int(inside.sum()), int((~inside).sum())
     if result.rows is None or min(members, others) >= FEWEST_A_SIDE:
         return None
-    return (
-        f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
-        f"{FEWEST_A_SIDE} of each are needed (--samia-examples)"
-    )
+    few = f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
+    capped = " (--samia-examples)" if result.rows.mean() < 1.0 - LEFT_OUT else ""
+    return f"{few}{FEWEST_A_SIDE} of each are needed{capped}"

@@ -20,8 +20,7 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
 from data.splits import draw_probed
 from mia.interface import Models, Outputs
-from pruning.registry import METHODS
-from sweep.attackable import Attackable
+from sweep.attackable import Attackable, order
 from sweep.plan import check_names
 from sweep.planned import remembered
 from training.ask import ensure_signals
@@ -66,6 +65,10 @@ class Cell(Attackable):
         return {"experiment": self.experiment, **(described if self.readable else dict.fromkeys(described))}
 
     @property
+    def trained_here(self) -> bool:
+        return True
+
+    @property
     def seed(self) -> int:
         return self.config.seed
 
@@ -101,12 +104,12 @@ class Cell(Attackable):
 class CellSignals:
     """The signals of a cell's models, stacked in the order of `indices` (model indices, the target first).
 
-    logits [M, n, C], phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool int64 [n],
-    audited bool [n] or None, population_phi [M, P, Q] or None.
+    logits [M, n, C] or None, phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool
+    int64 [n], audited bool [n] or None, population_phi [M, P, Q] or None.
     """
 
     indices: tuple[int, ...]
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
     phi: NDArray[np.float32]
     sensitivity: NDArray[np.float32] | None
     membership: NDArray[np.bool_]
@@ -162,7 +165,7 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
             run = RunDir.of(config, runs_dir)
             never = Cell(config, experiment_name(config, run), run.path, started=False)
             cells[config.cell_fingerprint()] = never
-    found = sorted(cells.values(), key=_order) + strays
+    found = sorted(cells.values(), key=lambda cell: order(cell.config.described())) + strays
     _tell_apart(found, runs_dir)
     return found
 
@@ -214,13 +217,6 @@ def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
 def _replaced(config: ExperimentConfig, runs_dir: Path) -> bool:
     """Whether the folder of a planned cell holds a run by now: that run speaks for itself."""
     return RunDir.of(config, runs_dir).config.is_file()
-
-
-def _order(cell: Cell) -> tuple[Any, ...]:
-    config = cell.config
-    methods = list(METHODS)
-    setting = (config.dataset_name, config.arch, config.layers, config.seed)
-    return (*setting, methods.index(config.method), config.sparsity, config.train_seed)
 
 
 def queries_of(
