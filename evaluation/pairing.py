@@ -11,7 +11,6 @@ from configs.config import RECIPE, SETTING
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Asked
 from pruning.registry import METHODS
-from sweep.cells import Cell
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
 PLANNED = ("against_dense", "same_sparsity", "given")
@@ -86,7 +85,7 @@ def _alike(group: Sequence[Asked]) -> list[Pair]:
     compared = {frozenset((pair.a.experiment, pair.b.experiment)) for pair in found}
     found += [pair for pair in _matched(group) if frozenset((pair.a.experiment, pair.b.experiment)) not in compared]
     compared |= {frozenset((pair.a.experiment, pair.b.experiment)) for pair in found}
-    given = [asked for asked in group if not isinstance(asked.cell, Cell)]
+    given = [asked for asked in group if not asked.cell.trained_here]
     return found + [
         Pair("given", a, b)
         for b, a in combinations(given, 2)
