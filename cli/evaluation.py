@@ -12,7 +12,7 @@ from typing import Any
 from artifacts.files import clear_temporaries
 from artifacts.locks import locked
 from cli.main import DONE, FAILED, SOME_FAILED
-from configs.config import AttackOptions, Places
+from configs.config import SETTING, AttackOptions, Places
 from configs.errors import UsageError
 from configs.knobs import from_args
 from evaluation.attack import Attacker, check_names
@@ -29,7 +29,18 @@ from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
 # What a tracked table of comparisons shows; comparisons.csv, in the artifact, has the rest.
-COMPARED = ("kind", "experiment_a", "experiment_b", "attack", "metric", "difference", "ci_low", "ci_high", "p_holm")
+COMPARED = (
+    "kind",
+    "experiment_a",
+    "experiment_b",
+    "attack",
+    "metric",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "family",
+    "p_holm",
+)
 
 
 def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
@@ -120,7 +131,7 @@ def _track(evidence: Evidence, files: list[Path], tracker: Tracker, results_dir:
     wide = tables.wide_table(evidence.cells, evidence.summary).to_dict("records")
     for cell, figures in zip(evidence.cells, wide, strict=True):
         name = str(cell["experiment"])
-        config = {key: cell[key] for key in ("method", "sparsity", "dataset", "arch", "seed", "split")}
+        config = {key: cell[key] for key in ("method", "sparsity", *SETTING, "train_seed")}
         events = results_dir / "tensorboard" / name
         with tracker.job("attack", name, config, str(cell.get("fingerprint", name)), events) as job:
             job.summary({str(key): value for key, value in figures.items()})

@@ -12,10 +12,6 @@ from models.registry import ARCHITECTURES
 from pruning.registry import METHODS
 from reporting.frames import is_empty
 
-RECIPE = (
-    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
-    *("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch", "seed"),
-)
 METRICS = {
     "auc": "AUC",
     "accuracy": "balanced accuracy",
@@ -27,10 +23,12 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$])")
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is made of: `evaluation.export.describe`, the run's summary, class names, shapes by tensor, sizes in
-    bytes and sha256 by file name, and rows of summary.csv, or None where the network was not attacked."""
+    """What a card is made of: `evaluation.export.describe`, the settings of the training by name, the run's summary,
+    class names, shapes by tensor, sizes in bytes and sha256 by file name, and rows of summary.csv, or None where the
+    network was not attacked."""
 
     about: dict[str, Any]
+    recipe: dict[str, Any]
     summary: dict[str, Any]
     classes: Sequence[str]
     shapes: dict[str, list[int]]
@@ -93,9 +91,14 @@ def _accuracy(card: Card) -> Iterator[str]:
     yield ""
     rows = [
         (name, _percent(card.summary[f"{key}_accuracy"]), _number(card.summary[f"{key}_loss"]))
-        for key, name in (("test", "test set"), ("train", "members"), ("heldout", "non-members of the pool"))
+        for key, name in (("test", _test_set(card)), ("train", "members"), ("heldout", "non-members of the pool"))
     ]
     yield from _table(("on", "accuracy", "loss"), rows)
+
+
+def _test_set(card: Card) -> str:
+    best = card.summary.get("select") == "best"
+    return "test set (optimistic: the epoch was chosen on it)" if best else "test set"
 
 
 def _number(value: Any) -> str:
@@ -131,8 +134,9 @@ def _attacks(card: Card) -> Iterator[str]:
         return
     found = {(row["attack"], row["metric"]): row for row in rows}
     names = [name for name in ATTACKS if (name, "auc") in found]
-    targets, shadows = int(max(row["num_targets"] for row in rows)), rows[0]["num_shadows"]
-    over = "this network" if targets == 1 else f"{targets} networks of this very pipeline, this one among them"
+    counts, shadows = sorted({int(row["num_targets"]) for row in rows} - {0}), rows[0]["num_shadows"]
+    over = "this network" if counts == [1] else f"{counts[-1]} networks of this very pipeline, this one among them"
+    over += " (attacks that train networks: this one alone)" if len(counts) > 1 else ""
     yield (
         f"With {shadows} shadow models, over {over}; 95 % intervals in brackets. An AUC of 0.5 is guessing, and so is "
         "an accuracy of 50 % or a TPR that equals its FPR."
@@ -152,7 +156,7 @@ def _figure(row: dict[str, Any] | None) -> str:
 def _recipe(card: Card) -> Iterator[str]:
     yield "## Recipe"
     yield ""
-    known = [(name, card.summary[name]) for name in RECIPE if card.summary.get(name) is not None]
+    known = [(name, value) for name, value in card.recipe.items() if value is not None]
     yield from _table(("setting", "value"), [*known, ("pruning method", card.about["method"])])
 
 

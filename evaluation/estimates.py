@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from mia.inference import Estimate, Sample, mean_interval
 from mia.interface import AttackResult, BoolArray, Float64Array
-from mia.metrics import Metric, WeightArray, example_weights, resampled_values
+from mia.metrics import (
+    Metric,
+    WeightArray,
+    evaluate_scores,
+    example_weights,
+    expected_fpr,
+    percentile_intervals,
+    resampled_values,
+)
 
 RESAMPLES = 1000
 
@@ -26,37 +35,95 @@ def common_weights(memberships: Sequence[BoolArray], seed: int, resamples: int =
 class Measured:
     """One variant on one target: its figures by metric, and the defined ones on every resample, [B] each.
 
-    num_examples: how many it scored.
+    result: of the scored examples; inside: which of these are members; weights: [B, k], of these. allowed: the false
+    positives of the metrics at a low FPR (`mia.metrics.allowed_false_positives`), the same for all targets of a cell.
     """
 
-    num_examples: int
+    result: AttackResult
+    inside: BoolArray
+    weights: WeightArray
+    allowed: Mapping[str, int]
     values: Mapping[str, Metric]
     drawn: Mapping[str, Float64Array]
 
+    @property
+    def num_examples(self) -> int:
+        """How many were scored."""
+        return self.inside.size
+
+    def point(self, metric: str) -> float | None:
+        """The metric on the examples themselves; None where it is not defined."""
+        return self.values[metric].value
+
+    def fewer(self, metric: str, count: int) -> Measured:
+        """The same with `count` false positives allowed by a metric at a low FPR, without the target's own interval."""
+        if self.allowed[metric] == count:
+            return self
+        of = self.result.scores, self.inside, None
+        values = evaluate_scores(*of, resamples=0, allowed={metric: count})
+        drawn = resampled_values(*of, self.weights, {metric: count})
+        return replace(self, allowed={metric: count}, values={metric: values[metric]}, drawn={metric: drawn[metric]})
+
 
 def measured(
-    result: AttackResult, membership: BoolArray, values: Mapping[str, Metric], weights: WeightArray
+    result: AttackResult,
+    membership: BoolArray,
+    values: Mapping[str, Metric],
+    weights: WeightArray,
+    allowed: Mapping[str, int],
 ) -> Measured:
-    """Resample what was measured.
+    """Resample what was measured; the target's own intervals come from the same resamples.
 
-    membership: bool [n], of all examples; values: of `mia.metrics.evaluate_scores`, or a part of it; weights: [B, k],
-    of the k examples that have a score.
+    membership: bool [n], of all examples; values: of `mia.metrics.evaluate_scores`, or a part of it, with the same
+    `allowed`; weights: [B, k], of the k examples that have a score.
     """
-    drawn = resampled_values(result.scores, result.among(membership), result.threshold, weights)
-    return Measured(result.scores.size, values, {metric: drawn[metric] for metric in values if metric in drawn})
+    inside = result.among(membership)
+    drawn = resampled_values(result.scores, inside, result.threshold, weights, allowed)
+    known = {metric: one.value for metric, one in values.items() if one.value is not None}
+    ends = percentile_intervals(known, drawn, int(inside.sum()))
+    filled = {metric: Metric(one.value, *ends.get(metric, (None, None))) for metric, one in values.items()}
+    return Measured(result, inside, weights, allowed, filled, {metric: drawn[metric] for metric in known})
 
 
 def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | None = None) -> Sample | None:
     """One metric over the targets (by model index) that define it; None where none does."""
-    present = [
-        one
-        for target, one in found.items()
-        if (targets is None or target in targets) and one.values[metric].value is not None
-    ]
+    present = [one for target, one in found.items() if targets is None or target in targets]
+    present = [one for one in present if one.point(metric) is not None]
     if not present:
         return None
-    values = np.array([one.values[metric].value for one in present], dtype=np.float64)
+    values = np.array([one.point(metric) for one in present], dtype=np.float64)
     return Sample(values, np.stack([one.drawn[metric] for one in present]))
+
+
+def paired_samples(
+    a: Mapping[int, Measured], b: Mapping[int, Measured], metric: str, targets: Sequence[int]
+) -> tuple[Sample, Sample] | None:
+    """One metric of two cells over the targets that both have; None where one of them does not define it.
+
+    At a low FPR both are allowed the same false positives, the smaller number of the two: cells with other targets may
+    have other numbers, and a TPR at another FPR would be a difference between the cells.
+    """
+    cells = [{target: found[target] for target in targets if target in found} for found in (a, b)]
+    counts = [one.allowed[metric] for found in cells for one in found.values() if metric in one.allowed]
+    if counts:
+        cells = [
+            {target: one.fewer(metric, min(counts)) for target, one in found.items() if metric in one.allowed}
+            for found in cells
+        ]
+    ours, theirs = (sample(found, metric) for found in cells)
+    if ours is None or theirs is None or ours.values.shape != theirs.values.shape:
+        return None
+    return ours, theirs
+
+
+def low_fpr(found: Mapping[int, Measured], metric: str) -> dict[str, Any]:
+    """`false_positives` and `expected_fpr` (its mean over targets) of a metric at a low FPR; empty for all others."""
+    present = [one for one in found.values() if metric in one.allowed]
+    if not present:
+        return {}
+    count = present[0].allowed[metric]
+    rates = [expected_fpr(count, int((~one.inside).sum())) for one in present]
+    return {"false_positives": count, "expected_fpr": float(np.mean(rates))}
 
 
 def estimate(found: Mapping[int, Measured], metric: str) -> Estimate | None:
@@ -66,5 +133,5 @@ def estimate(found: Mapping[int, Measured], metric: str) -> Estimate | None:
         return None
     if len(over.values) > 1:
         return mean_interval(over, metric)
-    only = next(one.values[metric] for one in found.values() if one.values[metric].value is not None)
+    only = next(one.values[metric] for one in found.values() if one.point(metric) is not None)
     return Estimate(float(over.values[0]), None, only.ci_low, only.ci_high, 1)

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from mia.interface import BoolArray, Float64Array, IntArray
 
 FPR_LIMITS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
+FEWEST_FALSE_POSITIVES = 5  # below it, what FPR a threshold has is hardly known
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1", "advantage")
 METRICS = ("auc", *THRESHOLD_METRICS, "max_accuracy", *FPR_LIMITS)
 WeightArray = npt.NDArray[np.uint8]
@@ -30,33 +31,52 @@ class Metric:
 
 
 def evaluate_scores(
-    scores: Float64Array, membership: BoolArray, threshold: float | None, resamples: int = 1000, seed: int = 0
+    scores: Float64Array,
+    membership: BoolArray,
+    threshold: float | None,
+    resamples: int = 1000,
+    seed: int = 0,
+    allowed: Mapping[str, int] | None = None,
 ) -> dict[str, Metric]:
     """Every metric of METRICS for one attack on one target.
 
     scores: [n], higher = member; membership: bool [n]; threshold: a member is claimed at score >= threshold, or None.
     auc counts ties one half. accuracy is the balanced accuracy (TPR + TNR) / 2, precision, recall, f1 and advantage
     (TPR - FPR) belong to the same threshold; without one they are None. max_accuracy is the best balanced accuracy over
-    thresholds on these very scores (optimistic). tpr_at_fpr_x is the largest TPR of a threshold whose FPR is at most x;
-    None with fewer than 1/x non-members. Intervals are percentiles of a bootstrap that resamples members and
-    non-members apart; one seed draws the same examples for every attack. At a low FPR few examples decide, and a
-    bootstrap of few is too narrow: there the interval is the hull with Clopper-Pearson's. resamples = 0: no intervals.
+    thresholds on these very scores (optimistic). tpr_at_fpr_x is the largest TPR of a threshold that accuses at most
+    allowed["tpr_at_fpr_x"] non-members; None where that is not given. allowed: of `allowed_false_positives`, for all
+    targets whose figures are averaged; None for this target's own. Intervals are percentiles of a bootstrap that
+    resamples members and non-members apart; one seed draws the same examples for every attack. At a low FPR few
+    examples decide, and a bootstrap of few is too narrow: there the interval is the hull with Clopper-Pearson's.
+    resamples = 0: no intervals.
 
     Raises ValueError if the shapes differ, a score is NaN, or members or non-members are missing.
     """
     _check(scores, membership)
-    values = _point_values(scores, membership, threshold)
-    defined = [name for name in METRICS if name in values]
+    allowed = allowed_false_positives(membership) if allowed is None else allowed
+    values = _point_values(scores, membership, threshold, allowed)
     intervals: dict[str, tuple[float, float]] = {}
     if resamples > 0:
-        drawn = resampled_values(scores, membership, threshold, example_weights(membership[None], resamples, seed))
-        ends = np.percentile(np.stack([drawn[name] for name in defined]), (2.5, 97.5), axis=1)
-        intervals = {name: (float(low), float(high)) for name, low, high in zip(defined, *ends, strict=True)}
-        # the curve's trapezoids may sum to 1 - 1e-16 where the resamples, exact in integers, give 1
-        intervals["auc"] = _hull(intervals["auc"], (values["auc"], values["auc"]))
-        for name in FPR_LIMITS.keys() & intervals.keys():
-            intervals[name] = _hull(intervals[name], clopper_pearson(values[name], int(membership.sum())))
+        weights = example_weights(membership[None], resamples, seed)
+        drawn = resampled_values(scores, membership, threshold, weights, allowed)
+        intervals = percentile_intervals(values, drawn, int(membership.sum()))
     return {name: Metric(values.get(name), *intervals.get(name, (None, None))) for name in METRICS}
+
+
+def percentile_intervals(
+    values: Mapping[str, float], drawn: Mapping[str, Float64Array], members: int
+) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of one target's metrics from their resamples, [B] each; the hull with Clopper-Pearson's at a
+    low FPR."""
+    defined = [name for name in METRICS if name in values]
+    ends = np.percentile(np.stack([drawn[name] for name in defined]), (2.5, 97.5), axis=1)
+    intervals = {name: (float(low), float(high)) for name, low, high in zip(defined, *ends, strict=True)}
+    for name in intervals.keys() & {"auc"}:
+        # the curve's trapezoids may sum to 1 - 1e-16 where the resamples, exact in integers, give 1
+        intervals[name] = _hull(intervals[name], (values[name], values[name]))
+    for name in FPR_LIMITS.keys() & intervals.keys():
+        intervals[name] = _hull(intervals[name], clopper_pearson(values[name], members))
+    return intervals
 
 
 def clopper_pearson(rate: float, trials: int) -> tuple[float, float]:
@@ -88,22 +108,34 @@ def _check(scores: Float64Array, membership: BoolArray) -> None:
         raise ValueError("metrics need members and non-members; one side is empty")
 
 
-def _defined_limits(non_members: int) -> dict[str, float]:
-    return {name: limit for name, limit in FPR_LIMITS.items() if _allowed(limit, non_members) >= 1}
+def allowed_false_positives(membership: BoolArray) -> dict[str, int]:
+    """How many non-members may be accused, k, by metric of FPR_LIMITS: one number for all targets of a cell.
+
+    membership: bool [n] of one target, or [T, n]. k is the limit times the smallest number of non-members of a target,
+    rounded down; a metric with k below FEWEST_FALSE_POSITIVES is left out, for it is not defined.
+    """
+    fewest = int((~np.atleast_2d(membership)).sum(axis=1).min())
+    # 0.01 * 700 is below 7 in floating point
+    counts = {name: int(np.floor(limit * fewest + 1e-9)) for name, limit in FPR_LIMITS.items()}
+    return {name: count for name, count in counts.items() if count >= FEWEST_FALSE_POSITIVES}
 
 
-def _allowed(limit: float, non_members: int) -> int:
-    """False positives allowed at an FPR limit; 0.01 * 700 is below 7 in floating point."""
-    return int(np.floor(limit * non_members + 1e-9))
+def expected_fpr(false_positives: int, non_members: int) -> float:
+    """The mean FPR, over draws of n non-members, of the lowest threshold that accuses at most k of them.
+
+    It lies at the (k + 1)-th highest of n scores, which (k + 1) / (n + 1) of the population exceed on average.
+    """
+    return (false_positives + 1) / (non_members + 1)
 
 
-def _point_values(scores: Float64Array, membership: BoolArray, threshold: float | None) -> dict[str, float]:
+def _point_values(
+    scores: Float64Array, membership: BoolArray, threshold: float | None, allowed: Mapping[str, int]
+) -> dict[str, float]:
     fpr, tpr = roc(scores, membership)
     values = {"auc": float(roc_auc_score(membership, scores)), "max_accuracy": float((tpr + 1.0 - fpr).max() / 2.0)}
     non_members = int((~membership).sum())
-    for name, limit in _defined_limits(non_members).items():
-        below = np.rint(fpr * non_members) <= _allowed(limit, non_members)
-        values[name] = float(tpr[below].max())
+    for name, count in allowed.items():
+        values[name] = float(tpr[np.rint(fpr * non_members) <= count].max())
     if threshold is not None:
         claimed = scores >= threshold
         true, false = np.array([(claimed & membership).sum()]), np.array([(claimed & ~membership).sum()])
@@ -161,33 +193,40 @@ def _draw(size: int, resamples: int, rng: np.random.Generator) -> WeightArray:
 
 
 def resampled_values(
-    scores: Float64Array, membership: BoolArray, threshold: float | None, weights: WeightArray
+    scores: Float64Array,
+    membership: BoolArray,
+    threshold: float | None,
+    weights: WeightArray,
+    allowed: Mapping[str, int] | None = None,
 ) -> dict[str, Float64Array]:
-    """The defined metrics on each resample, float64 [B]. weights: [B, n], of `example_weights`.
+    """The defined metrics on each resample, float64 [B]. weights: [B, n], of `example_weights`; allowed: as of
+    `evaluate_scores`.
 
-    Whether a TPR at a low FPR is defined is a matter of the examples themselves, not of a resample of them.
+    The false positives allowed are those of the examples themselves, whatever number of non-members a resample draws.
+    The figure estimates the TPR at (k + 1) / (n + 1), a fixed FPR; a resample's n differs by 1 / sqrt(n) of itself,
+    which moves that FPR far less than rounding limit * n down would, to k - 1 in every other resample.
     """
     order = np.argsort(-scores, kind="stable")
     ordered, inside = scores[order], membership[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))  # of runs of equal scores
     claimed = None if threshold is None else int((ordered[starts] >= threshold).sum())
-    limits = _defined_limits(int((~membership).sum()))
+    allowed = allowed_false_positives(membership) if allowed is None else allowed
     step = max(1, CHUNK_VALUES // max(scores.size, 1))
     chunks = []
     for start in range(0, len(weights), step):
         drawn = weights[start : start + step][:, order].astype(np.int64)
         true, false = (np.add.reduceat(drawn * side, starts, axis=1) for side in (inside, ~inside))
-        chunks.append(weighted_values(true, false, claimed, limits))
+        chunks.append(weighted_values(true, false, claimed, allowed))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def weighted_values(
-    true: IntArray, false: IntArray, claimed: int | None, limits: Mapping[str, float]
+    true: IntArray, false: IntArray, claimed: int | None, allowed: Mapping[str, int]
 ) -> dict[str, Float64Array]:
     """Metrics of R weightings at once.
 
     true, false: members and non-members in each group of equal scores, highest score first, int [R, G], each row with
-    one of either at least. claimed: how many groups reach the threshold, or None. limits: FPR by metric's name.
+    one of either at least. claimed: how many groups reach the threshold, or None. allowed: false positives by metric.
     """
     members, non_members = true.sum(axis=1), false.sum(axis=1)
     true_sum, false_sum = np.cumsum(true, axis=1), np.cumsum(false, axis=1)
@@ -195,10 +234,8 @@ def weighted_values(
     pairs = np.einsum("rg,rg->r", false, 2 * true_sum - true)
     balance = (true_sum * non_members[:, None] - false_sum * members[:, None]).max(axis=1) / (members * non_members)
     values = {"auc": pairs / (2.0 * members * non_members), "max_accuracy": 0.5 + np.maximum(balance, 0.0) / 2.0}
-    for name, limit in limits.items():
-        allowed = np.floor(limit * non_members + 1e-9)
-        last = (false_sum <= allowed[:, None]).sum(axis=1)
-        values[name] = _before(true_sum, last) / members
+    for name, count in allowed.items():
+        values[name] = _before(true_sum, (false_sum <= count).sum(axis=1)) / members
     if claimed is not None:
         last = np.full(true.shape[0], claimed)
         values |= _threshold_values(_before(true_sum, last), _before(false_sum, last), members, non_members)

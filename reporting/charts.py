@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from mia.metrics import FPR_LIMITS
 from pruning.registry import METHODS
 from reporting.style import (
     GREY,
@@ -30,6 +31,9 @@ from reporting.style import (
 Draw = Callable[[Figure], None]
 LOWEST_FPR = 1e-3  # the strictest false positive rate that the tables report
 INTERVAL = "95 % interval"
+# How cells are drawn that train others again, and how far to the right of these on an axis of sparsities.
+FAINT, BESIDE = 0.7, 0.05
+HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "alpha": FAINT}
 
 
 def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[str, Colour]) -> Draw:
@@ -37,7 +41,7 @@ def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        floor = min(max(LOWEST_FPR, float(frame["fpr"].min())), 0.1)
+        floor = min(max(LOWEST_FPR, float(frame["fpr"][frame["fpr"] > 0].min())), 0.1)
         grid = np.geomspace(floor, 1.0, 50)
         axes.plot(grid, grid, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
         styles = ("-", "--", "-.")
@@ -45,9 +49,8 @@ def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[
             part = frame[frame["curve"] == curve]
             rates = part["tpr"].to_numpy(dtype=float)
             shown = np.where(rates > 0, rates, np.nan)  # a logarithmic axis has no zero
-            axes.step(
-                part["fpr"], shown, where="post", color=colours[curve], linestyle=styles[i % len(styles)], label=label
-            )
+            # straight from point to point: the area that the legend names
+            axes.plot(part["fpr"], shown, color=colours[curve], linestyle=styles[i % len(styles)], label=label)
         _log_percent_axes(axes, floor)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=2.4)
 
@@ -81,8 +84,8 @@ def cell_colours(cells: pd.DataFrame) -> dict[str, Colour]:
 def against_sparsity(frame: pd.DataFrame, panels: Sequence[tuple[str, str]], ylabel: str, scale: float = 1.0) -> Draw:
     """A metric with its interval bands against sparsity; methods without a sparsity are horizontal bands.
 
-    frame: summary.csv's rows; panels: (attack, title) each. The sparsity axis is logarithmic in density, as the
-    interesting sparsities crowd near 1. scale: 100 for percent.
+    frame: summary.csv's rows, and whether each is of a `replicate`; panels: (attack, title) each. The sparsity axis is
+    logarithmic in density, as the interesting sparsities crowd near 1. scale: 100 for percent.
     """
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
@@ -100,7 +103,7 @@ def against_sparsity(frame: pd.DataFrame, panels: Sequence[tuple[str, str]], yla
             label: handle for axes in axes_list for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         figure.legend(
-            handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False,
+            handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False,
             columnspacing=1.0, handlelength=1.6,
         )  # fmt: skip
         figure.supxlabel("Sparsity of the prunable weights (%)")
@@ -113,18 +116,24 @@ def _position(sparsity: Any) -> Any:
     return -np.log2(1 - sparsity)
 
 
+def _guessing(metric: str, rows: pd.DataFrame) -> float:
+    """What scores that hold nothing would give: of a TPR at a low FPR, the FPR that its false positives stand for."""
+    if metric == "auc":
+        return 0.5
+    known = rows["expected_fpr"].dropna()
+    return float(known.mean()) if len(known) else FPR_LIMITS[metric]  # earlier results do not state it
+
+
 def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
-    guessing = {"auc": 0.5, "tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
-    for metric in dict.fromkeys(frame["metric"]):
-        axes.axhline(scale * guessing[metric], color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
-    for method in dict.fromkeys(frame["method"]):
-        part = frame[(frame["method"] == method) & frame["mean"].notna()].sort_values("sparsity")
+    for metric, rows in frame.groupby("metric", sort=False):
+        axes.axhline(scale * _guessing(str(metric), rows), color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+    firsts = frame[~frame["replicate"] & frame["mean"].notna()]
+    for method in dict.fromkeys(firsts["method"]):
+        part = firsts[firsts["method"] == method].sort_values("sparsity")
         mean, low, high = (scale * part[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
         style: dict[str, Any] = {"color": method_colour(method), "label": method_title(method)}
         if prunes(method):
-            places = _position(part["sparsity"].to_numpy(dtype=float))
-            if len(places) == 1:  # beside the other methods' points, not under them
-                places = places + 0.08 * list(METHODS).index(method) if method in METHODS else places
+            places = _places(part["sparsity"], method, alone=len(part) == 1)
             axes.plot(
                 places, mean, marker=method_marker(method), linestyle="-" if method == "static" else "--", **style
             )
@@ -136,6 +145,34 @@ def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
             axes.axhline(centre, **style)
             if not np.isnan(bottom):
                 axes.axhspan(bottom, top, color=style["color"], alpha=0.12, linewidth=0)
+    _draw_replicates(axes, frame, scale)
+
+
+def _places(sparsities: pd.Series, method: str, alone: bool) -> Any:
+    """Where a method's points stand: of a single sparsity, beside the other methods' points and not under them."""
+    aside = 0.08 * list(METHODS).index(method) if alone and method in METHODS else 0.0
+    return _position(sparsities.to_numpy(dtype=float)) + aside
+
+
+def _draw_replicates(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
+    """Cells trained again: hollow points a little beside those of the first training, dashed levels; never joined."""
+    for method in dict.fromkeys(frame["method"][frame["replicate"]]):
+        own = frame[(frame["method"] == method) & frame["mean"].notna()]
+        part, alone = own[own["replicate"]], own["sparsity"].nunique() == 1
+        mean, low, high = (scale * part[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
+        if not prunes(method):
+            for level in mean:
+                axes.axhline(level, color=method_colour(method), linestyle="--", linewidth=0.7, alpha=FAINT)
+            continue
+        places = _places(part["sparsity"], method, alone) + BESIDE
+        axes.vlines(places, low, high, color=method_colour(method), linewidth=0.7, alpha=FAINT)
+        axes.plot(places, mean, color=method_colour(method), marker=method_marker(method), **HOLLOW)
+    _name_replicates(axes, frame)
+
+
+def _name_replicates(axes: Axes, frame: pd.DataFrame) -> None:
+    if frame["replicate"].any():
+        axes.plot([], [], color=GREY, marker="o", label="Trained again", **HOLLOW)
 
 
 def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
@@ -153,36 +190,50 @@ def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
 def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
     """AUC with its interval against test accuracy, a point per cell, labelled by its sparsity in percent.
 
-    points: summary rows with a column `test_accuracy`.
+    points: summary rows with columns `test_accuracy` and `replicate`.
     """
+    firsts = points[~points["replicate"]]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        methods = list(dict.fromkeys(points["method"]))
-        height = {method: points["mean"][points["method"] == method].mean() for method in methods if prunes(method)}
+        methods = list(dict.fromkeys(firsts["method"]))
+        height = {method: firsts["mean"][firsts["method"] == method].mean() for method in methods if prunes(method)}
         for method in methods:
             above = height.get(method) == max(height.values(), default=None)
-            _draw_tradeoff(axes, points[points["method"] == method].sort_values("sparsity"), method, above)
+            _draw_tradeoff(axes, firsts[firsts["method"] == method].sort_values("sparsity"), method, above)
+            _draw_again(axes, points[points["replicate"] & (points["method"] == method)], method)
         axes.axhline(0.5, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+        _name_replicates(axes, points)
         axes.margins(0.2, 0.12)
         axes.set_xlabel("Test accuracy (%), higher is better")
         axes.set_ylabel(f"{attack_title(attack)} AUC, higher leaks more")
-        figure.legend(loc="outside upper center", ncols=len(methods) + 1, frameon=False, columnspacing=1.0)
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, columnspacing=1.0)
 
     return draw
 
 
-def _draw_tradeoff(axes: Axes, points: pd.DataFrame, method: str, above: bool) -> None:
-    accuracy = 100 * points["test_accuracy"].to_numpy(dtype=float)
+def _crosses(points: pd.DataFrame) -> dict[str, Any]:
+    """Test accuracy in percent, mean and the lengths of its error bars, as `errorbar` takes them."""
     mean, low, high = (points[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
     errors = np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
+    return {"x": 100 * points["test_accuracy"].to_numpy(dtype=float), "y": mean, "yerr": errors}
+
+
+def _draw_again(axes: Axes, points: pd.DataFrame, method: str) -> None:
     axes.errorbar(
-        accuracy, mean, yerr=errors, color=method_colour(method), marker=method_marker(method), linewidth=0.7,
+        **_crosses(points), color=method_colour(method), marker=method_marker(method), elinewidth=0.6, **HOLLOW
+    )
+
+
+def _draw_tradeoff(axes: Axes, points: pd.DataFrame, method: str, above: bool) -> None:
+    crosses = _crosses(points)
+    axes.errorbar(
+        **crosses, color=method_colour(method), marker=method_marker(method), linewidth=0.7,
         elinewidth=0.9, capsize=2, label=method_title(method),
     )  # fmt: skip
     if not prunes(method):
         return
-    for sparsity, x, y in zip(points["sparsity"], accuracy, mean, strict=True):
+    for sparsity, x, y in zip(points["sparsity"], crosses["x"], crosses["y"], strict=True):
         axes.annotate(
             f"{_percent(sparsity)} %",
             (x, y),

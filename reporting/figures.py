@@ -14,8 +14,10 @@ from artifacts.files import write_text
 from artifacts.progress import step
 from mia.registry import ATTACKS
 from reporting import charts
+from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
+from reporting.labels import replicates, told_apart
 from reporting.style import COLUMN, PAGE, attack_title, cell_label, method_title, prunes, save_figure
 
 STRICT, LOOSE = "tpr_at_fpr_0.001", "tpr_at_fpr_0.01"
@@ -46,6 +48,7 @@ class Gallery:
         self.cells = inputs.of("cells", self.experiments)
         self.summary = inputs.of("summary", self.experiments)
         self.labels = labels_of(self.cells)
+        self.replicates = replicates(self.cells.to_dict("records"))
         self.attack = headline_attack(self.summary)
 
     def draw(self) -> Iterator[Figure]:
@@ -71,7 +74,14 @@ class Gallery:
 
     def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
         frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
+        frame = frame.assign(replicate=frame["experiment"].isin(self.replicates))
         return frame if attack is None else frame[frame["attack"] == attack]
+
+    def _hollow(self) -> str:
+        """What a caption says of the cells that are trained again."""
+        if not self.replicates:
+            return ""
+        return " Hollow points and dashed levels are the same cells trained again, from other starts and batches."
 
     def _tradeoff(self) -> Iterator[Figure]:
         points = self._means("auc", self.attack).merge(
@@ -82,7 +92,7 @@ class Gallery:
             yield self._figure(
                 *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
                 "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
-                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.",
+                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{self._hollow()}",
             )
 
     def _sparsity(self) -> Iterator[Figure]:
@@ -95,7 +105,7 @@ class Gallery:
             yield self._figure(
                 *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
                 f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense "
-                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.",
+                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.{self._hollow()}",
             )
         for metric, rate in RATES.items():
             tpr = self._means(metric, self.attack)
@@ -105,7 +115,7 @@ class Gallery:
                 yield self._figure(
                     *(f"{metric}_vs_sparsity", "sparsity", (COLUMN, 2.7), draw, tpr),
                     f"Members that {title} finds while accusing at most {rate} of non-members. This is the risk of the "
-                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.",
+                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.{self._hollow()}",
                 )
         present = set(auc["attack"][[prunes(method) for method in auc["method"]]])
         panels = [(name, attack_title(name)) for name in ATTACKS if name in present]
@@ -117,12 +127,13 @@ class Gallery:
                 charts.against_sparsity(shown, panels, "AUC"),
                 shown,
                 "Every attack's AUC against sparsity, on one scale. Where all panels agree, the finding does not "
-                f"depend on the attack. Bands are {charts.INTERVAL}s.",
+                f"depend on the attack. Bands are {charts.INTERVAL}s.{self._hollow()}",
             )
 
     def _roc(self) -> Iterator[Figure]:
         roc = self.inputs.of("roc", self.experiments)
-        own = roc[roc["attack"] == self.attack].assign(curve=lambda frame: frame["experiment"])
+        own = roc[(roc["attack"] == self.attack) & ~roc["experiment"].isin(self.replicates)]
+        own = own.assign(curve=own["experiment"])
         shown = self.cells[self.cells["experiment"].isin(own["experiment"])]
         if len(shown):
             auc = self._means("auc", self.attack).set_index("experiment")["mean"]
@@ -159,18 +170,19 @@ class Gallery:
 
     def _comparisons(self) -> Iterator[Figure]:
         rows = self.inputs.of("comparisons", self.experiments, "experiment_a", "experiment_b")
-        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc")]
+        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc") & (rows["kind"] != "other_recipe")]
         if len(rows):
             label = [
                 f"{self.labels[a]} - {self.labels[b]}"
                 for a, b in zip(rows["experiment_a"], rows["experiment_b"], strict=True)
             ]
-            rows = rows.assign(label=label, found=rows["p_holm"] < FOUND)
+            rows = rows.assign(label=label, found=(rows["p_holm"] < FOUND) & (rows["num_targets"] > 1))
             yield self._figure(
                 *("differences", "comparisons", (COLUMN, 0.7 + 0.2 * len(rows)), charts.differences(rows), rows),
-                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired example by example and "
-                "target by target; left of zero the first leaks less. Filled: the difference holds after Holm's "
-                "correction over the whole table; hollow: no difference was found.",
+                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired by example and by "
+                "target; left of zero the first is lower. Filled: the difference survives Holm's "
+                "correction, over the planned comparisons or, of the others, over the others; hollow: it does not, or "
+                "was not tested.",
             )
 
     def _transfer(self) -> Iterator[Figure]:
@@ -205,17 +217,21 @@ class Gallery:
                 *("exposed", "exposure", (PAGE, 0.3 + 0.68 * len(pictures))),
                 charts.exposed_pictures(pictures, titles),
                 rows,
-                "The most exposed examples of each cell, the most exposed first, with class and place in the training "
-                "set. A picture that appears in several rows stays exposed after pruning.",
+                pictures_caption(
+                    self.inputs.of("exposure", self.experiments, "experiment_a"),
+                    self.labels,
+                    [name for name in self.experiments if self.labels[name] in pictures],
+                    superseded="exposure" in self.inputs.superseded,
+                ),
             )
 
 
 def labels_of(cells: pd.DataFrame) -> dict[str, str]:
-    """By experiment, a short label; the experiment's own name where method and sparsity do not tell cells apart."""
-    kinds = [(row["method"], row["sparsity"]) for _, row in cells.iterrows()]
-    if len(set(kinds)) < len(kinds) or cells["method"].isna().any():
+    """By experiment, a short label; the experiment's own name where that would not tell cells apart."""
+    rows = cells.to_dict("records")
+    if not told_apart(rows):
         return {name: name for name in cells["experiment"]}
-    return {name: cell_label(*kind) for name, kind in zip(cells["experiment"], kinds, strict=True)}
+    return {row["experiment"]: cell_label(row["method"], row["sparsity"], row.get("train_seed")) for row in rows}
 
 
 def setting_title(cells: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from artifacts.files import write_atomic
 from mia.registry import ATTACKS
 from pruning.registry import METHODS
+from reporting.labels import again
 
 Colour = tuple[float, float, float]
 
@@ -91,9 +92,10 @@ def attack_title(attack: str) -> str:
     return ATTACKS[attack].title if attack in ATTACKS else attack
 
 
-def cell_label(method: str, sparsity: float) -> str:
-    """`Static 80 %`, or `Dense` where there is nothing to prune."""
-    return f"{method_title(method)} {100 * sparsity:g} %" if prunes(method) else method_title(method)
+def cell_label(method: str, sparsity: float, train_seed: float | None = None) -> str:
+    """`Static 80 %`, `Dense` where there is nothing to prune, `Dense (train seed 1)` where it is trained again."""
+    label = f"{method_title(method)} {100 * sparsity:g} %" if prunes(method) else method_title(method)
+    return label + again(train_seed)
 
 
 def method_colour(method: str) -> Colour:

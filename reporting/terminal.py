@@ -12,6 +12,7 @@ from typing import Any
 from mia.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting.frames import is_empty
+from reporting.labels import again, told_apart
 
 Key = tuple[str, str, str]  # experiment, attack, metric
 Summary = Mapping[str, Any]
@@ -74,13 +75,9 @@ def _beside(about: list[_Column], lead: list[_Column], width: int) -> list[_Colu
 
 
 def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
-    titles = [
-        METHODS[cell["method"]].title if cell["method"] in METHODS else str(cell["method"] or "-") for cell in cells
-    ]
-    names, heading = titles, "Method"
-    kinds = {(cell["method"], cell["sparsity"]) for cell in cells}
-    if len(kinds) < len(cells) or any(method is None for method, _ in kinds):
-        names, heading = _shortened([str(cell["experiment"]) for cell in cells]), "Experiment"
+    names, heading = _shortened([str(cell["experiment"]) for cell in cells]), "Experiment"
+    if told_apart(cells):
+        names, heading = [_title(cell["method"]) + again(cell.get("train_seed")) for cell in cells], "Method"
     return [
         _Column((heading, ""), names, left=True),
         _Column(
@@ -88,6 +85,10 @@ def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
         ),
         _Column(("Test", "acc %"), [_number(cell.get("test_accuracy"), ".2f", 100) for cell in cells]),
     ]
+
+
+def _title(method: str) -> str:
+    return METHODS[method].title if method in METHODS else method
 
 
 def _shortened(names: list[str]) -> list[str]:
@@ -156,7 +157,11 @@ def _notes(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary],
         return []
     targets = max(summary["num_targets"] for summary in summaries.values())
     spread = f"over examples and {targets} networks" if targets > 1 else "over the examples of one target network"
+    fewest = min((summary["num_targets"] for summary in summaries.values() if summary["num_targets"]), default=targets)
+    spread += f" ({fewest} for attacks that train networks)" if fewest < targets else ""
     text = f"AUC 0.5 is guessing; higher leaks more. Attack accuracy is balanced (guessing: 50 %). Intervals: {spread}."
+    if any(cell.get("select") == "best" for cell in cells):
+        text += " Test accuracy is optimistic where the epoch was chosen on the test set (--select best)."
     shares = [100 * cell["majority_baseline"] for cell in cells if not is_empty(cell.get("majority_baseline"))]
     if shares:
         ends = dict.fromkeys(f"{share:.1f}" for share in (min(shares), max(shares)))

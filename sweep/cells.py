@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
 from data.splits import draw_probed
 from mia.interface import Models, Outputs
-from pruning.registry import METHODS
-from sweep.attackable import Attackable
+from sweep.attackable import Attackable, order
 from sweep.plan import check_names
 from sweep.planned import remembered
 from training.ask import ensure_signals
@@ -66,6 +65,10 @@ class Cell(Attackable):
         return {"experiment": self.experiment, **(described if self.readable else dict.fromkeys(described))}
 
     @property
+    def trained_here(self) -> bool:
+        return True
+
+    @property
     def seed(self) -> int:
         return self.config.seed
 
@@ -101,12 +104,12 @@ class Cell(Attackable):
 class CellSignals:
     """The signals of a cell's models, stacked in the order of `indices` (model indices, the target first).
 
-    logits [M, n, C], phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool int64 [n],
-    audited bool [n] or None, population_phi [M, P, Q] or None.
+    logits [M, n, C] or None, phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool
+    int64 [n], audited bool [n] or None, population_phi [M, P, Q] or None.
     """
 
     indices: tuple[int, ...]
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
     phi: NDArray[np.float32]
     sensitivity: NDArray[np.float32] | None
     membership: NDArray[np.bool_]
@@ -114,6 +117,12 @@ class CellSignals:
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
     audited: NDArray[np.bool_] | None
+
+    def only(self, indices: Sequence[int]) -> CellSignals:
+        """The same of some of the models, by model index."""
+        rows = [self.indices.index(index) for index in indices]
+        changed = {name: array[rows] for name in STACKED if (array := getattr(self, name)) is not None}
+        return dataclasses.replace(self, indices=tuple(indices), **changed)
 
     def models(self, seed: int) -> Models:
         """The arrays as attacks take them; seed: of the random choices of trimming."""
@@ -156,12 +165,24 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
             run = RunDir.of(config, runs_dir)
             never = Cell(config, experiment_name(config, run), run.path, started=False)
             cells[config.cell_fingerprint()] = never
-    found = sorted(cells.values(), key=_order) + strays
-    names = [cell.experiment for cell in found]
-    for cell in found:
+    found = sorted(cells.values(), key=lambda cell: order(cell.config.described())) + strays
+    _tell_apart(found, runs_dir)
+    return found
+
+
+def _tell_apart(cells: list[Cell], runs_dir: Path) -> None:
+    """Cells of one name are called by their folders, and numbered where even these read alike."""
+    names = [cell.experiment for cell in cells]
+    for cell in cells:
         if names.count(cell.experiment) > 1:
             cell.experiment = "_".join(cell.folder.relative_to(runs_dir).parts) or cell.experiment
-    return found
+    taken: set[str] = set()
+    for cell in cells:
+        name, number = cell.experiment, 1
+        while cell.experiment in taken:
+            number += 1
+            cell.experiment = f"{name}_{number}"
+        taken.add(cell.experiment)
 
 
 def find_cell(run_dir: Path) -> Cell:
@@ -196,13 +217,6 @@ def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
 def _replaced(config: ExperimentConfig, runs_dir: Path) -> bool:
     """Whether the folder of a planned cell holds a run by now: that run speaks for itself."""
     return RunDir.of(config, runs_dir).config.is_file()
-
-
-def _order(cell: Cell) -> tuple[Any, ...]:
-    config = cell.config
-    methods = list(METHODS)
-    setting = (config.dataset_name, config.arch, config.layers, config.seed)
-    return (*setting, methods.index(config.method), config.sparsity, config.train_seed)
 
 
 def queries_of(

@@ -155,6 +155,7 @@ def member_figures(signals: Signals, own: NDArray[np.bool_]) -> dict[str, float 
 
     own: bool [n], the part of the pool that this model is trained and held out on.
     """
+    assert signals.logits is not None, "a trained model's own answers have them"
     figures: dict[str, float | None] = {}
     for name, side in (("train", signals.membership), ("heldout", ~signals.membership & own)):
         accuracy, loss = _figures_of(signals.logits, signals.labels, side)

@@ -258,6 +258,7 @@ def _finish(
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "num_members": int(signals.membership.sum()),
+        "num_test": int(data.test_labels.shape[0]),
         "num_pool": int(split.own(config.model_index).sum()),
         **dataclasses.asdict(duplicates),
         "measured_sparsity": report.sparsity,
@@ -284,17 +285,18 @@ def _flops(model: nn.Module, data: ImageData, layer_sparsities: dict[str, float]
 
 
 def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
-    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set."""
+    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set.
+
+    A train seed other than 0 ends it, as it ends the path.
+    """
     folder = run.path if config.model_index == 0 else run.path.parent
-    again = f"train_seed_{config.train_seed}" if config.train_seed else ""
-    folder = folder.parent if again and folder.name == again else folder
-    standard = folder.name in (config.dataset_name, f"seed_{config.seed}", config.split)
-    if not standard:
-        return "_".join(filter(None, [folder.name, again]))
+    again = [f"train_seed_{config.train_seed}"] if config.train_seed else []
+    folder = folder.parent if [folder.name] == again else folder
+    if folder.name not in (config.dataset_name, f"seed_{config.seed}", config.split):
+        return "_".join([folder.name, *again])
     parts = [config.method] + ([f"{config.sparsity:g}"] if config.method != "dense" else []) + [config.dataset_name]
     parts += [f"seed_{config.seed}"] if config.seed else []
-    parts += [config.split] if config.split != "balanced" else []
-    return "_".join([*parts, *filter(None, [again])])
+    return "_".join(parts + ([config.split] if config.split != "balanced" else []) + again)
 
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:

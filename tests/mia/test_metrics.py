@@ -9,6 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, 
 from mia.metrics import (
     FPR_LIMITS,
     METRICS,
+    allowed_false_positives,
     clopper_pearson,
     evaluate_scores,
     example_weights,
@@ -41,9 +42,9 @@ def test_four_examples_with_a_tie_by_hand() -> None:
 
 
 def test_tpr_at_fpr_by_hand() -> None:
-    """One false positive of 100 is allowed at 1 %: the two tied non-members at 5 are one too many."""
-    scores = np.concatenate([[9.0, 7.0, 5.0, 5.0], [8.0, 5.0, 5.0], np.zeros(97)])
-    membership = np.arange(104) < 4
+    """Five false positives of 500 are allowed at 1 %: the two tied non-members at 5 are one too many."""
+    scores = np.concatenate([[9.0, 7.0, 5.0, 5.0], [8.0, 8.0, 8.0, 8.0, 5.0, 5.0], np.zeros(494)])
+    membership = np.arange(504) < 4
     figures = evaluate_scores(scores, membership, None, resamples=20)
     assert figures["tpr_at_fpr_0.01"].value == 0.5
     assert figures["tpr_at_fpr_0.001"].value is None
@@ -52,7 +53,7 @@ def test_tpr_at_fpr_by_hand() -> None:
 
 
 def test_point_values_match_sklearn() -> None:
-    scores, membership = sample(5000, 0)
+    scores, membership = sample(10_000, 0)
     figures, claimed = evaluate_scores(scores, membership, 0.3, resamples=50), scores >= 0.3
     assert tuple(figures) == METRICS
     expected = {
@@ -76,14 +77,16 @@ def test_point_values_match_sklearn() -> None:
 
 @pytest.mark.parametrize("targets", [1, 3])
 def test_resampled_values_match_sklearn_on_explicit_resamples(targets: int) -> None:
-    scores, membership = sample(3000, 1)
-    others = np.random.default_rng(5).random((targets - 1, 3000)) < 0.5
+    """Of a resample too, as many non-members are accused as of the examples themselves."""
+    scores, membership = sample(9000, 1)
+    others = np.random.default_rng(5).random((targets - 1, 9000)) < 0.5
     weights = example_weights(np.vstack([membership, others]), 3, seed=0)
     values = resampled_values(scores, membership, 0.3, weights)
+    allowed = allowed_false_positives(membership)
     assert set(values) == set(METRICS)
     for b, counts in enumerate(weights):
-        drawn = np.repeat(np.arange(3000), counts)
-        figures = evaluate_scores(scores[drawn], membership[drawn], 0.3, resamples=0)
+        drawn = np.repeat(np.arange(9000), counts)
+        figures = evaluate_scores(scores[drawn], membership[drawn], 0.3, resamples=0, allowed=allowed)
         for name, value in values.items():
             assert value[b] == pytest.approx(figures[name].value, abs=1e-12), name
 
@@ -129,11 +132,11 @@ def test_clopper_pearson_by_hand() -> None:
 
 def test_low_fpr_intervals_are_never_narrower_than_exact_ones() -> None:
     """Nobody is found at 1 %: a bootstrap alone would say [0, 0]."""
-    scores, membership = np.concatenate([np.zeros(50), np.ones(150)]), np.arange(200) < 50
+    scores, membership = np.concatenate([np.zeros(50), np.ones(550)]), np.arange(600) < 50
     figure = evaluate_scores(scores, membership, None, resamples=50)["tpr_at_fpr_0.01"]
     assert figure.value == figure.ci_low == 0.0
     assert (1 - (figure.ci_high or 0.0)) ** 50 == pytest.approx(0.025)
-    scores, membership = sample(4000, 4)
+    scores, membership = sample(9000, 4)
     for name in FPR_LIMITS:
         figure = evaluate_scores(scores, membership, None, resamples=100)[name]
         assert figure.value is not None

@@ -68,6 +68,8 @@ def row(experiment: str, attack: str, metric: str, mean: float | None, **changes
         "ci_low": None if mean is None else mean - 0.02,
         "ci_high": None if mean is None else mean + 0.02,
         "num_targets": 1,
+        "false_positives": None,
+        "expected_fpr": None,
         **changes,
     }
 

@@ -11,6 +11,7 @@ from reporting_examples import GRID, cell, write_folder, write_results
 
 from mia.registry import ATTACKS
 from pruning.registry import METHODS
+from reporting import charts
 from reporting.figures import Figure, Gallery, labels_of, setting_title, unique_slugs
 from reporting.inputs import read_inputs, settings_of
 from reporting.style import COLUMN, DPI, attack_colours, cell_label, method_colour, shades
@@ -102,3 +103,10 @@ def test_colours() -> None:
 @pytest.mark.parametrize(("method", "sparsity", "label"), [("dense", 0.0, "Dense"), ("static", 0.95, "Static 95 %")])
 def test_cell_labels(method: str, sparsity: float, label: str) -> None:
     assert cell_label(method, sparsity) == label
+
+
+def test_the_line_of_guessing_is_at_the_fpr_that_is_meant() -> None:
+    rows = pd.DataFrame({"metric": ["auc"] * 2, "expected_fpr": [None, None]}, dtype=object)
+    assert charts._guessing("auc", rows) == 0.5
+    assert charts._guessing("tpr_at_fpr_0.01", rows.assign(expected_fpr=[0.012, 0.014])) == pytest.approx(0.013)
+    assert charts._guessing("tpr_at_fpr_0.01", rows) == 0.01

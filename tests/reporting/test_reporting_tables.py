@@ -158,6 +158,18 @@ def test_summary_text_names_experiments_that_methods_do_not_tell_apart() -> None
     assert max(map(len, lines)) <= 110
 
 
+def test_a_table_of_an_earlier_version_is_read_with_the_later_columns_empty(tmp_path: Path) -> None:
+    earlier = [name for name in SUMMARY_COLUMNS if name not in ("false_positives", "expected_fpr")]
+    write_table(tmp_path / "summary.csv", [row("dense", "lira", "auc", 0.6)], earlier)
+    frame = read_table(tmp_path / "summary.csv", SUMMARY_COLUMNS)
+    assert tuple(frame.columns) == SUMMARY_COLUMNS
+    assert frame["mean"].tolist() == [0.6]
+    assert frame["false_positives"].isna().all()
+    write_table(tmp_path / "summary.csv", [row("dense", "lira", "auc", 0.6)], earlier[1:])
+    with pytest.raises(UsageError, match="is not the table"):
+        read_table(tmp_path / "summary.csv", SUMMARY_COLUMNS)
+
+
 SEEDS = [cell("static", 0.8, experiment=f"static_0.8_cifar10_seed_{seed}_balanced", seed=seed) for seed in (1, 2)]
 
 

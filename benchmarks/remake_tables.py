@@ -1,0 +1,118 @@
+"""Make the recorded tables of a study again from its recorded signals, or check that they are what would be made.
+
+    python benchmarks/remake_tables.py                    # every study below benchmarks/results that has signals
+    python benchmarks/remake_tables.py digits --check     # exit code 1 where a table differs; nothing is written
+
+A study is a folder with `signals/*.npz` (benchmarks/record_signals.py). Its tables are those of KEPT, of every attack
+that trains no network, with every model as a target. Nothing is trained. Not made again: the figures of the attack
+networks, for these are trained, and of SAMIA, whose noise queries are not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cli.main import DONE, FAILED, run_main
+from cli.parser import new_parser
+from configs.errors import RunError, UsageError
+from mia import run_mia_evaluation
+from mia.registry import ATTACKS
+
+RESULTS = Path(__file__).resolve().parent / "results"
+KEPT = ("cells", "summary", "comparisons", "exposure", "transfer")
+CHEAP = tuple(name for name, attack in ATTACKS.items() if not attack.implementation.startswith("mia.networks:"))
+CLOSE = 1e-9  # absolute and relative: other processors differ in last bits
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = new_parser(
+        "Make recorded tables again from recorded signals.", "python benchmarks/remake_tables.py digits"
+    )
+    parser.add_argument(
+        "studies", nargs="*", metavar="STUDY", help="folders below --output (default: all with signals)"
+    )
+    made = parser.add_argument_group("tables")
+    made.add_argument("--output", default=str(RESULTS), metavar="DIR", help="folder of the studies (default: recorded)")
+    made.add_argument("--check", action="store_true", help="compare with the tables there, and write nothing")
+    return parser
+
+
+def body(args: argparse.Namespace) -> int:
+    """Make or check the tables of every study."""
+    root = Path(args.output)
+    names = args.studies or sorted(path.parent.name for path in root.glob("*/signals"))
+    studies = [(name, sorted((root / name / "signals").glob("*.npz"))) for name in names]
+    for name, files in studies:
+        if not files:
+            raise UsageError(f"argument STUDY: {root / name} has no recorded signals (signals/*.npz)")
+    wrong = [line for name, files in studies for line in _study(root / name, files, args.check)]
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return FAILED if wrong else DONE
+
+
+def _study(folder: Path, files: Sequence[Path], check: bool) -> list[str]:
+    """Make a study's tables; what differs from those there, in words, where they are only checked."""
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch)
+        argv = ["--signals", *map(str, files), "--attacks", *CHEAP, "--num-targets", "all", "--results-dir", scratch]
+        with open(made / "said.txt", "w", encoding="utf-8") as said, contextlib.redirect_stdout(said):
+            code = run_mia_evaluation.main([*argv, "--device", "cpu", "--quiet"])
+        if code != DONE:
+            raise RunError(f"{folder}: the evaluation of its signals ended with exit code {code}")
+        if check:
+            return [line for name in KEPT for line in differences(folder / f"{name}.csv", made / f"{name}.csv")]
+        for name in KEPT:
+            shutil.copyfile(made / f"{name}.csv", folder / f"{name}.csv")
+    print(f"{folder.name}: {', '.join(KEPT)} from {len(files)} files")
+    return []
+
+
+def differences(kept: Path, made: Path) -> Iterator[str]:
+    """The first difference between two tables, in words; numbers may differ by CLOSE."""
+    if not kept.is_file():
+        yield f"{kept} does not exist"
+        return
+    ours, theirs = _rows(kept), _rows(made)
+    if len(ours) != len(theirs) or ours[0] != theirs[0]:
+        yield f"{kept}: {len(ours)} lines and {len(ours[0])} columns, made again {len(theirs)} and {len(theirs[0])}"
+        return
+    for number, (row, again) in enumerate(zip(ours, theirs, strict=True), start=1):
+        for column, a, b in zip(ours[0], row, again, strict=True):
+            if not _same(a, b):
+                yield f"{kept}, line {number}: {column} is {a!r}, made again {b!r}"
+                return
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def _same(a: str, b: str) -> bool:
+    if a == b:
+        return True
+    try:
+        return math.isclose(float(a), float(b), rel_tol=CLOSE, abs_tol=CLOSE)
+    except ValueError:
+        return False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_main(build_parser, body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
