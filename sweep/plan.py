@@ -13,6 +13,7 @@ from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, trainin
 from configs.config import ExperimentConfig, SweepOptions
 from configs.errors import UsageError
 from configs.knobs import flag_name
+from configs.suggest import did_you_mean
 from data.registry import AUGMENTATIONS, DATASETS, DEFAULT_IMAGE_SIZE, folder_name
 from models.registry import ARCHITECTURES, check_architecture
 from pruning.registry import METHODS
@@ -134,6 +135,7 @@ def _check_replicated(cells: Iterable[ExperimentConfig], sweep: SweepOptions) ->
     if unknown is not None:
         raise UsageError(
             f"argument --replicate-cells: {unknown!r} is no cell of this sweep; choose from {', '.join(known)}"
+            f"{did_you_mean(unknown, known)}"
         )
 
 

@@ -272,6 +272,7 @@ NEAR_MISSES = [
     (TRAIN, ["--methods", "dense", "statc"], "--methods: 'statc' is unknown; choose from dense, static, dpf; did you"),
     (TRAIN, ["--methods", "dense", "statc"], "; did you mean static?"),
     (ADVANCED, ["--attacks", "liar"], "; did you mean lira?"),
+    (TRAIN, [*TINY, "--replicates", "1", "--replicate-cells", "dens"], "; did you mean dense?"),
     (TRAIN, ["--preset", "quik"], "; did you mean quick?"),
     (TRAIN, ["--split", "disjiont"], "; did you mean disjoint?"),
     (TRAIN, [*TINY, "--methods", "dense", "--shadows-from", "dense_synthetc"], "; did you mean dense_synthetic?"),

@@ -35,7 +35,7 @@ def test_a_line_for_each_phase_cell_and_attack_where_there_is_no_terminal(capfd:
         *("reading 1/2 loud", "reading 2/2 quiet"),
         *("attacking 1/2 loud", "attacking 1/2 loud: target 1 of 2, loss", "attacking 1/2 loud: target 1 of 2, lira"),
         *("attacking 1/2 loud: target 2 of 2, its metrics", "attacking 2/2 quiet"),
-        *("measuring 1/8 lira", "measuring 8/8 loss", "drawing the report 1/1 "),
+        *("measuring 1/", "comparing exposure 1/1 ", "drawing the report 1/1 "),
     ]
     places = [next(i for i, line in enumerate(lines) if line.startswith(text)) for text in wanted]
     assert places == sorted(places)
@@ -55,7 +55,7 @@ def test_a_bar_in_a_terminal_that_is_gone_in_the_end(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stderr", terminal)
     assert call(ONE_CELL, ARGV) == 0
     drawn = terminal.getvalue()
-    for text in ("attacking 2/2 quiet", "target 2 of 2, loss", "model 2 of 7", "measuring 1/8 lira", "drawing"):
+    for text in ("attacking 2/2 quiet", "target 2 of 2, loss", "model 2 of 7", "measuring 1/", "drawing"):
         assert text in drawn
     assert not re.search(r"(attacking|measuring|drawing)[^\r]*\n", drawn)
     assert drawn.endswith("\r")
