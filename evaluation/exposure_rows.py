@@ -22,6 +22,9 @@ from training.inputs import open_data
 SHOWN = 12  # most exposed examples of a cell that are listed, and drawn
 FEWEST_EXAMPLES = 30  # of which correlations are given: with fewer, a resample may hold none
 
+DISJOINT = "under --split disjoint its shadow models never held what is asked about"
+NO_COMMON = "fewer than two of the models that its trainings share hold an example, or do not hold it"
+
 Record = dict[str, Any]
 
 
@@ -37,7 +40,7 @@ def left_out(cells: Sequence[Scored]) -> list[str]:
     notes = []
     for one in cells:
         if one.answers is None:
-            notes.append(f"{one.asked.experiment}: no exposures (--split disjoint: its shadows never held an example)")
+            notes.append(f"{one.asked.experiment}: no exposures, since {DISJOINT}")
             continue
         held = one.answers.membership.sum(axis=0)
         missing = int(((held == 0) | (held == len(one.answers.membership))).sum())
@@ -63,46 +66,47 @@ def exposure_rows(cells: Sequence[Scored], weights: WeightArray) -> list[Record]
 
 
 def _trainings(cells: Sequence[Scored]) -> list[list[Scored]]:
-    """The cells, those that differ in their train seed alone together, lowest first."""
-    found: dict[tuple[Any, ...], list[Scored]] = {}
+    """The cells, those together that differ in their train seed alone: the two of the lowest train seeds."""
+    found: dict[tuple[Any, ...], dict[Any, Scored]] = {}
     for one in cells:
         names = one.asked.cell.names
-        apart = (one.asked.experiment,) if names["train_seed"] is None else ()
-        same = tuple((name, value) for name, value in names.items() if name not in ("experiment", "train_seed"))
-        found.setdefault((*same, *apart), []).append(one)
-    return [sorted(group, key=_train_seed) for group in found.values()]
+        key = tuple((name, value) for name, value in names.items() if name not in ("experiment", "train_seed"))
+        seed = names["train_seed"]
+        if seed is None or seed in found.get(key, {}):  # not known to be another training
+            key = (*key, one.asked.experiment)
+        found.setdefault(key, {})[seed] = one
+    return [[group[seed] for seed in sorted(group)[:2]] for group in found.values()]
 
 
-def _train_seed(one: Scored) -> int:
-    return int(one.asked.cell.names["train_seed"] or 0)
+def _train_seeds(trainings: Sequence[Scored]) -> list[Any]:
+    return [one.asked.cell.names["train_seed"] for one in trainings]
 
 
 def _reliability_rows(trainings: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
-    first, *again = trainings[:2]
+    first, *again = trainings
     together = _Together.of((first, *again)) if again else None
     if together is None:
-        yield _row("reliability", (first, *again), reason=NO_COMMON if again else _why_alone(first))
+        yield _row("reliability", (first, *again), reason=_why_not(first, bool(again)))
         return
     for statistic, drawn in correlations(together.phis, together.membership, weights[:, together.examples]).items():
         figures = _figures("r", estimate(drawn[:, 0, 1]))
         yield _row("reliability", (first, *again), together, statistic=statistic, **figures)
 
 
-NO_COMMON = "fewer than two of the models that its trainings share hold an example, or do not hold it"
-
-
-def _why_alone(one: Scored) -> str:
+def _why_not(one: Scored, trained_again: bool) -> str:
+    if one.answers is None:
+        return DISJOINT
+    if trained_again:
+        return NO_COMMON
     if one.asked.cell.names["train_seed"] is None:
         return "its file names no train seed, so no other file is known to train it again"
     return "it is trained once, and --replicates 1 trains it again"
 
 
 def _crossed_rows(a: Sequence[Scored], b: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
-    common = sorted({_train_seed(one) for one in a} & {_train_seed(one) for one in b})[:2]
-    if len(common) < 2:
-        yield _row("crossed", (a[0], b[0]), reason="their trainings share fewer than two train seeds")
+    if _train_seeds(a) != _train_seeds(b):
+        yield _row("crossed", (a[0], b[0]), reason="they are trained with other train seeds")
         return
-    (a, b) = ([one for one in cell if _train_seed(one) in common] for cell in (a, b))
     together = _Together.of((*a, *b))
     if together is None:
         yield _row("crossed", (a[0], b[0]), reason=NO_COMMON)
