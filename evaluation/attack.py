@@ -20,6 +20,7 @@ from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
 from configs.suggest import did_you_mean
+from evaluation.deletion import Deletions, deletions
 from evaluation.left_out import left_out_words
 from evaluation.remarks import remarks
 from evaluation.strongest import choice_in_words, strongest
@@ -32,6 +33,7 @@ from mia.interface import (
     IntArray,
     Outputs,
 )
+from mia.metrics import WeightArray
 from mia.registry import ATTACKS, STRONGEST
 from sweep.attackable import Attackable
 from sweep.cells import CellSignals, load_cell, load_model, read_models
@@ -102,7 +104,8 @@ class Scored:
     An attack is given all targets of `asked`, or the first few of them (`AttackOptions.targets_of`). unavailable: by
     attack, why it is not defined here. notes: by variant, what its reader should know. chosen: for each target, the
     attack that is strongest on its shadows. answers: None where only the target's models could hold what is asked about
-    (--split disjoint). left_out: the examples and models that do not take part, in sentences.
+    (--split disjoint). left_out: the examples and models that do not take part, in sentences. deleted: by variant, what
+    each target's figures are without each of the cell's models, for the networks' part of intervals.
     """
 
     asked: Asked
@@ -113,6 +116,7 @@ class Scored:
     chosen: list[str] = dataclasses.field(default_factory=list)
     answers: Answers | None = None
     left_out: list[str] = dataclasses.field(default_factory=list)
+    deleted: dict[str, list[Deletions]] = dataclasses.field(default_factory=dict)
 
     def scores(self, attack: str) -> Float64Array:
         """Scores of one variant on its targets, float64 [T, n], NaN where it has none."""
@@ -238,10 +242,12 @@ def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions
     return others if shadows.experiment in words else []
 
 
-def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored: Scored) -> Iterator[Crossed]:
+def attack_cell(
+    own: Asked, others: Sequence[Asked], attacker: Attacker, scored: Scored, weights: WeightArray
+) -> Iterator[Crossed]:
     """Attack a cell's targets with its own shadows (into `scored`), and other cells' targets with the same shadows.
 
-    Everything is learned once a left-out model and forgotten before the next.
+    Everything is learned once a left-out model and forgotten before the next. weights: [B, n], of the resamples.
     """
     signals = attacker.load(own.cell)
     signals = signals if own.models is None else signals.only(own.models)
@@ -270,6 +276,11 @@ def attack_cell(own: Asked, others: Sequence[Asked], attacker: Attacker, scored:
     scored.notes = remarks(scored.results)
     if scored.chosen:
         scored.notes[STRONGEST] = choice_in_words(scored.chosen)
+    step("its figures without each model", say=False)
+    groups = [[model] for model in range(len(models.membership))]
+    scored.deleted, words = deletions(models, groups, positions, own.membership, scored.results, settings, weights)
+    for key, word in words.items():
+        scored.notes[key] = f"{scored.notes[key]}; {word}" if key in scored.notes else word
 
 
 def _say_attack(num_targets: int, number: int, attack: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evaluation.attack import Attacker, Scored, attack_cell
 from evaluation.pairing import Pair
+from mia.metrics import WeightArray
 from mia.registry import ATTACKS
 
 Which = tuple[str, tuple[int, ...] | None]  # experiment, and the models it is attacked with; None for all of them
@@ -17,8 +18,10 @@ def sides(pair: Pair) -> tuple[Which, Which]:
     return (pair.a.experiment, pair.models), (pair.b.experiment, pair.models)
 
 
-def attack_common(chosen: Sequence[Pair], attacker: Attacker) -> dict[Which, Scored]:
-    """For pairs of cells with other models, both on the same targets and shadows.
+def attack_common(
+    chosen: Sequence[Pair], attacker: Attacker, weights_of: Callable[[tuple[str, ...]], WeightArray]
+) -> dict[Which, Scored]:
+    """For pairs of cells with other models, both on the same targets and shadows. weights_of: resamples of a split.
 
     Only attacks that train nothing: the others would train their networks once more for each such pair.
     """
@@ -29,7 +32,8 @@ def attack_common(chosen: Sequence[Pair], attacker: Attacker) -> dict[Which, Sco
             if pair.models is None or which in found:
                 continue
             scored = Scored(asked.only(pair.models))
-            list(attack_cell(scored.asked, [], dataclasses.replace(attacker, names=cheap), scored))
+            weights = weights_of(asked.split)
+            list(attack_cell(scored.asked, [], dataclasses.replace(attacker, names=cheap), scored, weights))
             found[which] = scored
     return found
 

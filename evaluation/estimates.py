@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from evaluation.deletion import Deletions
 from mia.inference import Estimate, Sample, mean_interval
 from mia.interface import AttackResult, BoolArray, Float64Array
+from mia.jackknife import Deleted
 from mia.metrics import (
     Metric,
     WeightArray,
@@ -37,6 +39,7 @@ class Measured:
 
     result: of the scored examples; inside: which of these are members; weights: [B, k], of these. allowed: the false
     positives of the metrics at a low FPR (`mia.metrics.allowed_false_positives`), the same for all targets of a cell.
+    deleted: the metrics without each group of models, as of `evaluation.deletion`, where that is known.
     """
 
     result: AttackResult
@@ -45,6 +48,7 @@ class Measured:
     allowed: Mapping[str, int]
     values: Mapping[str, Metric]
     drawn: Mapping[str, Float64Array]
+    deleted: Deletions = field(default_factory=dict)
 
     @property
     def num_examples(self) -> int:
@@ -62,7 +66,9 @@ class Measured:
         of = self.result.scores, self.inside, None
         values = evaluate_scores(*of, resamples=0, allowed={metric: count})
         drawn = resampled_values(*of, self.weights, {metric: count})
-        return replace(self, allowed={metric: count}, values={metric: values[metric]}, drawn={metric: drawn[metric]})
+        return replace(
+            self, allowed={metric: count}, values={metric: values[metric]}, drawn={metric: drawn[metric]}, deleted={}
+        )
 
 
 def measured(
@@ -71,6 +77,7 @@ def measured(
     values: Mapping[str, Metric],
     weights: WeightArray,
     allowed: Mapping[str, int],
+    deleted: Deletions | None = None,
 ) -> Measured:
     """Resample what was measured; the target's own intervals come from the same resamples.
 
@@ -82,7 +89,8 @@ def measured(
     known = {metric: one.value for metric, one in values.items() if one.value is not None}
     ends = percentile_intervals(known, drawn, int(inside.sum()))
     filled = {metric: Metric(one.value, *ends.get(metric, (None, None))) for metric, one in values.items()}
-    return Measured(result, inside, weights, allowed, filled, {metric: drawn[metric] for metric in known})
+    kept = {metric: drawn[metric] for metric in known}
+    return Measured(result, inside, weights, allowed, filled, kept, deleted or {})
 
 
 def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | None = None) -> Sample | None:
@@ -92,7 +100,11 @@ def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | 
     if not present:
         return None
     values = np.array([one.point(metric) for one in present], dtype=np.float64)
-    return Sample(values, np.stack([one.drawn[metric] for one in present]))
+    deleted = None
+    if len(present) > 1 and all(metric in one.deleted for one in present):
+        without = np.stack([one.deleted[metric] for one in present])
+        deleted = Deleted(without[:, :, 0], without[:, :, 1:])
+    return Sample(values, np.stack([one.drawn[metric] for one in present]), deleted)
 
 
 def paired_samples(

@@ -69,7 +69,8 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     crossed: dict[tuple[str, str], _Crossing] = {}
     for own in announced(targets, "attacking", lambda one: one.experiment):
         scored = Scored(own)
-        for one in attack_cell(own, attacked_by(own, targets, attacker.options), attacker, scored):
+        others = attacked_by(own, targets, attacker.options)
+        for one in attack_cell(own, others, attacker, scored, weights.of(own.split)):
             key = (one.asked.experiment, own.experiment)
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
             crossing.add(one.position, one.results, weights)
@@ -148,7 +149,7 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
     chosen = pairs([one.asked for one in scored])
     evidence.notes += in_words(chosen, attacker)
     every: dict[Which, Scored] = {(one.asked.experiment, None): one for one in scored}
-    every |= attack_common(chosen, attacker)
+    every |= attack_common(chosen, attacker, weights.of)
     summaries: dict[Key, Estimate] = {}
     own_shadows: dict[Key, Estimate] = {}
     rates: dict[Key, Record] = {}
@@ -205,10 +206,13 @@ def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measure
         if row["attack"] == attack:
             rows.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = row
     found = {}
-    for target, result, inside in one.measured_targets(attack):
+    deleted = one.deleted.get(attack, [])
+    for place, (target, result, inside) in enumerate(one.measured_targets(attack)):
         values = {metric: Metric(row["value"], None, None) for metric, row in rows[target].items()}
         allowed = allowed_false_positives(result.among(one.asked.membership))
-        found[target] = measured(result, inside, values, weights.of(one.asked.split, result.rows), allowed)
+        drawn = weights.of(one.asked.split, result.rows)
+        without = deleted[place] if deleted else None
+        found[target] = measured(result, inside, values, drawn, allowed, without)
         for metric, row in rows[target].items():
             row |= {end: getattr(found[target].values[metric], end) for end in ("ci_low", "ci_high")}
     return found

@@ -18,9 +18,15 @@ mean +- 1.96 sqrt(var_b(mean_t theta*_tb)): an s^2 that is small by chance, or b
 believed. A difference between two cells is the same on the targets' differences, which the common weights pair example
 by example; its p-value belongs to the same interval.
 
+Not seen by s^2 is what the shadow models that the targets share do to all of them at once. Where a sample says what it
+is without each group of models (`mia.jackknife`), there is a second estimate,
+
+    V = V_ex + max(V_J - V_int, V_J / 5),
+
+V_ex being what the examples alone give, with Satterthwaite's (G - 1) (V / (V - V_ex))^2 degrees of freedom of G groups
+(infinite where V = V_ex), and the wider of the two intervals counts; so does the larger p-value.
+
 `benchmarks/coverage.py` measures the coverage. With two or three targets that hardly differ the interval is too wide.
-Not seen by s^2 is what the shadow models that the targets share do to all of them at once: where networks differ from
-each other far more than examples make them, the interval is too narrow.
 
 One target has no networks' part: its interval holds for that trained network, not for the pipeline.
 """
@@ -34,6 +40,7 @@ import numpy as np
 from scipy import stats
 
 from mia.interface import Float64Array
+from mia.jackknife import Deleted, networks_variance
 
 CONFIDENCE = 0.95
 POWER = 0.8  # chance of finding a difference that is called detectable
@@ -42,10 +49,24 @@ LOWEST = {"advantage": -1.0}  # of a metric; 0 for all others, and 1 is the high
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One metric of T targets: `values` [T], and `resampled` [T, B] under weights common to all of them."""
+    """One metric of T targets: `values` [T], and `resampled` [T, B] under weights common to all of them.
+
+    deleted: the same without each group of models, or None where that is not known.
+    """
 
     values: Float64Array
     resampled: Float64Array
+    deleted: Deleted | None = None
+
+    def minus(self, other: Sample) -> Sample:
+        """The difference, paired by target, resample and deleted group; ValueError for other targets or resamples."""
+        if self.values.shape != other.values.shape or self.resampled.shape != other.resampled.shape:
+            raise ValueError(f"samples of {self.resampled.shape} and {other.resampled.shape} cannot be paired")
+        mine, theirs = self.deleted, other.deleted
+        deleted = None
+        if mine is not None and theirs is not None and mine.resampled.shape == theirs.resampled.shape:
+            deleted = mine.minus(theirs)
+        return Sample(self.values - other.values, self.resampled - other.resampled, deleted)
 
 
 @dataclass(frozen=True)
@@ -91,9 +112,7 @@ def difference(a: Sample, b: Sample) -> Difference:
 
     Where V is 0 (the same scores, say) there is neither interval nor p-value.
     """
-    if a.values.shape != b.values.shape or a.resampled.shape != b.resampled.shape:
-        raise ValueError(f"samples of {a.resampled.shape} and {b.resampled.shape} cannot be paired")
-    paired = Sample(a.values - b.values, a.resampled - b.resampled)
+    paired = a.minus(b)
     mean, targets = float(paired.values.mean()), len(paired.values)
     half = half_width(paired)
     if half == 0.0:
@@ -108,12 +127,12 @@ def difference(a: Sample, b: Sample) -> Difference:
 
 
 def half_width(sample: Sample) -> float:
-    """Half of the 95 % interval of the mean over targets, before clipping: the larger of the two that are defined."""
+    """Half of the 95 % interval of the mean over targets, before clipping: the largest of those that are defined."""
     return max(float(stats.t.ppf(0.5 + CONFIDENCE / 2, dof)) * error for error, dof in _errors(sample))
 
 
 def _errors(sample: Sample) -> list[tuple[float, float]]:
-    """(standard error, degrees of freedom) from the examples alone and, for several targets, sqrt(V) with its own."""
+    """(standard error, degrees of freedom) from the examples alone, and for several targets of each estimate of V."""
     targets = len(sample.values)
     examples = float(np.var(sample.resampled.mean(axis=0), ddof=1))
     alone = (float(np.sqrt(examples)), np.inf)
@@ -122,8 +141,17 @@ def _errors(sample: Sample) -> list[tuple[float, float]]:
     own = float(np.var(sample.resampled, axis=1, ddof=1).mean())
     common = max((targets * examples - own) / (targets - 1), 0.0)
     between = float(np.var(sample.values, ddof=1)) / targets
-    total = common + between
-    return [alone, (float(np.sqrt(total)), (targets - 1) * (total / between) ** 2 if between > 0 else np.inf)]
+    found = [alone, _error(common, between, targets - 1)]
+    if sample.deleted is not None:
+        groups = sample.deleted.values.shape[1]
+        found.append(_error(examples, networks_variance(sample.deleted), groups - 1))
+    return found
+
+
+def _error(known: float, estimated: float, dof: int) -> tuple[float, float]:
+    """The standard error of two variances' sum, and Satterthwaite's degrees of freedom: only the second spends any."""
+    total = known + estimated
+    return float(np.sqrt(total)), dof * (total / estimated) ** 2 if estimated > 0 else np.inf
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -44,7 +44,8 @@ class AttackSettings:
     recipe: how attack networks are trained, one of RECIPES; seed: of the attack networks and of the bootstrap;
     device: torch device string for the attack networks. rmia_gamma: the ratio over a population example's that counts
     as one in rmia_published; rmia_a: how an IN model's confidence is guessed from an OUT model's (Zarifzadeh et al.
-    2024), None to choose it for each target on its own shadows (rmia_published: 0.3).
+    2024), None to choose it for each target on its own shadows (rmia_published: 0.3). calibrate: whether thresholds are
+    wanted; an attack may leave out what scores do not need.
     """
 
     recipe: str = "auto"
@@ -52,6 +53,7 @@ class AttackSettings:
     device: str = "cpu"
     rmia_gamma: float = 2.0
     rmia_a: float | None = None
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:

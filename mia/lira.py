@@ -274,7 +274,8 @@ def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         shadows = _of_inputs(learned)  # offline thresholds: nobody held what is asked, so the others calibrate
         shared = shadows.fit()[1]
     missing = TOO_FEW_A_SIDE if learned.has_pairs else NO_PAIRS
-    return _scorer(ends, shadows.calibrations(shared), _headline((asked.in_count, asked.out_count)), missing)
+    learned_of = shadows.calibrations(shared) if settings.calibrate else {}
+    return _scorer(ends, learned_of, _headline((asked.in_count, asked.out_count)), missing)
 
 
 def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
@@ -303,7 +304,8 @@ def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Score
         rows = np.delete(np.arange(len(held)), away)
         shadows = Shadows(models.phi, sides, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed)
         ends, shared = shadows.fit()
-        return _scorer(ends, shadows.calibrations(shared), _headline(shadows.kept), TOO_FEW_A_SIDE)
+        learned = shadows.calibrations(shared) if settings.calibrate else {}
+        return _scorer(ends, learned, _headline(shadows.kept), TOO_FEW_A_SIDE)
 
     return fit
 

@@ -143,8 +143,9 @@ def modified_entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
 
 def loss(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """log p_y, one threshold for all examples (Yeom et al. 2018); without shadows it has scores but no threshold."""
-    learned = inputs.learned
-    as_result = calibrate(learned, shadow_values(learned, of_phi(signals.log_confidence)))
+    as_result: Callable[[Float64Array], AttackResult] = AttackResult
+    if settings.calibrate:
+        as_result = calibrate(inputs.learned, shadow_values(inputs.learned, of_phi(signals.log_confidence)))
 
     def score(target: Outputs) -> dict[str, AttackResult]:
         return {"loss": as_result(signals.log_confidence(target.phi[:, 0]))}

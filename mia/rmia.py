@@ -93,7 +93,7 @@ def rmia(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         )
     means, chosen = _means(asked), choose_a(learned) if settings.rmia_a is None else None
     variants = _variants(asked.in_count > 0, settings, chosen)
-    learned_of = _calibrations(learned, variants)
+    learned_of = _calibrations(learned, variants) if settings.calibrate else {}
 
     def score(target: Outputs) -> dict[str, AttackResult]:
         assert target.population is not None, "inputs with population queries, a target without"

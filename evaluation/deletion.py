@@ -1,0 +1,110 @@
+"""A cell's figures without each of its models in turn (`mia.jackknife`), measured as the figures themselves are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from mia.interface import AttackResult, AttackSettings, BoolArray, Float64Array, Models
+from mia.jackknife import MOST_GROUPS, TRIMMINGS, Deletion, Groups, delete_each
+from mia.metrics import METRICS, WeightArray, allowed_false_positives, resampled_values
+from mia.registry import ATTACKS, STRONGEST
+
+RESAMPLES = 25  # each gives a variance for every group, and only the sum over groups counts
+FITTED_PER_EXAMPLE = ("lira", "rmia")  # what shadows are dropped matters more to these than to one threshold for all
+WORD = "its intervals do not see what shadow models that targets share do to all of them"
+# Of one target: by metric [G, 1 + B], the figure on the examples, then on each resample; NaN where it is deleted.
+Deletions = Mapping[str, Float64Array]
+Results = Mapping[str, Sequence[AttackResult]]  # by variant, of every target
+
+
+def deletions(
+    models: Models,
+    groups: Groups,
+    targets: Sequence[int],
+    membership: BoolArray,
+    results: Results,
+    settings: AttackSettings,
+    weights: WeightArray,
+) -> tuple[dict[str, list[Deletions]], dict[str, str]]:
+    """By variant, each target's figures without each group; and, of a variant that lacks them, why, in words.
+
+    targets: positions among the models; membership: bool [T, n] of theirs; results: with every model; weights: [B, n].
+    Metrics of a threshold are left out: calibrating one costs more than all the rest. Of one target there is nothing to
+    say: its interval holds for that network alone.
+    """
+    if len(targets) < 2:
+        return {}, {}
+    if len(groups) > MOST_GROUPS:
+        return {}, dict.fromkeys(results, f"{WORD}: more than {MOST_GROUPS} models are not deleted in turn")
+    names = [name for name in ATTACKS if name in results and not ATTACKS[name].trains_network]
+    standing = {key: _standing_for(key, results) for name in names for key in ATTACKS[name].variants if key in results}
+    scores_only = replace(settings, calibrate=False)
+    deleted = chain.from_iterable(
+        delete_each(
+            models, groups, targets, [name for name in names if (name in FITTED_PER_EXAMPLE) == own], scores_only, times
+        )
+        for own, times in ((True, TRIMMINGS), (False, 1))
+    )
+    outside = np.array([[target not in group for group in groups] for target in targets])
+    measured = _measure(deleted, targets, membership, set(standing.values()), outside, weights)
+    found = {key: measured[name] for key, name in standing.items() if measured[name][0]}
+    words = dict.fromkeys(results.keys() - standing, f"{WORD}: networks of attacks are not trained again")
+    words |= {STRONGEST: f"{WORD}: the strongest is not chosen again with a model fewer"} if STRONGEST in words else {}
+    for key in standing:
+        missing = _defined(results[key][0], membership) - set(found[key][0] if key in found else ())
+        if missing:
+            named = ", ".join(metric for metric in METRICS if metric in missing)
+            words[key] = f"{WORD} ({named}): not defined, or on other examples, with a model fewer"
+    return found, words
+
+
+def _standing_for(key: str, results: Results) -> str:
+    """The variant that a headline is: with a model fewer the headline might be another."""
+    same = [name for name, found in results.items() if name not in ATTACKS and found[0] is results[key][0]]
+    return same[0] if same else key
+
+
+def _defined(result: AttackResult, membership: BoolArray) -> set[str]:
+    allowed = allowed_false_positives(membership)
+    once = np.ones((1, result.scores.size), dtype=np.uint8)
+    return set(resampled_values(result.scores, result.among(membership[0]), None, once, allowed))
+
+
+def _measure(
+    deleted: Iterable[Deletion],
+    targets: Sequence[int],
+    membership: BoolArray,
+    keys: Iterable[str],
+    outside: BoolArray,
+    weights: WeightArray,
+) -> dict[str, list[Deletions]]:
+    """By variant, each target's metrics that are defined without every group that it is outside of, bool [T, G]."""
+    drawn = np.vstack([np.ones_like(weights[:1]), weights[:RESAMPLES]])
+    allowed = allowed_false_positives(membership)
+    shape = *outside.shape, len(drawn)
+    sums: dict[str, dict[str, Float64Array]] = {key: {} for key in keys}
+    counts: dict[tuple[str, str], Float64Array] = {}
+    for g, target, results in deleted:
+        row = targets.index(target)
+        for key in results.keys() & sums.keys():
+            if results[key].rows is not None:
+                continue  # with a model fewer other examples are scored
+            found = resampled_values(results[key].scores, membership[row], None, drawn, allowed)
+            for metric, values in found.items():
+                sums[key].setdefault(metric, np.zeros(shape))[row, g] += values
+                counts.setdefault((key, metric), np.zeros(outside.shape))[row, g] += 1
+    return {key: _means(of, {metric: counts[key, metric] for metric in of}, outside) for key, of in sums.items()}
+
+
+def _means(sums: Mapping[str, Float64Array], counts: Mapping[str, Float64Array], outside: BoolArray) -> list[Deletions]:
+    """Means over the trimmings, for each target; metrics that lack one of them anywhere are left out."""
+    whole = [metric for metric, count in counts.items() if (count[outside] == count.max()).all()]
+    means = {
+        metric: np.where(outside[:, :, None], sums[metric] / np.maximum(counts[metric], 1)[:, :, None], np.nan)
+        for metric in whole
+    }
+    return [{metric: values[row] for metric, values in means.items()} for row in range(len(outside))]
