@@ -22,8 +22,8 @@ from training.inputs import open_data
 SHOWN = 12  # most exposed examples of a cell that are listed, and drawn
 FEWEST_EXAMPLES = 30  # of which correlations are given: with fewer, a resample may hold none
 
-DISJOINT = "under --split disjoint its shadow models never held what is asked about"
-NO_COMMON = "fewer than two of the models that its trainings share hold an example, or do not hold it"
+DISJOINT = "under --split disjoint no shadow model ever held what is asked about"
+NO_COMMON = "too few examples that two of the common models hold, and two do not"
 
 Record = dict[str, Any]
 
@@ -101,13 +101,13 @@ def _why_not(one: Scored, trained_again: bool) -> str:
     if trained_again:
         return NO_COMMON
     if one.asked.cell.names["train_seed"] is None:
-        return "its file names no train seed, so no other file is known to train it again"
-    return "it is trained once, and --replicates 1 trains it again"
+        return "no train seed is known, so no other cell is known to be the same, trained again"
+    return "trained once; --replicates 1 trains it again"
 
 
 def _crossed_rows(a: Sequence[Scored], b: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
     if _train_seeds(a) != _train_seeds(b):
-        yield _row("crossed", (a[0], b[0]), reason="they are trained with other train seeds")
+        yield _row("crossed", (a[0], b[0]), reason="their trainings have other train seeds")
         return
     together = _Together.of((*a, *b))
     if together is None:

@@ -39,10 +39,10 @@ def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame, labels: Labels) 
     alone = reliability[reliability["reason"].notna()]
     reasons = dict(zip(alone["experiment_a"], alone["reason"], strict=True))
     unknown = dict.fromkeys(name for pair in pairs for name in pair if name in reasons)
-    found = [
-        f"Whether {labels[name]} exposes the same examples as another cell is not known: {reasons[name]}."
-        for name in unknown
-    ]
+    found = []
+    for reason in dict.fromkeys(reasons[name] for name in unknown):
+        names = ", ".join(labels[name] for name in unknown if reasons[name] == reason)
+        found.append(f"{names}: not known whether the same examples are exposed as in another cell ({reason}).")
     again = dict(zip(reliability["experiment_a"], reliability["experiment_b"], strict=True))
     for base, other in pairs:
         if not {base, other} & unknown.keys():

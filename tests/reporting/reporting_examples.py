@@ -154,11 +154,10 @@ def write_folder(folder: Path, cells: Sequence[dict[str, Any]], targets: int = 1
         kind = "same_sparsity" if a["sparsity"] == b["sparsity"] else kind
         lost = {"p_value": 0.4, "p_holm": 1.0, "ci_low": -0.09} if kind == "same_sparsity" else {}
         tables["comparisons"].append(compared(a, b, kind, **lost))
-        figures = dict.fromkeys(("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low"), 0.2)
-        tables["exposure"].append(
-            {"experiment_a": a["experiment"], "experiment_b": b["experiment"], "attack": "lira", "top": 0.01,
-             "num_examples": 4000, "spearman_high": 0.3, "chance_jaccard": 0.005, **figures}
-        )  # fmt: skip
+    tables["exposure"] = [
+        {"kind": "reliability", "experiment_a": one["experiment"], "train_seed_a": 0, "reason": "trained once"}
+        for one in attacked
+    ]
     for name, columns in EVIDENCE_TABLES.items():
         write_table(folder / f"{name}.csv", tables[name], columns)
     np.savez(folder / "exposed_pictures.npz", allow_pickle=False, **pictures)

@@ -16,7 +16,7 @@ from reporting_examples import GRID, cell, compared, write_folder, write_results
 from repository import REPOSITORY
 
 from artifacts.files import file_hash
-from reporting.headline import comparison, exposure_sentences
+from reporting.headline import comparison
 from reporting.inputs import about_digest
 from reporting.page import write_report
 from reporting.report import main
@@ -69,27 +69,6 @@ def test_several_targets_are_named(tmp_path: Path) -> None:
 def test_a_comparison_claims_what_its_row_allows(changes: dict[str, float], words: str) -> None:
     row = pd.DataFrame([compared(cell("static", 0.8), cell("dense", 0.0), "against_dense", **changes)]).iloc[0]
     assert words in comparison(row, {"static_0.8": "Static 80 %", "dense": "Dense"})
-
-
-@pytest.mark.parametrize(
-    ("pair", "words"),
-    [
-        ((0.55, 0.5, 0.6), "no change in who is exposed was found (rank correlation with Dense 0.55 [0.50, 0.60]"),
-        ((0.3, 0.2, 0.4), "partly other examples are exposed"),
-        ((0.02, -0.03, 0.07), "hardly any trace of the same order is left"),
-    ],
-)
-def test_who_stays_exposed(pair: tuple[float, float, float], words: str) -> None:
-    def row(a: str, b: str, values: tuple[float, float, float]) -> dict[str, object]:
-        names = ("split_half_spearman", "split_half_spearman_low", "split_half_spearman_high")
-        return {"experiment_a": a, "experiment_b": b, **dict(zip(names, values, strict=True))}
-
-    cells = pd.DataFrame([cell("dense", 0.0), cell("static", 0.8)])
-    rows = pd.DataFrame([row("dense", "dense", (0.6, 0.55, 0.65)), row("dense", "static_0.8", pair)])
-    (sentence,) = exposure_sentences(rows, cells)
-    assert sentence.startswith("Static 80 %: ")
-    assert words in sentence
-    assert exposure_sentences(rows.iloc[1:], cells) == []
 
 
 def test_one_cell_says_why_there_is_nothing_to_compare(tmp_path: Path) -> None:
