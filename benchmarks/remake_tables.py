@@ -11,10 +11,8 @@ networks, for these are trained, and of SAMIA, whose noise queries are not kept.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import math
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,9 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cli.main import DONE, FAILED, run_main
 from cli.parser import new_parser
+from configs.config import ALL_TARGETS, AttackOptions, Places
 from configs.errors import RunError, UsageError
-from mia import run_mia_evaluation
+from evaluation.attack import Attacker
+from evaluation.foreign import read_cells
+from evaluation.gather import Evidence, gather
 from mia.registry import ATTACKS
+from reporting import tables
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KEPT = ("cells", "summary", "comparisons", "exposure", "transfer")
@@ -64,19 +66,26 @@ def body(args: argparse.Namespace) -> int:
 
 def _study(folder: Path, files: Sequence[Path], check: bool) -> list[str]:
     """Make a study's tables; what differs from those there, in words, where they are only checked."""
+    evidence = evaluated(files)
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch)
-        argv = ["--signals", *map(str, files), "--attacks", *CHEAP, "--num-targets", "all", "--results-dir", scratch]
-        with open(made / "said.txt", "w", encoding="utf-8") as said, contextlib.redirect_stdout(said):
-            code = run_mia_evaluation.main([*argv, "--device", "cpu", "--quiet"])
-        if code != DONE:
-            raise RunError(f"{folder}: the evaluation of its signals ended with exit code {code}")
+        made = Path(scratch) if check else folder
+        for name in KEPT:
+            tables.write_table(made / f"{name}.csv", getattr(evidence, name), tables.EVIDENCE_TABLES[name])
         if check:
             return [line for name in KEPT for line in differences(folder / f"{name}.csv", made / f"{name}.csv")]
-        for name in KEPT:
-            shutil.copyfile(made / f"{name}.csv", folder / f"{name}.csv")
     print(f"{folder.name}: {', '.join(KEPT)} from {len(files)} files")
     return []
+
+
+def evaluated(files: Sequence[Path]) -> Evidence:
+    """What an evaluation of these signals finds. RunError where a cell cannot be attacked or a file not be used."""
+    options = AttackOptions(num_targets=ALL_TARGETS)
+    cells = read_cells(files, options)
+    evidence = gather(cells, Attacker(CHEAP, options, Places(), "cpu"))
+    wrong = [*evidence.problems, *(row["reason"] for row in evidence.cells if row["reason"])]
+    if wrong:
+        raise RunError(f"the recorded signals cannot be evaluated: {wrong[0]}")
+    return evidence
 
 
 def differences(kept: Path, made: Path) -> Iterator[str]:
