@@ -39,6 +39,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from cli.help_text import HelpText
 from mia.exposure import STATISTICS, Crossing, crossings, has_changed, is_reliable
 from mia.interface import BoolArray, Float64Array
 from mia.metrics import example_weights
@@ -188,7 +189,7 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the simulation and write its table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--replicates", type=int, default=200, help="of each setting and size")
     parser.add_argument("--resamples", type=int, default=200, help="of the examples in each replicate")
     parser.add_argument("--jobs", type=int, default=2, help="processes")

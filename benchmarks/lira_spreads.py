@@ -28,6 +28,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from cli.help_text import HelpText
 from mia.interface import AttackInputs, AttackSettings, BoolArray, FloatArray
 from mia.metrics import evaluate_scores
 from mia.registry import ATTACKS
@@ -101,7 +102,7 @@ def compare(name: str, phi: FloatArray, membership: BoolArray, kept: int, seed: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".npz with phi and membership of a cell")
     parser.add_argument("--a-side", nargs="+", type=int, default=[8, 12, 16, 24, 31], metavar="K")
     parser.add_argument("--seed", type=int, default=0, help="of the models that are kept")

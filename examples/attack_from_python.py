@@ -1,7 +1,7 @@
 """Attack models from Python: arrays in, rows of figures out. No network is trained here and torch is not needed.
 
-python examples/attack_from_python.py
-python examples/attack_from_python.py --coins     # who holds what was drawn by a coin for each model and example
+    python examples/attack_from_python.py
+    python examples/attack_from_python.py --coins     # who holds what was drawn by a coin for each model and example
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from artifacts.signals import phi
+from cli.help_text import HelpText
 from mia.evaluate import evaluate
 from mia.interface import AttackSettings, Models
 from mia.registry import ATTACKS
@@ -42,7 +43,7 @@ def made_up_models(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Model 0 is the target, the others are its shadow models."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--coins", action="store_true", help="memberships drawn independently, not balanced")
     models = made_up_models(coins=parser.parse_args(argv).coins)
     inputs = models.leave_out(0)  # an AttackInputs: checked, and trimmed so that counts give nothing away
