@@ -74,8 +74,8 @@ def correlations(phis: Sequence[FloatArray], membership: BoolArray, weights: Wei
     pearson, spearman: of the exposures. Across models: without the covariance that two trainings owe to answers of
     models with the same members, which is estimated by leaving one model out after the other (a stratified jackknife):
     sum over m of (k - 1) / k (x_(-m) - x)(y_(-m) - y), k being the models on m's side of the example. For exposures
-    this is exactly the mean product over pairs of different models; for ranks it is a first approximation. NaN where an
-    exposure does not vary.
+    this is exactly the mean product over pairs of different models; for ranks it is a first approximation, which takes
+    off a little too much where noise prevails. NaN where an exposure does not vary.
     """
     values = np.stack([exposure(phi, membership) for phi in phis])
     without = np.stack([_without_each(phi, membership) for phi in phis])

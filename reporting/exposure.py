@@ -66,7 +66,7 @@ def _verdict(rows: pd.DataFrame, base: str, other: str, labels: Labels) -> str:
         if not is_reliable(rows[f"reliability_{side}_low"]):
             worst = rows.sort_values(f"reliability_{side}_low", na_position="first").iloc[0]
             figure = f"{TITLES[worst['statistic']]} {interval(worst, f'reliability_{side}')}"
-            return f"nothing can be said, since {labels[name]} does not agree with itself, trained again ({figure})"
+            return f"nothing can be said, since {labels[name]} was not found to agree with itself, trained again ({figure})"
     figures = _quoted(rows, base, other, labels)
     if has_changed(rows["corrected_high"]):
         return f"partly other examples are exposed than by {labels[base]} ({figures})"

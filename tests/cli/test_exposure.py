@@ -45,7 +45,7 @@ def test_exposures_are_those_of_the_answers(twice: Path) -> None:
         for name, folder in zip(CELLS, ("dense/synthetic", "static/sparsity_0.6/synthetic"), strict=True):
             expected = exposures(twice / "runs" / folder)
             np.testing.assert_allclose(stored[name], expected)
-            first = [row for row in read(twice / "mia/exposed.csv") if row["experiment"] == name][0]
+            first = next(row for row in read(twice / "mia/exposed.csv") if row["experiment"] == name)
             assert int(first["index"]) == stored["index"][np.argmax(expected)]
             assert float(first["exposure"]) == pytest.approx(expected.max())
 
