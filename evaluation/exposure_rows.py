@@ -70,7 +70,9 @@ def _trainings(cells: Sequence[Scored]) -> list[list[Scored]]:
     found: dict[tuple[Any, ...], dict[Any, Scored]] = {}
     for one in cells:
         names = one.asked.cell.names
-        key = tuple((name, value) for name, value in names.items() if name not in ("experiment", "train_seed"))
+        key: tuple[Any, ...] = tuple(
+            (name, value) for name, value in names.items() if name not in ("experiment", "train_seed")
+        )
         seed = names["train_seed"]
         if seed is None or seed in found.get(key, {}):  # not known to be another training
             key = (*key, one.asked.experiment)

@@ -184,13 +184,15 @@ def _crossing(statistic: str, drawn: Float64Array, a: int, b: int) -> Crossing:
 
 def is_reliable(lows: Iterable[float | None]) -> bool:
     """Whether a cell agrees with itself, trained again: the lower ends of all its reliabilities lie above 0."""
-    return all(low is not None and low > 0 for low in lows)
+    found = list(lows)
+    return bool(found) and all(low is not None and low > 0 for low in found)
 
 
 def has_changed(highs: Iterable[float | None]) -> bool:
     """Whether partly other examples are exposed: the upper ends of all corrected correlations, of both pairings and of
     every statistic, lie below SAME_ORDER. To be asked of cells that are both reliable."""
-    return all(high is not None and high < SAME_ORDER for high in highs)
+    found = list(highs)
+    return bool(found) and all(high is not None and high < SAME_ORDER for high in found)
 
 
 def estimate(drawn: Float64Array) -> Estimate:

@@ -112,6 +112,11 @@ def test_cells_that_cannot_be_paired_say_why() -> None:
     assert said(rows) == ["Static 80 %: not compared with Dense: other train seeds."]
 
 
+def test_a_table_with_rows_missing_claims_nothing() -> None:
+    rows = [row for row in rows_of() if row["kind"] == "reliability" or row["statistic"] == "pearson"]
+    assert said(rows) == ["Static 80 %: not compared with Dense: exposure.csv lacks rows of the two."]
+
+
 def test_one_cell_has_nothing_to_say() -> None:
     assert said([row for row in rows_of() if "static" not in row["experiment_a"] + row["experiment_b"]]) == []
 
