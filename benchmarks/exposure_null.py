@@ -82,6 +82,7 @@ SETTINGS = [
     Setting("split_noise_half_as_strong", strength=(1.0, 0.5), **SPLIT),
     Setting("split_noise_by_class", strength=(1.0, 0.5), class_split=0.4, **SPLIT),
     Setting("split_noise_unequal", split=(0.8, 0.3)),
+    Setting("split_noise_noisy", strength=(1.0, 0.5), noise=2.5, split=(1.5, 0.6)),
     Setting("split_noise_of_members", split=(0.9, 0.3), split_of_members=True),
     Setting("split_noise_of_each_cell", own_split=0.6),
     Setting("split_noise_of_each_cell_no_leak", strength=(0.0, 0.0), own_split=0.6, **SPLIT),

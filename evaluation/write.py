@@ -102,7 +102,7 @@ def _scores(one: Scored) -> dict[str, Any]:
 
 
 def _exposure(evidence: Evidence) -> dict[str, Any]:
-    """`index` and `label` [n], then a score a cell by its name; a further split has its own `split_2/index`, ..."""
+    """`index` and `label` [n], then exposures by cell; a further split has its own `split_2/index`, ..."""
     arrays: dict[str, Any] = {}
     for number, split in enumerate(dict.fromkeys(one.asked.split for one in evidence.scored), start=1):
         group = [one for one in evidence.scored if one.asked.split == split]

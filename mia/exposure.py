@@ -74,8 +74,8 @@ def correlations(phis: Sequence[FloatArray], membership: BoolArray, weights: Wei
     pearson, spearman: of the exposures. Across models: without the covariance that two trainings owe to answers of
     models with the same members, which is estimated by leaving one model out after the other (a stratified jackknife):
     sum over m of (k - 1) / k (x_(-m) - x)(y_(-m) - y), k being the models on m's side of the example. For exposures
-    this is exactly the mean product over pairs of different models; for ranks it is a first approximation. NaN where an
-    exposure does not vary.
+    this is exactly the mean product over pairs of different models; for ranks it is a first approximation, which takes
+    off a little too much where noise prevails. NaN where an exposure does not vary.
     """
     values = np.stack([exposure(phi, membership) for phi in phis])
     without = np.stack([_without_each(phi, membership) for phi in phis])
@@ -184,13 +184,15 @@ def _crossing(statistic: str, drawn: Float64Array, a: int, b: int) -> Crossing:
 
 def is_reliable(lows: Iterable[float | None]) -> bool:
     """Whether a cell agrees with itself, trained again: the lower ends of all its reliabilities lie above 0."""
-    return all(low is not None and low > 0 for low in lows)
+    found = list(lows)
+    return bool(found) and all(low is not None and low > 0 for low in found)
 
 
 def has_changed(highs: Iterable[float | None]) -> bool:
     """Whether partly other examples are exposed: the upper ends of all corrected correlations, of both pairings and of
     every statistic, lie below SAME_ORDER. To be asked of cells that are both reliable."""
-    return all(high is not None and high < SAME_ORDER for high in highs)
+    found = list(highs)
+    return bool(found) and all(high is not None and high < SAME_ORDER for high in found)
 
 
 def estimate(drawn: Float64Array) -> Estimate:

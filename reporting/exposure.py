@@ -62,11 +62,14 @@ def _verdict(rows: pd.DataFrame, base: str, other: str, labels: Labels) -> str:
     given = rows["reason"].dropna()
     if len(given):
         return f"not compared with {labels[base]}: {given.iloc[0]}"
+    if len(rows) < 2 * len(STATISTICS):
+        return f"not compared with {labels[base]}: exposure.csv lacks rows of the two"
     for side, name in _sides(rows, base, other).items():
         if not is_reliable(rows[f"reliability_{side}_low"]):
             worst = rows.sort_values(f"reliability_{side}_low", na_position="first").iloc[0]
             figure = f"{TITLES[worst['statistic']]} {interval(worst, f'reliability_{side}')}"
-            return f"nothing can be said, since {labels[name]} does not agree with itself, trained again ({figure})"
+            unlike = f"{labels[name]} was not found to agree with itself, trained again"
+            return f"nothing can be said, since {unlike} ({figure})"
     figures = _quoted(rows, base, other, labels)
     if has_changed(rows["corrected_high"]):
         return f"partly other examples are exposed than by {labels[base]} ({figures})"
@@ -74,7 +77,7 @@ def _verdict(rows: pd.DataFrame, base: str, other: str, labels: Labels) -> str:
     reach = f"{TITLES[nearest['statistic']]} {interval(nearest, 'corrected')}"
     return (
         f"no change in who is exposed was found against {labels[base]} ({figures}; for a change every interval must be "
-        f"below {SAME_ORDER:g}, and {reach} does not)"
+        f"below {SAME_ORDER:g}, and {reach} is not)"
     )
 
 

@@ -131,6 +131,8 @@ def test_the_rule() -> None:
     assert has_changed([SAME_ORDER - 0.01, 0.5])
     assert not has_changed([SAME_ORDER, 0.5])
     assert not has_changed([None, 0.5])
+    assert not is_reliable([])
+    assert not has_changed([])
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in SETTINGS if setting.kind == "null"])
