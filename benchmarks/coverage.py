@@ -1,7 +1,8 @@
-"""Do the intervals hold? Simulated cells whose truth is known, the project's intervals beside the naive ones.
+"""Do the intervals hold? Simulated cells whose truth is known, the project's intervals beside others.
 
-    python benchmarks/coverage.py                      # half an hour on two cores; writes benchmarks/results/*.csv
-    python benchmarks/coverage.py --replicates 100     # a quick look
+    python benchmarks/coverage.py                      # an hour on two cores; writes benchmarks/results/*.csv
+    python benchmarks/coverage.py --resume             # goes on where it was stopped
+    python benchmarks/coverage.py --replicates 40 --only lira_9     # a quick look
 
 Model "crossed": example i has a difficulty that every model and both cells share, and a leak of its own; target t of
 cell k trained on a random half (balanced over 18 models, the same in both cells), and its network leaks more or less
@@ -14,13 +15,15 @@ The standard deviation of a network's AUC over `effect` is 0, 1 or 2 times that 
 spread) from the other eight, so that targets also share their shadow models.
 
 The truth is the mean over examples and networks. For one target it is the value of that very network as its examples
-grow without end: an interval from one network can claim no more. crossed: AUC, TPR at 1 % FPR and advantage by
-quadrature over `effect` on 400,000 examples; lira: AUC, which is unbiased, so its mean over all replicates.
+grow without end: an interval from one network can claim no more. crossed: AUC, TPR at low FPR and advantage by
+quadrature over `effect` on a million examples; a TPR that k false positives of n define is judged against the true
+ROC at (k + 1) / (n_t + 1), in the mean over targets. lira: AUC, which is unbiased, so its mean over all replicates.
 
-Methods: ours; pairs (every (target, example) pair drawn by itself); targets (t interval over the T values); examples
-(examples drawn as we do, networks held fixed). coverage.csv: how often 95 % intervals of a level and of a difference
-between two cells cover the truth. null.csv: five cells of one pipeline, all ten differences: how often a difference is
-found at p < 0.05, and how often any of the ten is after Holm's correction.
+Methods: ours; of lira also without_deletions (no jackknife over models); pairs (every (target, example) pair drawn by
+itself); targets (t interval over the T values); examples (examples drawn as we do, networks held fixed). coverage.csv:
+how often 95 % intervals of a level and of a difference between two cells cover the truth. null.csv: five cells of one
+pipeline, all ten differences: how often a difference is found at p < 0.05, and how often any of the ten is after Holm's
+correction.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,121 +46,23 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from benchmarks.simulated_cells import (
+    CROSSED,
+    LIRA,
+    LOW_FPR,
+    SPREADS,
+    STRENGTHS,
+    Setting,
+    Truth,
+    cells,
+    crossed_truth,
+)
 from cli.help_text import HelpText
 from mia.inference import Sample, difference, holm, mean_interval
-from mia.interface import AttackSettings, BoolArray, Float64Array, from_models
-from mia.metrics import evaluate_scores, example_weights, resampled_values
-from mia.registry import ATTACKS
+from mia.metrics import allowed_false_positives, example_weights, expected_fpr
 
-MODELS, LIRA_MODELS = 18, 9
-EXAMPLES = 1000
 RESAMPLES = 200
-THRESHOLD = 1.0
-STRENGTHS = (1.0, 0.7)  # of the two cells
-SPREADS = {"none": 0.0, "equal": 0.09, "large": 0.18}  # of `effect`; coverage.csv says what AUC varies by
-METRICS = ("auc", "tpr_at_fpr_0.01", "advantage")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One line of the design: which model, how many targets, how far networks differ."""
-
-    model: str
-    targets: int
-    regime: str
-
-
-CROSSED = [Setting("crossed", targets, regime) for targets in (1, 3, 9) for regime in SPREADS]
-CROSSED += [Setting("crossed", 17, "equal")]
-LIRA = [Setting("lira", targets, regime) for targets in (3, 9) for regime in SPREADS]
-
-
-def balanced(models: int, rng: np.random.Generator) -> BoolArray:
-    """Membership, bool [models, EXAMPLES]: every example in floor or ceil of half of the models."""
-    rank = rng.random((models, EXAMPLES)).argsort(axis=0).argsort(axis=0)
-    return rank < models // 2 + rng.integers(models % 2 + 1, size=EXAMPLES)
-
-
-def crossed_scores(
-    strength: float, effects: Float64Array, membership: BoolArray, difficulty: Float64Array, leak: Float64Array,
-    rng: np.random.Generator,
-) -> Float64Array:  # fmt: skip
-    """Scores [T, n]; effects: [T]; membership: [T, n]; difficulty and leak: [n]."""
-    return difficulty + membership * (strength * leak + effects[:, None]) + rng.normal(size=membership.shape)
-
-
-def examples_of(n: int, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
-    """Difficulty and leak, [n] each; leaks are skewed, as memorisation is."""
-    return rng.normal(size=n), rng.exponential(0.5, size=n)
-
-
-def crossed_truth(strength: float, spread: float) -> tuple[dict[str, float], dict[str, np.poly1d], float]:
-    """Mean over networks by metric; the value as a function of a network's effect; sd of AUC over networks."""
-    nodes, shares = np.polynomial.hermite_e.hermegauss(9)
-    at = np.linspace(-4.5, 4.5, 13) * max(spread, 0.05)
-    values: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    for effect in at:
-        rng = np.random.default_rng(99)  # common numbers keep the curve smooth
-        n = 400_000
-        difficulty, leak = examples_of(n, rng)
-        membership = (np.arange(n) % 2 == 0)[None]
-        scores = crossed_scores(strength, np.array([effect]), membership, difficulty, leak, rng)[0]
-        figures = evaluate_scores(scores, membership[0], THRESHOLD, resamples=0)
-        for metric in METRICS:
-            values[metric].append(float(figures[metric].value or 0.0))
-    curves = {metric: np.poly1d(np.polyfit(at, values[metric], 4)) for metric in METRICS}
-    shares = shares / shares.sum()
-    truth = {metric: float((shares * curve(nodes * spread)).sum()) for metric, curve in curves.items()}
-    sd = float(np.sqrt((shares * (curves["auc"](nodes * spread) - truth["auc"]) ** 2).sum()))
-    return truth, curves, sd
-
-
-def lira_scores(
-    strength: float, spread: float, membership: BoolArray, difficulty: Float64Array, leak: Float64Array,
-    rng: np.random.Generator,
-) -> Float64Array:  # fmt: skip
-    """LiRA (online, fixed spread) of every model from all others, [M, n]."""
-    effects = spread * rng.normal(size=len(membership))
-    phi = crossed_scores(strength, effects, membership, 2.0 * difficulty, leak, rng)
-    logits = np.stack([phi, np.zeros_like(phi)], axis=2)
-    labels = np.zeros(EXAMPLES, dtype=np.int64)
-    scores = []
-    for target in range(len(membership)):
-        inputs = from_models(logits, phi[:, :, None], membership, labels, target, seed=0)
-        scores.append(ATTACKS["lira"].run(inputs, AttackSettings())["lira_online_fixed"].scores)
-    return np.stack(scores)
-
-
-def cells(
-    setting: Setting, strengths: Sequence[float], seed: Sequence[int]
-) -> tuple[list[Float64Array], BoolArray, Float64Array]:
-    """Scores of one replicate, [T, n] a cell, the membership they share, and the networks' effects [cells, T]."""
-    rng = np.random.default_rng(list(seed))
-    spread, targets = SPREADS[setting.regime], setting.targets
-    difficulty, leak = examples_of(EXAMPLES, rng)
-    if setting.model == "lira":
-        membership = balanced(LIRA_MODELS, rng)
-        found = [lira_scores(strength, spread, membership, difficulty, leak, rng)[:targets] for strength in strengths]
-        return found, membership[:targets], np.zeros((len(strengths), targets))
-    membership = balanced(MODELS, rng)[:targets]
-    effects = spread * rng.normal(size=(len(strengths), targets))
-    found = [
-        crossed_scores(strength, effect, membership, difficulty, leak, rng)
-        for strength, effect in zip(strengths, effects, strict=True)
-    ]
-    return found, membership, effects
-
-
-def sampled(scores: Float64Array, membership: BoolArray, weights: np.ndarray) -> dict[str, Sample]:
-    """By metric, the values of all targets and their resamples."""
-    points, drawn = [], []
-    for one, inside in zip(scores, membership, strict=True):
-        points.append(evaluate_scores(one, inside, THRESHOLD, resamples=0))
-        drawn.append(resampled_values(one, inside, THRESHOLD, weights))
-    return {
-        metric: Sample(np.array([one[metric].value for one in points]), np.stack([one[metric] for one in drawn]))
-        for metric in METRICS
-    }
+Result = TypeVar("Result")
 
 
 def naive(sample: Sample, method: str) -> tuple[float, float]:
@@ -171,126 +77,169 @@ def naive(sample: Sample, method: str) -> tuple[float, float]:
     return float(mean - half), float(mean + half)
 
 
-Row = tuple[str, str, str, float, float, float, float]  # quantity, metric, method, value, low, high, own truth
+Row = tuple[str, str, str, float, float, float, float]  # quantity, metric, method, value, low, high, truth
 
 
-def one_replicate(setting: Setting, curves: Sequence[dict[str, np.poly1d]], replicate: int) -> list[Row]:
-    """Every interval of one replicate; own truth: of these very networks (NaN where not known)."""
-    scores, membership, effects = cells(setting, STRENGTHS, (1, replicate))
+def intervals(a: Sample, b: Sample, metric: str) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Value and ends by quantity and method; NaN where there is no interval."""
+    found: dict[tuple[str, str], tuple[float, float, float]] = {}
+    paired = replace(a.minus(b), deleted=None)
+    ours = [("ours", a, b)]
+    if a.deleted is not None:
+        ours.append(("without_deletions", replace(a, deleted=None), replace(b, deleted=None)))
+    for method, first, second in ours:
+        mean, apart = mean_interval(first, metric), difference(first, second)
+        found["level", method] = mean.mean, _or_nan(mean.ci_low), _or_nan(mean.ci_high)
+        found["difference", method] = apart.difference, _or_nan(apart.ci_low), _or_nan(apart.ci_high)
+    for method in ("pairs", "targets", "examples"):
+        found["level", method] = float(a.values.mean()), *naive(a, method)
+        found["difference", method] = float(paired.values.mean()), *naive(paired, method)
+    return found
+
+
+def _or_nan(end: float | None) -> float:
+    return np.nan if end is None else end
+
+
+def one_replicate(setting: Setting, truths: Sequence[Truth], replicate: int) -> list[Row]:
+    """Every interval of one replicate, and what it should cover (NaN where that is not known)."""
+    found, membership = cells(setting, STRENGTHS, (1, replicate))
     weights = example_weights(membership, RESAMPLES, replicate)
-    first, second = (sampled(one, membership, weights) for one in scores)
+    first, second = (cell.samples(membership, weights) for cell in found)
+    allowed = allowed_false_positives(membership)
+    rates = np.array([expected_fpr(allowed[LOW_FPR], int((~inside).sum())) for inside in membership])
     rows: list[Row] = []
-    for metric in METRICS:
-        a, b = first[metric], second[metric]
-        paired = Sample(a.values - b.values, a.resampled - b.resampled)
-        own = [
-            float(np.mean(curve[metric](effect))) for curve, effect in zip(curves, effects[: len(curves)], strict=True)
+    for metric in first:
+        known = [
+            truth.at(metric, cell.effects, rates) if setting.targets == 1 else truth.mean(metric, rates)
+            for truth, cell in zip(truths, found[: len(truths)], strict=True)
         ]
-        mean, apart = mean_interval(a, metric), difference(a, b)
-        level = (own or [np.nan])[0]
-        gap = own[0] - own[1] if own else np.nan
-        ends = {
-            "level": (mean.mean, mean.ci_low, mean.ci_high, level, a),
-            "difference": (apart.difference, apart.ci_low, apart.ci_high, gap, paired),
-        }
-        for quantity, (value, low, high, truth, sample) in ends.items():
-            both = (np.nan, np.nan) if low is None or high is None else (low, high)
-            rows.append((quantity, metric, "ours", value, *both, truth))
-            others = ("pairs", "targets", "examples")
-            rows += [(quantity, metric, method, value, *naive(sample, method), truth) for method in others]
+        aims = {"level": known[0], "difference": known[0] - known[1]} if known else {}
+        for (quantity, method), ends in intervals(first[metric], second[metric], metric).items():
+            rows.append((quantity, metric, method, *ends, aims.get(quantity, np.nan)))
     return rows
 
 
-def coverage(setting: Setting, replicates: int, pool: ProcessPoolExecutor) -> pd.DataFrame:
+def coverage(setting: Setting, replicates: int, jobs: int) -> pd.DataFrame:
     """The lines of coverage.csv for one setting."""
     spread = SPREADS[setting.regime]
-    known = [crossed_truth(strength, spread) for strength in STRENGTHS] if setting.model == "crossed" else []
-    work = partial(one_replicate, setting, [curves for _, curves, _ in known])
-    rows = [row for found in pool.map(work, range(replicates), chunksize=10) for row in found]
-    frame = pd.DataFrame(rows, columns=["quantity", "metric", "method", "value", "low", "high", "own"])
+    truths = [crossed_truth(strength, spread) for strength in STRENGTHS] if setting.model == "crossed" else []
+    rows = [row for found in run(partial(one_replicate, setting, truths), replicates, jobs) for row in found]
+    frame = pd.DataFrame(rows, columns=["quantity", "metric", "method", "value", "low", "high", "truth"])
     if setting.model == "lira":
         frame = frame[frame["metric"] == "auc"]  # the only unbiased one: its mean over replicates is the truth
+        frame["truth"] = frame.groupby("quantity")["value"].transform("mean")
     lines = []
     for (quantity, metric, method), group in frame.groupby(["quantity", "metric", "method"], sort=False):
         if method == "targets" and setting.targets == 1:
             continue
-        levels = [truth[metric] for truth, _, _ in known]
-        if not known:
-            truth = float(group["value"].mean())
-        else:
-            truth = levels[0] if quantity == "level" else levels[0] - levels[1]
-        aim = group["own"] if setting.targets == 1 else truth
-        inside = (group["low"] <= aim) & (aim <= group["high"])
-        share, spread_of = float(inside.mean()), float(group["value"].std())
+        inside = (group["low"] <= group["truth"]) & (group["truth"] <= group["high"])
+        share = float(inside.mean())
         lines.append(
             {
-                "model": setting.model,
-                "targets": setting.targets,
-                "networks": setting.regime,
+                **setting.lines,
                 "quantity": quantity,
                 "metric": metric,
                 "method": method,
                 "replicates": len(group),
-                "truth": truth,
+                "truth": float(group["truth"].mean()),
                 "coverage": share,
                 "coverage_error": np.sqrt(share * (1 - share) / len(group)),
                 "mean_width": float((group["high"] - group["low"]).mean()),
-                "sd_of_estimates": spread_of,
-                "network_sd_of_auc": known[0][2] if known else np.nan,
+                "sd_of_estimates": float((group["value"] - group["truth"]).std()),
+                "network_sd_of_auc": truths[0].network_sd() if truths else np.nan,
             }
         )
     return pd.DataFrame(lines)
 
 
-def null_replicate(setting: Setting, replicate: int) -> list[list[float]]:
-    """p-values of the ten differences among five cells of one pipeline, a list a metric."""
-    scores, membership, _ = cells(setting, [STRENGTHS[0]] * 5, (2, replicate))
+PValues = dict[tuple[str, str], list[float]]  # of the ten differences, by metric and method
+
+
+def null_replicate(setting: Setting, replicate: int) -> PValues:
+    """p-values among five cells of one pipeline."""
+    found, membership = cells(setting, [STRENGTHS[0]] * 5, (2, replicate))
     weights = example_weights(membership, RESAMPLES, replicate)
-    found = [sampled(one, membership, weights) for one in scores]
-    return [[difference(a[metric], b[metric]).p_value or 1.0 for a, b in combinations(found, 2)] for metric in METRICS]
+    samples = [cell.samples(membership, weights) for cell in found]
+    p_values: PValues = {}
+    for metric in samples[0]:
+        of = [one[metric] for one in samples]
+        methods = {"ours": of}
+        if of[0].deleted is not None:
+            methods["without_deletions"] = [replace(one, deleted=None) for one in of]
+        for method, chosen in methods.items():
+            p_values[metric, method] = [difference(a, b).p_value or 1.0 for a, b in combinations(chosen, 2)]
+    return p_values
 
 
-def null(setting: Setting, replicates: int, pool: ProcessPoolExecutor) -> pd.DataFrame:
+def null(setting: Setting, replicates: int, jobs: int) -> pd.DataFrame:
     """The lines of null.csv for one setting."""
-    p_values = np.array(list(pool.map(partial(null_replicate, setting), range(replicates), chunksize=5)))
+    found = run(partial(null_replicate, setting), replicates, jobs)
     lines = []
-    for m, metric in enumerate(METRICS):
-        p = p_values[:, m]
+    for metric, method in found[0]:
+        p = np.array([one[metric, method] for one in found])
         family = np.array([min(one for one in holm(list(row)) if one is not None) for row in p])
         lines.append(
             {
-                "model": setting.model,
-                "targets": setting.targets,
-                "networks": setting.regime,
+                **setting.lines,
                 "metric": metric,
+                "method": method,
                 "replicates": replicates,
                 "differences_found": float((p < 0.05).mean()),
+                # ten differences of five cells are not independent: the error over replicates
+                "differences_found_error": float((p < 0.05).mean(axis=1).std() / np.sqrt(replicates)),
                 "families_with_any_after_holm": float((family < 0.05).mean()),
-                "error": float(np.sqrt(0.05 * 0.95 / replicates)),
+                "families_error": float(np.sqrt(0.05 * 0.95 / replicates)),
             }
         )
     return pd.DataFrame(lines)
+
+
+def run(work: Callable[[int], Result], replicates: int, jobs: int) -> list[Result]:
+    """The work on every replicate, in order."""
+    if jobs == 1:
+        return [work(replicate) for replicate in range(replicates)]
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(work, range(replicates), chunksize=5))
+
+
+def tabulate(
+    path: Path, settings: Sequence[Setting], lines_of: Callable[[Setting], pd.DataFrame], resume: bool
+) -> None:
+    """Write a table, setting by setting as they are done; with `resume`, keep the settings that it has."""
+    frame = pd.read_csv(path) if resume and path.is_file() else pd.DataFrame()
+    for setting in settings:
+        if len(frame) and (frame[list(setting.lines)] == list(setting.lines.values())).all(axis=1).any():
+            continue
+        frame = pd.concat([frame, lines_of(setting).round(5)], ignore_index=True)
+        write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run both simulations and write their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
-    parser.add_argument("--replicates", type=int, default=1000, help="of each setting; null.csv takes a fifth")
+    parser.add_argument("--replicates", type=int, default=400, help="of each setting; lira half; null.csv a fifth")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--only", default="", help="part of the names of settings, such as lira_9 or crossed_1_none")
+    parser.add_argument("--resume", action="store_true", help="keep the settings that the tables have")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder of the tables")
     args = parser.parse_args(argv)
     started = time.perf_counter()
-    with ProcessPoolExecutor(args.jobs) as pool:
-        covered = pd.concat([coverage(setting, args.replicates, pool) for setting in [*CROSSED, *LIRA]])
-        write_text(args.output / "coverage.csv", covered.round(5).to_csv(index=False, lineterminator="\n"))
-        settings = [setting for setting in CROSSED if setting.targets in (1, 3, 9)] + LIRA
-        found = pd.concat([null(setting, max(1, args.replicates // 5), pool) for setting in settings])
-        write_text(args.output / "null.csv", found.round(5).to_csv(index=False, lineterminator="\n"))
-    ours = covered[covered["method"] == "ours"].pivot_table(
-        index=["model", "targets", "networks"], columns=["quantity", "metric"], values="coverage"
+
+    def replicates(setting: Setting, share: int) -> int:
+        return max(1, args.replicates // (share * (2 if setting.model == "lira" else 1)))
+
+    chosen = [setting for setting in [*CROSSED, *LIRA] if args.only in setting.name]
+    few = [setting for setting in chosen if setting.targets in (1, 3, 9)]
+    covered, nulls = args.output / "coverage.csv", args.output / "null.csv"
+    tabulate(covered, chosen, lambda one: coverage(one, replicates(one, 1), args.jobs), args.resume)
+    tabulate(nulls, few, lambda one: null(one, replicates(one, 5), args.jobs), args.resume)
+    frame = pd.read_csv(covered)
+    ours = frame[frame["method"].isin(["ours", "without_deletions"])].pivot_table(
+        index=["model", "targets", "networks", "method"], columns=["quantity", "metric"], values="coverage"
     )
     print(ours.round(3).to_string(), "\n")
-    print(found.to_string(index=False))
+    print(pd.read_csv(nulls).to_string(index=False))
     print(f"\n{time.perf_counter() - started:.0f} s")
     return 0
 

@@ -1,7 +1,7 @@
 """Attack models from Python: arrays in, rows of figures out. No network is trained here and torch is not needed.
 
-    python examples/attack_from_python.py
-    python examples/attack_from_python.py --coins     # who holds what was drawn by a coin for each model and example
+python examples/attack_from_python.py
+python examples/attack_from_python.py --coins     # who holds what was drawn by a coin for each model and example
 """
 
 from __future__ import annotations

@@ -325,3 +325,14 @@ def test_tables_state_the_false_positives_of_a_low_fpr(here: Path) -> None:
         assert float(low["mean"]) > 0
         assert (rows["tpr_at_fpr_0.001"]["mean"], rows["tpr_at_fpr_0.001"]["false_positives"]) == ("", "")
         assert rows["auc"]["expected_fpr"] == ""
+
+
+def test_intervals_take_in_each_model_deleted_or_say_why_not(here: Path) -> None:
+    """With 9 models LiRA can lose one and its interval is no narrower than without; with 7 it cannot, and says so."""
+    notes = []
+    for models in (9, 7):
+        np.savez(here / "a.npz", **made_up(models=models))
+        evaluate("a.npz", attacks="lira loss", more="--num-targets all")
+        notes.append(json.loads((here / "out/evaluation.json").read_text())["notes"].get("a", {}))
+    assert "not defined with a model fewer" in notes[1]["lira"]
+    assert not any("not defined" in note for note in [*notes[0].values(), notes[1].get("loss", "")])

@@ -84,7 +84,7 @@ def test_the_interval_of_a_mean_takes_them_in() -> None:
 
 
 def test_an_attack_that_is_undefined_with_a_model_fewer_says_so() -> None:
-    """Of 7 models 3 or 4 hold an example: without the target and another, one of these may be left, or one other."""
+    """Of 7 models 3 or 4 hold an example: without the target and another, one holder may be left; LiRA needs two."""
     found, words = deleted(cell(7), ["lira", "loss"])
     assert "loss" in found
     assert "loss" not in words
