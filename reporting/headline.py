@@ -92,8 +92,8 @@ def _changes(rows: pd.DataFrame, attack: str, labels: dict[str, str]) -> Iterato
     unlike = rows[rows["kind"] == "other_recipe"]
     if len(unlike):
         yield (
-            f"{len(unlike)} pairs of cells differ in more than method and sparsity (such as "
-            f"{unlike.iloc[0]['differing']}): their differences are listed below, and say nothing about pruning."
+            f"Cells that differ in more than method and sparsity (such as {unlike.iloc[0]['differing']}) are listed "
+            f"below without a verdict (pairs: {len(unlike)}), for their differences say nothing about pruning."
         )
 
 
