@@ -91,7 +91,7 @@ def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: Att
     from training.run import experiment_name
 
     planned = [experiment_name(cell, RunDir.of(cell, runs_dir)) for cell in cells]
-    named = set(options.shadows_from) - {*planned, "all", "own"}
+    named = set(options.shadows_from or ()) - {*planned, "all", "own"}
     there = [cell.experiment for cell in find_cells(runs_dir)] if named and runs_dir.is_dir() else []
     check_names(options, [*planned, *there])
 

@@ -28,7 +28,18 @@ from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
 # What a tracked table of comparisons shows; comparisons.csv, in the artifact, has the rest.
-COMPARED = ("kind", "experiment_a", "experiment_b", "attack", "metric", "difference", "ci_low", "ci_high", "p_holm")
+COMPARED = (
+    "kind",
+    "experiment_a",
+    "experiment_b",
+    "attack",
+    "metric",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "family",
+    "p_holm",
+)
 
 
 def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ RECIPE = (
 # The fields that belong to one pruning method each.
 PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
 ALL_TARGETS = 4097  # no cell has more models
+MOST_TARGETS = 16  # that are attacked where nobody says how many
 SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
 T = TypeVar("T")
@@ -338,18 +339,21 @@ class AttackOptions:
     """Which attacks, on how many targets, with which queries."""
 
     attacks: tuple[str, ...] | None = knob(None, "attacks to run", choices="attacks", many=True, shown="all of them")
-    num_targets: int = knob(
-        1,
-        "models of a cell that play the target in turn, or all",
+    num_targets: int | None = knob(
+        None,
+        "models of a cell that play the target in turn, or all; one number for all attacks and --shadows-from",
         kind=int,
         low=1,
         high=ALL_TARGETS,
+        shown=f"all, {MOST_TARGETS} at most; 1 for attacks that train networks, and for other cells' shadow models",
         word=("all", ALL_TARGETS),
     )
-    shadows_from: tuple[str, ...] = knob(
-        ("all",),
-        "whose shadow models attack a target beside its own: all (of its setting), own (none), or names of cells",
+    shadows_from: tuple[str, ...] | None = knob(
+        None,
+        "whose shadow models attack a target beside its own: all (of its setting), own (none), or names of cells; "
+        "where given, they attack as many targets as its own do",
         many=True,
+        shown="all, one target",
         metavar="CELL",
     )
     num_queries: int | None = knob(
@@ -386,6 +390,17 @@ class AttackOptions:
     rmia_population: int = knob(
         10_000, "rmia: population examples, drawn from the test set", kind=int, low=1, high=1_000_000
     )
+
+    def targets_of(self, trains_network: bool) -> int:
+        """How many targets an attack is given, at most."""
+        if self.num_targets is not None:
+            return self.num_targets
+        return 1 if trains_network else MOST_TARGETS
+
+    @property
+    def crossed_targets(self) -> int:
+        """How many targets other cells' shadow models are sent against, at most."""
+        return 1 if self.num_targets is None and self.shadows_from is None else self.targets_of(trains_network=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,9 +93,14 @@ def _accuracy(card: Card) -> Iterator[str]:
     yield ""
     rows = [
         (name, _percent(card.summary[f"{key}_accuracy"]), _number(card.summary[f"{key}_loss"]))
-        for key, name in (("test", "test set"), ("train", "members"), ("heldout", "non-members of the pool"))
+        for key, name in (("test", _test_set(card)), ("train", "members"), ("heldout", "non-members of the pool"))
     ]
     yield from _table(("on", "accuracy", "loss"), rows)
+
+
+def _test_set(card: Card) -> str:
+    best = card.summary.get("select") == "best"
+    return "test set (optimistic: the epoch was chosen on it)" if best else "test set"
 
 
 def _number(value: Any) -> str:
@@ -131,8 +136,9 @@ def _attacks(card: Card) -> Iterator[str]:
         return
     found = {(row["attack"], row["metric"]): row for row in rows}
     names = [name for name in ATTACKS if (name, "auc") in found]
-    targets, shadows = int(max(row["num_targets"] for row in rows)), rows[0]["num_shadows"]
-    over = "this network" if targets == 1 else f"{targets} networks of this very pipeline, this one among them"
+    counts, shadows = sorted({int(row["num_targets"]) for row in rows} - {0}), rows[0]["num_shadows"]
+    over = "this network" if counts == [1] else f"{counts[-1]} networks of this very pipeline, this one among them"
+    over += " (attacks that train networks: this one alone)" if len(counts) > 1 else ""
     yield (
         f"With {shadows} shadow models, over {over}; 95 % intervals in brackets. An AUC of 0.5 is guessing, and so is "
         "an accuracy of 50 % or a TPR that equals its FPR."

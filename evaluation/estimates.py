@@ -9,7 +9,7 @@ import numpy as np
 
 from mia.inference import Estimate, Sample, mean_interval
 from mia.interface import AttackResult, BoolArray, Float64Array
-from mia.metrics import Metric, WeightArray, example_weights, resampled_values
+from mia.metrics import Metric, WeightArray, example_weights, percentile_intervals, resampled_values
 
 RESAMPLES = 1000
 
@@ -37,13 +37,17 @@ class Measured:
 def measured(
     result: AttackResult, membership: BoolArray, values: Mapping[str, Metric], weights: WeightArray
 ) -> Measured:
-    """Resample what was measured.
+    """Resample what was measured; the target's own intervals come from the same resamples.
 
     membership: bool [n], of all examples; values: of `mia.metrics.evaluate_scores`, or a part of it; weights: [B, k],
     of the k examples that have a score.
     """
-    drawn = resampled_values(result.scores, result.among(membership), result.threshold, weights)
-    return Measured(result.scores.size, values, {metric: drawn[metric] for metric in values if metric in drawn})
+    inside = result.among(membership)
+    drawn = resampled_values(result.scores, inside, result.threshold, weights)
+    known = {metric: one.value for metric, one in values.items() if one.value is not None}
+    ends = percentile_intervals(known, drawn, int(inside.sum()))
+    filled = {metric: Metric(one.value, *ends.get(metric, (None, None))) for metric, one in values.items()}
+    return Measured(result.scores.size, filled, {metric: drawn[metric] for metric in known})
 
 
 def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | None = None) -> Sample | None:

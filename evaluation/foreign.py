@@ -134,7 +134,7 @@ def read_cells(paths: Sequence[Path], options: AttackOptions) -> list[ForeignCel
             )
         cells[name] = ForeignCell(signals, name, dict.fromkeys(range(len(signals.membership)), path))
         cells[name].queries(options.num_queries, samia=False, population=0)
-        _check_targets(signals, options.num_targets)
+        _check_targets(signals, options.num_targets or 1)
         _say_what_is_uneven(signals)
     _say_what_cannot_be_compared(list(cells.values()))
     return list(cells.values())

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from artifacts.run_dir import MODEL_FILE
+from configs.config import MOST_TARGETS
 from configs.errors import RunError
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
-from evaluation.compare import compare, correct, pairs
+from evaluation.common import Which, attack_common, in_words, sides
+from evaluation.compare import compare, correct
 from evaluation.estimates import Measured, common_weights, estimate, measured
 from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
+from evaluation.pairing import pairs
 from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
 from mia.interface import AttackResult, BoolArray
 from mia.metrics import METRICS, Metric, WeightArray, evaluate_scores, roc
-from mia.registry import ATTACKS
+from mia.registry import ATTACKS, headline_of
 from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
@@ -26,6 +29,7 @@ TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other 
 ROC_POINTS = 200
 
 Record = dict[str, Any]
+Key = tuple[str, str, str]  # experiment, attack, metric
 
 
 @dataclasses.dataclass
@@ -65,8 +69,9 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
             crossing.add(one.position, one.results, weights)
         evidence.scored.append(scored)
-    _measure_all(evidence, weights)
-    evidence.transfer = _transfer_rows(evidence, crossed)
+    evidence.notes += _targets_left_out(targets, attacker)
+    own_shadows = _measure_all(evidence, weights, attacker)
+    evidence.transfer = _transfer_rows(evidence, own_shadows, crossed)
     _expose_all(evidence, weights, attacker)
     for cell in cells:
         evidence.problems += cell.problems
@@ -101,34 +106,52 @@ class _Crossing:
 
     def add(self, position: int, results: Mapping[str, AttackResult], weights: Resamples) -> None:
         membership, target = self.asked.membership[position], self.asked.targets[position]
-        # of several targets, only means have intervals
-        resamples = TRANSFER_RESAMPLES if len(self.asked.targets) == 1 else 0
         for attack, result in results.items():
-            values = evaluate_scores(result.scores, result.among(membership), result.threshold, resamples)
+            values = evaluate_scores(result.scores, result.among(membership), result.threshold, resamples=0)
             few = {metric: values[metric] for metric in TRANSFER_METRICS}
             drawn = weights.of(self.asked.split, result.rows)[:TRANSFER_RESAMPLES]
             self.found.setdefault(attack, {})[target] = measured(result, membership, few, drawn)
 
 
-def _measure_all(evidence: Evidence, weights: Resamples) -> None:
-    """Tidy rows, means over targets, ROC curves and comparisons: one variant at a time, to bound memory."""
+def _targets_left_out(targets: Sequence[Asked], attacker: Attacker) -> list[str]:
+    """In words, that large cells have more models than play the target where nobody says how many."""
+    large = [asked for asked in targets if len(asked.cell.models) > len(asked.targets) == MOST_TARGETS]
+    if attacker.options.num_targets is not None or not large:
+        return []
+    most = max(len(asked.cell.models) for asked in large)
+    return [
+        f"the first {MOST_TARGETS} models play the target, of up to {most} in each of {len(large)} cells "
+        "(--num-targets all takes every model)"
+    ]
+
+
+def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> dict[Key, Estimate]:
+    """Tidy rows, means over targets, ROC curves and comparisons: one variant at a time, to bound memory.
+
+    Returns the means over those targets that other cells' shadows attack as well.
+    """
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
-    summaries: dict[tuple[str, str, str], Estimate] = {}
+    evidence.notes += in_words(chosen, attacker)
+    every: dict[Which, Scored] = {(one.asked.experiment, None): one for one in scored}
+    every |= attack_common(chosen, attacker)
+    summaries: dict[Key, Estimate] = {}
+    own_shadows: dict[Key, Estimate] = {}
     for attack in SUITE_OF:
-        having = [one for one in scored if attack in one.results]
-        found = {one.asked.experiment: _measured(one, attack, weights) for one in having}
-        for experiment, by_target in found.items():
-            for metric in METRICS:
-                mean = estimate(by_target, metric)
-                if mean is not None:
-                    summaries[experiment, attack, metric] = mean
-        for kind, a, b in chosen:
-            if a.experiment in found and b.experiment in found:
-                evidence.comparisons += compare(kind, a, b, attack, found)
-        for one in having:
-            evidence.roc += _roc_rows(one, attack)
-    correct(evidence.comparisons)
+        found = {which: _measured(one, attack, weights) for which, one in every.items() if attack in one.results}
+        for (experiment, models), by_target in found.items():
+            if models is None:
+                summaries |= _estimates(experiment, attack, by_target, METRICS)
+                first = dict(list(by_target.items())[: attacker.options.crossed_targets])
+                own_shadows |= _estimates(experiment, attack, first, TRANSFER_METRICS)
+        for pair in chosen:
+            ours, theirs = (found.get(which) for which in sides(pair))
+            if ours is not None and theirs is not None:
+                evidence.comparisons += compare(pair, attack, ours, theirs)
+        for one in scored:
+            if attack in one.results:
+                evidence.roc += _roc_rows(one, attack)
+    correct(evidence.comparisons, headline_of({attack for one in scored for attack in one.results}))
     for one in scored:
         head = one.asked.cell.names
         for row in one.rows:
@@ -139,6 +162,14 @@ def _measure_all(evidence: Evidence, weights: Resamples) -> None:
                 over = summaries.get((one.asked.experiment, attack, metric))
                 row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0}
                 evidence.summary.append({**head, **row, **(dataclasses.asdict(over) if over else {})})
+    return own_shadows
+
+
+def _estimates(
+    experiment: str, attack: str, found: Mapping[int, Measured], metrics: Sequence[str]
+) -> dict[Key, Estimate]:
+    means = {(experiment, attack, metric): estimate(found, metric) for metric in metrics}
+    return {key: mean for key, mean in means.items() if mean is not None}
 
 
 def _over_targets(over: Estimate | None) -> Record:
@@ -149,21 +180,24 @@ def _over_targets(over: Estimate | None) -> Record:
 
 
 def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measured]:
-    values: dict[int, dict[str, Metric]] = {}
+    """By target; the rows of the attack get their intervals."""
+    rows: dict[int, dict[str, Any]] = {}
     for row in one.rows:
         if row["attack"] == attack:
-            figure: Any = (row["value"], row["ci_low"], row["ci_high"])
-            values.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = Metric(*figure)
-    return {
-        target: measured(result, inside, values[target], weights.of(one.asked.split, result.rows))
-        for target, result, inside in zip(one.asked.targets, one.results[attack], one.asked.membership, strict=True)
-    }
+            rows.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = row
+    found = {}
+    for target, result, inside in one.measured_targets(attack):
+        values = {metric: Metric(row["value"], None, None) for metric, row in rows[target].items()}
+        found[target] = measured(result, inside, values, weights.of(one.asked.split, result.rows))
+        for metric, row in rows[target].items():
+            row |= {end: getattr(found[target].values[metric], end) for end in ("ci_low", "ci_high")}
+    return found
 
 
 def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:
     """The mean over targets of the TPR reached at each FPR of a logarithmic grid, from one non-member's share to 1."""
     results = one.results[attack]
-    inside = [result.among(membership) for result, membership in zip(results, one.asked.membership, strict=True)]
+    inside = [result.among(membership) for _, result, membership in one.measured_targets(attack)]
     grid = np.geomspace(1.0 / min(int((~own).sum()) for own in inside), 1.0, ROC_POINTS)
     rates = []
     for result, own in zip(results, inside, strict=True):
@@ -173,16 +207,22 @@ def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:
         yield {"experiment": one.asked.experiment, "attack": attack, "fpr": float(x), "tpr": float(y)}
 
 
-def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossing]) -> list[Record]:
-    """The grid of target cells and shadow cells; the diagonal is the ordinary evaluation."""
+def _transfer_rows(
+    evidence: Evidence, own_shadows: Mapping[Key, Estimate], crossed: Mapping[tuple[str, str], _Crossing]
+) -> list[Record]:
+    """The grid of target cells and shadow cells; the diagonal is the ordinary evaluation of the same targets."""
     rows = []
     involved = {experiment for pair in crossed for experiment in pair}
-    for row in evidence.summary:
-        if row["experiment"] in involved and row["attack"] in ATTACKS and row["metric"] in TRANSFER_METRICS:
-            sides = {f"{side}_{name}": row[name] for side in ("target", "shadows") for name in _SIDE}
-            rows.append({**sides, **{name: row.get(name) for name in ("attack", "metric", *_ESTIMATE)}})
+    for one in evidence.scored:
+        names = one.asked.cell.names
+        for attack in [key for key in one.results if key in ATTACKS and one.asked.experiment in involved]:
+            for metric in TRANSFER_METRICS:
+                over = own_shadows.get((one.asked.experiment, attack, metric))
+                head = {f"{side}_{name}": names[name] for side in ("target", "shadows") for name in _SIDE}
+                figures = dataclasses.asdict(over) if over else {"num_targets": 0}
+                rows.append({**head, "attack": attack, "metric": metric, **figures})
     for crossing in crossed.values():
-        sides = {
+        head = {
             f"{side}_{name}": asked.cell.names[name]
             for side, asked in (("target", crossing.asked), ("shadows", crossing.shadows))
             for name in _SIDE
@@ -191,13 +231,12 @@ def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossi
             for metric in TRANSFER_METRICS:
                 over = estimate(found, metric)
                 figures = dataclasses.asdict(over) if over else {"num_targets": 0}
-                rows.append({**sides, "attack": attack, "metric": metric, **figures})
+                rows.append({**head, "attack": attack, "metric": metric, **figures})
     order = {one.asked.experiment: i for i, one in enumerate(evidence.scored)}
     return sorted(rows, key=lambda row: (order[row["target_experiment"]], order[row["shadows_experiment"]]))
 
 
 _SIDE = ("experiment", "method", "sparsity")
-_ESTIMATE = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 
 
 def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> None:
@@ -245,5 +284,6 @@ def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, 
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
     for summary in summaries[:1]:
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
+        row["num_test"] = summary.get("num_test")
         row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from artifacts.files import file_hash, write_atomic, write_text
-from configs.config import ALL_TARGETS
+from configs.config import ALL_TARGETS, MOST_TARGETS
 from configs.errors import UsageError
 from configs.version import VERSION
 from evaluation.attack import Attacker, Scored
@@ -96,7 +96,8 @@ def _scores(one: Scored) -> dict[str, Any]:
     arrays: dict[str, Any] = {"index": asked.index, "label": asked.label}
     for position, target in enumerate(asked.targets):
         arrays[f"target_{target:03d}/membership"] = asked.membership[position]
-        arrays |= {f"target_{target:03d}/{key}": found[position].spread() for key, found in one.results.items()}
+        having = {key: found for key, found in one.results.items() if position < len(found)}
+        arrays |= {f"target_{target:03d}/{key}": found[position].spread() for key, found in having.items()}
     return arrays
 
 
@@ -137,5 +138,10 @@ def _foreign(one: Scored) -> bool:
 
 def _as_given(attacker: Attacker) -> dict[str, Any]:
     """Options in the words of the command line."""
-    wanted = attacker.options.num_targets
-    return {"attacks": list(attacker.names), "num_targets": "all" if wanted == ALL_TARGETS else wanted}
+    options = attacker.options
+    wanted = {None: f"all, {MOST_TARGETS} at most; attacks that train networks: 1", ALL_TARGETS: "all"}
+    return {
+        "attacks": list(attacker.names),
+        "num_targets": wanted.get(options.num_targets, options.num_targets),
+        "shadows_from": list(options.shadows_from or ("all",)),
+    }

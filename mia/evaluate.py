@@ -19,13 +19,15 @@ from mia.interface import (
     Scorer,
 )
 from mia.metrics import evaluate_scores
-from mia.registry import ATTACKS
+from mia.registry import ATTACKS, STRONGEST
 
 Row = dict[str, str | int | float | None]
 
 LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
 FEWEST_A_SIDE = 10  # members and non-members among the examples that a partial result has to have
 SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
+SUITE_OF |= {STRONGEST: "chosen"}
+ATTACK_OF = {variant: attack for attack in ATTACKS.values() for variant in attack.variants}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +65,30 @@ def learn(
 
 
 def learn_each(
-    models: Models, targets: Sequence[int], attacks: Sequence[str], settings: AttackSettings
+    models: Models,
+    targets: Sequence[int],
+    attacks: Sequence[str],
+    settings: AttackSettings,
+    most: Mapping[str, int] | None = None,
 ) -> Iterator[Knowledge]:
     """As `learn` for each target in turn, the other models being its shadows; forgotten before the next.
 
-    targets: positions among the M models. An attack that has a cheaper way for many targets takes it (`Attack.each`),
+    targets: positions among the M models. most: the number of targets, from the first on, of attacks that do not get
+    all of them. An attack that has a cheaper way for many targets takes it (`Attack.each`),
     and the shadows' arrays are copied only where one has not.
     """
     _check_names(attacks)
+    most = most or {}
     cheap = {}
     for name in attacks if len(targets) > 1 else ():
+        if name in most:
+            continue
         learner = ATTACKS[name].fit_each(models, settings)
         if learner is not None:
             cheap[name] = learner
-    others = [name for name in attacks if name not in cheap]
     ahead = {name: _ahead(learner, targets) for name, learner in cheap.items()}
-    for target in targets:
+    for i, target in enumerate(targets):
+        others = [name for name in attacks if name not in cheap and i < most.get(name, len(targets))]
         found = learn(models.leave_out(target), others, settings) if others else Knowledge()
         scorers = found.scorers | {name: next(learned) for name, learned in ahead.items()}
         ordered = {name: scorers[name] for name in attacks if name in scorers}
@@ -136,12 +146,12 @@ def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
     return results
 
 
-def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int) -> list[Row]:
+def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: int, resamples: int = 1000) -> list[Row]:
     """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members.
 
     membership: bool [n] of the target, of all examples; the first time that anyone reads it. A variant that scored only
-    some of them is measured on those, and its counts are theirs. Fields are None where they are not defined. Raises
-    ValueError as `mia.metrics.evaluate_scores` does.
+    some of them is measured on those, and its counts are theirs. Fields are None where they are not defined.
+    resamples: of the intervals; 0 for none. Raises ValueError as `mia.metrics.evaluate_scores` does.
     """
     return [
         {
@@ -156,7 +166,7 @@ def measure(results: Mapping[str, AttackResult], membership: BoolArray, seed: in
         }
         for key, result in results.items()
         for inside in [result.among(membership)]
-        for metric, figure in evaluate_scores(result.scores, inside, result.threshold, seed=seed).items()
+        for metric, figure in evaluate_scores(result.scores, inside, result.threshold, resamples, seed).items()
     ]
 
 

@@ -157,18 +157,19 @@ class Gallery:
 
     def _comparisons(self) -> Iterator[Figure]:
         rows = self.inputs.of("comparisons", self.experiments, "experiment_a", "experiment_b")
-        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc")]
+        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc") & (rows["kind"] != "other_recipe")]
         if len(rows):
             label = [
                 f"{self.labels[a]} - {self.labels[b]}"
                 for a, b in zip(rows["experiment_a"], rows["experiment_b"], strict=True)
             ]
-            rows = rows.assign(label=label, found=rows["p_holm"] < FOUND)
+            rows = rows.assign(label=label, found=(rows["p_holm"] < FOUND) & (rows["num_targets"] > 1))
             yield self._figure(
                 *("differences", "comparisons", (COLUMN, 0.7 + 0.2 * len(rows)), charts.differences(rows), rows),
-                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired example by example and "
-                "target by target; left of zero the first leaks less. Filled: the difference holds after Holm's "
-                "correction over the whole table; hollow: no difference was found.",
+                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired by example and by "
+                "target; left of zero the first is lower. Filled: the difference survives Holm's "
+                "correction, over the planned comparisons or, of the others, over the others; hollow: it does not, or "
+                "was not tested.",
             )
 
     def _transfer(self) -> Iterator[Figure]:

@@ -16,7 +16,7 @@ from artifacts.arrays import read_arrays
 from artifacts.files import file_hash, read_json
 from configs.config import SETTING
 from configs.errors import RunError, UsageError
-from mia.registry import ATTACKS
+from mia.registry import headline_of
 from reporting.tables import EVIDENCE_TABLES, read_table
 
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
@@ -42,6 +42,12 @@ class Inputs:
         frame = self.tables[name]
         kept = frame[list(columns or ("experiment",))].isin(experiments).all(axis=1)
         return frame[kept]
+
+    def comparisons(self, experiments: list[str]) -> pd.DataFrame:
+        """Those among these experiments, and those of one of them with a cell of another setting."""
+        frame = self.tables["comparisons"]
+        inside = frame["experiment_b"].isin(experiments) | (frame["kind"] == "other_recipe")
+        return frame[frame["experiment_a"].isin(experiments) & inside]
 
 
 def read_inputs(results_dir: Path) -> Inputs:
@@ -108,6 +114,5 @@ def settings_of(cells: pd.DataFrame) -> list[list[str]]:
 
 
 def headline_attack(summary: pd.DataFrame) -> str | None:
-    """The attack that sentences and single-attack figures speak of: the first of the registry that has an AUC."""
-    present = set(summary["attack"][(summary["metric"] == "auc") & summary["mean"].notna()])
-    return next((name for name in ATTACKS if name in present), None)
+    """The attack that sentences and single-attack figures speak of, of those that have an AUC."""
+    return headline_of(summary["attack"][(summary["metric"] == "auc") & summary["mean"].notna()])

@@ -38,13 +38,13 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN)
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, *_HASHES, "reason"),
+    *(*_ACCURACIES, "num_test", *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
     *("kind", "experiment_a", "experiment_b", "method_a", "sparsity_a", "method_b", "sparsity_b", "attack", "metric"),
-    *("difference", "ci_low", "ci_high", "p_value", "p_holm", "p_holm_family", "num_targets", "n"),
-    *("test_accuracy_a", "test_accuracy_b", "accuracy_difference"),
+    *("difference", "ci_low", "ci_high", "p_value", "family", "p_holm", "detectable", "num_targets", "num_models", "n"),
+    *("test_accuracy_a", "test_accuracy_b", "accuracy_difference", "accuracy_ci_low", "accuracy_ci_high", "differing"),
 )
 TRANSFER_COLUMNS = (
     *(f"{side}_{name}" for side in ("target", "shadows") for name in _CELL),
@@ -68,10 +68,14 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
-    r"|scheduler|augment|precision|select|pretrained"
+    r"|scheduler|augment|precision|select|pretrained|family|differing"
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset(_TRAINED)
+ADDED_COLUMNS = frozenset(
+    (*_TRAINED, "num_test", "family", "detectable", "num_models", "accuracy_ci_low", "accuracy_ci_high", "differing")
+)
+# That earlier versions wrote, and nobody reads.
+RETIRED_COLUMNS = frozenset(["p_holm_family"])
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
@@ -121,6 +125,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist; an evaluation writes it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
+    frame = frame.drop(columns=[name for name in frame.columns if name in RETIRED_COLUMNS - set(columns)])
     if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS:
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
     frame = frame.reindex(columns=list(columns))

@@ -133,7 +133,11 @@ def _notes(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary])
         return []
     targets = max(summary["num_targets"] for summary in summaries.values())
     spread = f"over examples and {targets} networks" if targets > 1 else "over the examples of one target network"
+    fewest = min((summary["num_targets"] for summary in summaries.values() if summary["num_targets"]), default=targets)
+    spread += f" ({fewest} for attacks that train networks)" if fewest < targets else ""
     text = f"AUC 0.5 is guessing; higher leaks more. Attack accuracy is balanced (guessing: 50 %). Intervals: {spread}."
+    if any(cell.get("select") == "best" for cell in cells):
+        text += " Test accuracy is optimistic where the epoch was chosen on the test set (--select best)."
     shares = [100 * cell["majority_baseline"] for cell in cells if not is_empty(cell.get("majority_baseline"))]
     if shares:
         ends = dict.fromkeys(f"{share:.1f}" for share in (min(shares), max(shares)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,12 @@ class CellSignals:
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
     audited: NDArray[np.bool_] | None
+
+    def only(self, indices: Sequence[int]) -> CellSignals:
+        """The same of some of the models, by model index."""
+        rows = [self.indices.index(index) for index in indices]
+        changed = {name: array[rows] for name in STACKED if (array := getattr(self, name)) is not None}
+        return dataclasses.replace(self, indices=tuple(indices), **changed)
 
     def models(self, seed: int) -> Models:
         """The arrays as attacks take them; seed: of the random choices of trimming."""

@@ -250,6 +250,7 @@ def _finish(
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "num_members": int(signals.membership.sum()),
+        "num_test": int(data.test_labels.shape[0]),
         "num_pool": int(split.own(config.model_index).sum()),
         "measured_sparsity": report.sparsity,
         "sparsity_all_parameters": report.sparsity_all_parameters,

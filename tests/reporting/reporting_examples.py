@@ -97,9 +97,11 @@ def compared(a: dict[str, Any], b: dict[str, Any], kind: str, **changes: Any) ->
         "ci_low": -0.07,
         "ci_high": -0.03,
         "p_value": 1e-5,
+        "family": "exploratory" if kind == "neighbouring_sparsity" else "primary",
         "p_holm": 1e-4,
-        "p_holm_family": 1e-4,
-        "num_targets": 1,
+        "detectable": 0.028,
+        "num_targets": 9,
+        "num_models": 17,
         "n": 4000,
         "accuracy_difference": a["test_accuracy"] - b["test_accuracy"],
         **changes,
@@ -151,7 +153,8 @@ def write_folder(folder: Path, cells: Sequence[dict[str, Any]], targets: int = 1
         kind = "against_dense" if b["method"] == "dense" else "neighbouring_sparsity"
         kind = "same_sparsity" if a["sparsity"] == b["sparsity"] else kind
         lost = {"p_value": 0.4, "p_holm": 1.0, "ci_low": -0.09} if kind == "same_sparsity" else {}
-        tables["comparisons"].append(compared(a, b, kind, **lost))
+        tested = {} if targets > 1 else {"p_value": None, "p_holm": None, "detectable": None}
+        tables["comparisons"].append(compared(a, b, kind, **{**lost, **tested}, num_targets=targets))
         figures = dict.fromkeys(("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low"), 0.2)
         tables["exposure"].append(
             {"experiment_a": a["experiment"], "experiment_b": b["experiment"], "attack": "lira", "top": 0.01,

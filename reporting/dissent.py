@@ -1,0 +1,73 @@
+"""Where the choice of the attack decides what a planned comparison says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from mia.inference import holm
+from mia.registry import ATTACKS
+from reporting.figures import FOUND
+from reporting.style import attack_title
+from reporting.verdicts import LESS, LOST, MORE, NONE, detectable, difference, verdict
+
+SHOWN = 4  # pairs that are spelled out; the others are counted
+
+
+def dissent(rows: pd.DataFrame, labels: dict[str, str]) -> list[str]:
+    """A sentence for each planned pair about which another attack says something else than the headline attack.
+
+    rows: of comparisons.csv. Asked are the other attacks that train no network, on the planned pairs and metrics, all
+    corrected together (Holm). One says something else where it finds a difference in AUC of the other sign, or finds
+    one where the headline attack finds none.
+    """
+    primary = rows[rows["family"] == "primary"]
+    found = []
+    for (a, b), headline in _by_pair(primary[primary["metric"] == "auc"]):
+        others = [row for row in _others(rows, primary) if (row["experiment_a"], row["experiment_b"]) == (a, b)]
+        apart = [row for row in others if _says(row) != verdict(headline) and verdict(headline) in _WORDS]
+        if apart:
+            said = [_clause(headline, verdict(headline)), *(_clause(row, _says(row)) for row in apart)]
+            found.append(f"Attacks disagree about {labels[a]} and {labels[b]}: {'; '.join(said)}.")
+    if len(found) > SHOWN:
+        found[SHOWN:] = [f"Attacks disagree about {len(found) - SHOWN} more pairs; see the comparisons below."]
+    return found
+
+
+_WORDS = {
+    LESS: "by {attack}, the first leaks less ({difference})",
+    MORE: "by {attack}, the first leaks more ({difference})",
+    LOST: "by {attack}, a difference that does not survive correction ({difference})",
+    NONE: "by {attack}, no difference was found ({difference}; {detectable})",
+}
+
+
+def _by_pair(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]:
+    for _, row in rows.iterrows():
+        yield (row["experiment_a"], row["experiment_b"]), row
+
+
+def _others(rows: pd.DataFrame, primary: pd.DataFrame) -> list[pd.Series]:
+    """AUC differences of other attacks on planned pairs that hold after correction for all that is asked here."""
+    planned = set(zip(primary["experiment_a"], primary["experiment_b"], strict=True))
+    metrics, headline = set(primary["metric"]), set(primary["attack"])
+    asked = [name for name in ATTACKS if name not in headline and not ATTACKS[name].trains_network]
+    own = [
+        row
+        for pair, row in _by_pair(rows[rows["attack"].isin(asked) & rows["metric"].isin(metrics)])
+        if pair in planned and row["num_targets"] > 1
+    ]
+    corrected = holm([None if pd.isna(row["p_value"]) else float(row["p_value"]) for row in own])
+    found = zip(own, corrected, strict=True)
+    return [row for row, p in found if row["metric"] == "auc" and p is not None and p < FOUND]
+
+
+def _says(row: pd.Series) -> str:
+    return LESS if row["difference"] < 0 else MORE
+
+
+def _clause(row: pd.Series, said: str) -> str:
+    return _WORDS[said].format(
+        attack=attack_title(row["attack"]), difference=difference(row), detectable=detectable(row)
+    )
