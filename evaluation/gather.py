@@ -91,9 +91,14 @@ class Resamples:
         key = split, b"" if rows is None else rows.tobytes()
         if key not in self._drawn:
             sharing = [one for one in self._targets if one.split == split]
-            memberships = [one.membership if rows is None else one.membership[:, rows] for one in sharing]
+            memberships = [one.membership if rows is None else _both_sides(one.membership[:, rows]) for one in sharing]
             self._drawn[key] = common_weights(memberships, sharing[0].cell.seed)
         return self._drawn[key]
+
+
+def _both_sides(membership: BoolArray) -> BoolArray:
+    """The targets, [T, k], that hold some of the examples and not all: an attack of one target may have no others."""
+    return membership[membership.any(axis=1) & ~membership.all(axis=1)]
 
 
 @dataclasses.dataclass(eq=False)

@@ -92,8 +92,8 @@ class Gallery:
         if any(prunes(method) for method in own["method"]):
             yield self._figure(
                 *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
-                f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense "
-                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.",
+                f"{title} AUC against sparsity. Whether a line lies apart from the dense band by more than chance, "
+                f"the comparisons say; bands are {charts.INTERVAL}s, the dotted line is guessing.",
             )
         for metric, rate in RATES.items():
             tpr = self._means(metric, self.attack)
