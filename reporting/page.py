@@ -15,6 +15,7 @@ from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
 from reporting import headline
+from reporting.columns import without_empty_columns
 from reporting.figures import (
     FOUND,
     LOOSE,
@@ -96,7 +97,7 @@ def write_report(results_dir: Path) -> list[Path]:
         unavailable=_grouped(inputs.about.get("unavailable", {})),
     )
     path = results_dir / "report.html"
-    write_text(path, page)
+    write_text(path, without_empty_columns(page))
     drawn = [figure for block in blocks for figures in block.figures.values() for figure in figures]
     return [path, *(results_dir / "figures" / f"{figure.name}.png" for figure in drawn)]
 
