@@ -97,7 +97,7 @@ class Gallery:
     def _note(self) -> str:
         """For captions: which names stand in the figure otherwise than they are written."""
         pairs = ", ".join(f"{shown} is {name}" for shown, name in self.respelled.items())
-        return f" No installed font has all letters of these names: {pairs}." if pairs else ""
+        return f" No font was found for all letters of these names: {pairs}." if pairs else ""
 
     def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
         frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
