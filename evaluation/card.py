@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from mia.registry import ATTACKS
 from models.registry import ARCHITECTURES
 from pruning.registry import METHODS
+from reporting.columns import filled
 from reporting.frames import is_empty
 
 METRICS = {
@@ -49,10 +51,13 @@ def escaped(text: object) -> str:
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(heading)} |"
-    yield f"|{'---|' * len(heading)}"
-    for row in rows:
-        yield f"| {' | '.join(escaped(field) for field in row)} |"
+    """A table without the columns that hold no value."""
+    fields = [[escaped(field) for field in row] for row in rows]
+    kept = filled(fields) if fields else [True] * len(heading)
+    yield f"| {' | '.join(compress(heading, kept))} |"
+    yield f"|{'---|' * sum(kept)}"
+    for row in fields:
+        yield f"| {' | '.join(compress(row, kept))} |"
 
 
 def _percent(value: Any) -> str:

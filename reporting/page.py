@@ -16,6 +16,7 @@ from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
 from reporting import exposure, headline, verdicts
+from reporting.columns import without_empty_columns
 from reporting.figures import (
     LOOSE,
     STRICT,
@@ -109,7 +110,7 @@ def write_report(results_dir: Path) -> list[Path]:
         notes=_grouped(inputs.about.get("notes", {})),
     )
     path = results_dir / "report.html"
-    write_text(path, page)
+    write_text(path, without_empty_columns(page))
     drawn = [figure for block in blocks for figures in block.figures.values() for figure in figures]
     return [path, *(results_dir / "figures" / f"{figure.name}.png" for figure in drawn)]
 

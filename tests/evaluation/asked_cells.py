@@ -16,15 +16,21 @@ def asked(method: str, sparsity: float = 0.0, models: int = 9, **changes: Any) -
     """A cell that this project would train; changes: of its configuration, and `accuracy`, `num_test`, `name`."""
     accuracy, num_test, name = (changes.pop(key, None) for key in ("accuracy", "num_test", "name"))
     config = resolve(ExperimentConfig(method=method, sparsity=sparsity, **changes), data_dir="")
-    return with_names(config.described(), name or config.fingerprint()[:8], models, accuracy, num_test)
+    return with_names(config.described(), name or config.fingerprint()[:8], models, accuracy, num_test, True)
 
 
 def with_names(
-    names: dict[str, Any], name: str, models: int = 9, accuracy: float | None = None, num_test: int | None = None
+    names: dict[str, Any],
+    name: str,
+    models: int = 9,
+    accuracy: float | None = None,
+    num_test: int | None = None,
+    trained_here: bool = False,
 ) -> Asked:
     """A cell with these names; all its models play the target."""
     indices = range(models)
-    cell: Any = SimpleNamespace(experiment=name, names={"experiment": name, **names}, models=dict.fromkeys(indices))
+    known = {"experiment": name, "names": {"experiment": name, **names}, "trained_here": trained_here}
+    cell: Any = SimpleNamespace(**known, models=dict.fromkeys(indices))
     summaries: list[dict[str, Any]] = [{"test_accuracy": accuracy, "num_test": num_test} for _ in indices]
     none = np.empty(0, dtype=np.int64)
     membership = np.zeros((models, 0), dtype=np.bool_)

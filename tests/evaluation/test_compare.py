@@ -14,7 +14,7 @@ from evaluation.compare import compare, correct
 from evaluation.estimates import Measured
 from evaluation.pairing import Pair
 from mia.inference import Sample, difference
-from mia.interface import Float64Array
+from mia.interface import AttackResult, Float64Array
 from mia.metrics import Metric
 
 
@@ -58,8 +58,9 @@ def test_the_same_number_is_tested_once() -> None:
 
 def measured_targets(values: Float64Array, seed: int = 0) -> dict[int, Measured]:
     drawn = values[:, None] + np.random.default_rng(seed).normal(0.0, 0.01, (len(values), 200))
+    result, inside, weights = AttackResult(np.zeros(50)), np.arange(50) < 25, np.ones((200, 50), dtype=np.uint8)
     return {
-        target: Measured(50, {"auc": Metric(float(value), None, None)}, {"auc": drawn[target]})
+        target: Measured(result, inside, weights, {}, {"auc": Metric(float(value), None, None)}, {"auc": drawn[target]})
         for target, value in enumerate(values)
     }
 
