@@ -28,8 +28,8 @@ def left_out_words(experiment: str, services: Mapping[int, Service]) -> Iterator
         named = [f"{', '.join(map(str, models))} for {target}" for target, models in list(tied.items())[:NAMED]]
         more = f", and for {len(tied) - NAMED} more targets" if len(tied) > NAMED else ""
         yield (
-            f"{experiment}: models whose members follow from the target's (the same, the opposite, or parts of one "
-            f"partition) would give it away and do not serve it: models {'; '.join(named)}{more}"
+            f"{experiment}: models whose members go with the target's otherwise than the rest's do (the same, the "
+            f"opposite, parts of one partition) would give it away and do not serve it: models {'; '.join(named)}{more}"
         )
 
 

@@ -30,7 +30,9 @@ def test_attacks_from_python_need_no_torch(tmp_path: Path) -> None:
         assert ("are not scored" in lines[0]) == bool(flags)
         figures = {line[:24].strip(): float(line[24:29]) for line in lines[1 + len(flags) :]}
         assert list(figures) == ["LiRA", "Confidence", "Modified entropy", "LOSS"]
-        assert figures["LiRA"] > figures["LOSS"] > 0.6  # what the examples share is noise that LiRA's shadows remove
+        assert min(figures.values()) > 0.6
+        if not flags:  # with coins, fewer shadow models a side are left to remove the noise that examples share
+            assert figures["LiRA"] > figures["LOSS"]
 
 
 def test_a_torchvision_model_is_attacked(

@@ -134,8 +134,8 @@ def test_tables_are_made_again_and_checked(
     assert remake_tables.main([*argv, "--check"]) == 0
     table = tmp_path / "tiny/comparisons.csv"
     whole = table.read_text()
-    rows = read(table)
-    table.write_text(whole.replace(rows[0]["difference"], "0.123", 1))
+    found = next(row["difference"] for row in read(table) if len(row["difference"]) > 10)
+    table.write_text(whole.replace(found, "0.123", 1))
     assert remake_tables.main([*argv, "--check"]) == 1
     assert "difference is '0.123'" in capfd.readouterr().err
     assert table.read_text() != whole  # a check writes nothing
