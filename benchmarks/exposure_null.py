@@ -14,9 +14,9 @@ split; `own_split` is such a part of either cell alone, stable over its training
 on digits, where exposures have an sd of 1.1 (dense) and 0.7 (DPF 90 %), noise 0.8 to 1.4, class parts 0.3 to 0.6, and
 answers of dense and DPF networks with one membership and start correlate by 0.35 to 0.42.
 
-Kind "null": B exposes the same examples in the same order, or nothing stable, so the sentence is false. "change": a
-part of B's exposures is dealt out anew. Rules: `report` is what the report applies; `below_1` asks the same figures to
-lie below 1; `pearson_below_1` asks it of the plain correlations only, and so takes for a change which other examples
+Kind "no_change": B exposes the same examples in the same order, or nothing stable, so the sentence is false; "change":
+a part of B's exposures is dealt out anew. Rules: `report` is what the report applies; `below_1` asks the same figures
+to lie below 1; `pearson_below_1` asks it of the plain correlations only, and so takes for a change which other examples
 were drawn. `found`: share of replicates with the sentence. `no_reliability`: share where a cell does not agree with
 itself. Medians are of corrected correlations (mean of both pairings) and of A's and B's reliability across models.
 """
@@ -54,7 +54,7 @@ class Setting:
     """One line of the design; pairs are of cells A and B."""
 
     name: str
-    kind: str = "null"
+    kind: str = "no_change"
     strength: tuple[float, float] = (1.0, 1.0)
     noise: float = 1.0
     class_noise: float = 0.3

@@ -135,7 +135,7 @@ def test_the_rule() -> None:
     assert not has_changed([])
 
 
-@pytest.mark.parametrize("name", [setting.name for setting in SETTINGS if setting.kind == "null"])
+@pytest.mark.parametrize("name", [setting.name for setting in SETTINGS if setting.kind == "no_change"])
 def test_nothing_is_said_of_cells_that_expose_the_same(name: str) -> None:
     """benchmarks/results/exposure_null.csv has the shares over many more."""
     found = [one_replicate(NAMED[name], 9, 700, 100, replicate)["report"] for replicate in range(5)]

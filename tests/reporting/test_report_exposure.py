@@ -18,7 +18,7 @@ from reporting.frames import to_frame
 from reporting.inputs import read_inputs
 from reporting.page import write_report
 from reporting.report import main
-from reporting.tables import EXPOSURE_COLUMNS, SUPERSEDED, write_table
+from reporting.tables import EXPOSURE_COLUMNS, SUMMARY_COLUMNS, SUPERSEDED, write_table
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
 CELLS = [
@@ -144,12 +144,22 @@ def test_the_caption_says_how_far_the_pictures_can_be_trusted() -> None:
 
 
 def text_of(folder: Path) -> str:
-    body = re.sub(r"<style>.*?</style>", "", write_report(folder)[0].read_text(encoding="utf-8"), flags=re.DOTALL)
+    return words_of(write_report(folder)[0])
+
+
+def words_of(page: Path) -> str:
+    body = re.sub(r"<style>.*?</style>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def without_figures(folder: Path) -> None:
+    """No attack's figures, so that none are drawn: that takes long."""
+    write_table(folder / "summary.csv", [], SUMMARY_COLUMNS)
 
 
 def test_the_page_has_sentence_and_table(tmp_path: Path) -> None:
     write_folder(tmp_path, CELLS)
+    without_figures(tmp_path)
     write_table(tmp_path / "exposure.csv", rows_of(), EXPOSURE_COLUMNS)
     text = text_of(tmp_path)
     assert "partly other examples are exposed than by" in text
@@ -161,6 +171,7 @@ def test_the_page_has_sentence_and_table(tmp_path: Path) -> None:
 
 def test_without_replicates_the_page_says_so(tmp_path: Path) -> None:
     write_results(tmp_path, GRID[:2])
+    without_figures(tmp_path)
     text = text_of(tmp_path)
     assert "not known whether the same examples are exposed as in another cell (trained once)" in text
     assert "partly other examples" not in text
@@ -173,7 +184,7 @@ def test_a_table_of_an_earlier_version_is_read_and_nothing_is_said_of_it(tmp_pat
     assert tuple(inputs.tables["exposure"].columns) == EXPOSURE_COLUMNS
     assert inputs.tables["exposure"].empty
     assert main(["--results-dir", str(tmp_path / "old")]) == 0
-    text = text_of(tmp_path / "old")
+    text = words_of(tmp_path / "old" / "report.html")
     assert "The exposures in this folder are of an earlier version" in text
     assert "highest mean attack score" in text
     assert "partly other examples" not in text
