@@ -75,11 +75,12 @@ def correct(rows: list[dict[str, Any]], headline: str | None) -> None:
 
     primary: the headline attack's AUC and TPR at 1 % FPR on planned pairs, fixed before any figure is seen.
     exploratory: everything else. No family, hence no p_holm: replicates, which are no claim but the null; and rows that
-    repeat another: an attack and the variant that it stands for, advantage (2 x accuracy - 1) beside accuracy.
+    repeat another: an attack and the variant that it stands for, attacks that rank examples alike, advantage
+    (2 x accuracy - 1) beside accuracy.
     """
     seen: set[tuple[Any, ...]] = set()
     for row in rows:
-        figures = tuple(row[name] for name in _SAME_TEST)
+        figures = *(row[name] for name in _SAME_PAIR), *(row[name] and round(row[name], 12) for name in _SAME_FIGURES)
         known = row["metric"] == "advantage" or figures in seen
         seen.add(figures)
         row["family"] = None if known or row["kind"] == "replicate" else _family(row, headline)
@@ -89,7 +90,8 @@ def correct(rows: list[dict[str, Any]], headline: str | None) -> None:
             row["p_holm"] = p
 
 
-_SAME_TEST = ("experiment_a", "experiment_b", "metric", "difference", "ci_low", "ci_high")
+# Scores that rank alike give the same figures up to the last digit.
+_SAME_PAIR, _SAME_FIGURES = ("experiment_a", "experiment_b", "metric"), ("difference", "ci_low", "ci_high")
 
 
 def _family(row: Mapping[str, Any], headline: str | None) -> str:

@@ -23,12 +23,13 @@ def dissent(rows: pd.DataFrame, labels: dict[str, str]) -> list[str]:
     one where the headline attack finds none.
     """
     primary = rows[rows["family"] == "primary"]
-    found = []
+    found, others = [], _others(rows, primary)
     for (a, b), headline in _by_pair(primary[primary["metric"] == "auc"]):
-        others = [row for row in _others(rows, primary) if (row["experiment_a"], row["experiment_b"]) == (a, b)]
-        apart = [row for row in others if _says(row) != verdict(headline) and verdict(headline) in _WORDS]
+        own = [row for row in others if (row["experiment_a"], row["experiment_b"]) == (a, b)]
+        apart = [row for row in own if _says(row) != verdict(headline) and verdict(headline) in _WORDS]
         if apart:
-            said = [_clause(headline, verdict(headline)), *(_clause(row, _says(row)) for row in apart)]
+            sides = [[row for row in apart if _says(row) == said] for said in (LESS, MORE)]
+            said = [_headline(headline), *(_clause(rows) for rows in sides if rows)]
             found.append(f"Attacks disagree about {labels[a]} and {labels[b]}: {'; '.join(said)}.")
     if len(found) > SHOWN:
         found[SHOWN:] = [f"Attacks disagree about {len(found) - SHOWN} more pairs; see the comparisons below."]
@@ -36,11 +37,22 @@ def dissent(rows: pd.DataFrame, labels: dict[str, str]) -> list[str]:
 
 
 _WORDS = {
-    LESS: "by {attack}, the first leaks less ({difference})",
-    MORE: "by {attack}, the first leaks more ({difference})",
-    LOST: "by {attack}, a difference that does not survive correction ({difference})",
-    NONE: "by {attack}, no difference was found ({difference}; {detectable})",
+    LESS: "the first leaks less",
+    MORE: "the first leaks more",
+    LOST: "a difference does not survive correction",
+    NONE: "no difference was found",
 }
+
+
+def _headline(row: pd.Series) -> str:
+    found = f"; {detectable(row)}" if verdict(row) == NONE else ""
+    return f"by {attack_title(row['attack'])}, {_WORDS[verdict(row)]} ({difference(row)}{found})"
+
+
+def _clause(rows: list[pd.Series]) -> str:
+    """Attacks that say the same."""
+    named = ", ".join(f"{attack_title(row['attack'])} ({difference(row)})" for row in rows)
+    return f"by {named}, {_WORDS[_says(rows[0])]}"
 
 
 def _by_pair(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]:
@@ -55,7 +67,9 @@ def _others(rows: pd.DataFrame, primary: pd.DataFrame) -> list[pd.Series]:
     asked = [name for name in ATTACKS if name not in headline and not ATTACKS[name].trains_network]
     own = [
         row
-        for pair, row in _by_pair(rows[rows["attack"].isin(asked) & rows["metric"].isin(metrics)])
+        for pair, row in _by_pair(
+            rows[rows["attack"].isin(asked) & rows["metric"].isin(metrics) & rows["family"].notna()]
+        )
         if pair in planned and row["num_targets"] > 1
     ]
     corrected = holm([None if pd.isna(row["p_value"]) else float(row["p_value"]) for row in own])
@@ -65,9 +79,3 @@ def _others(rows: pd.DataFrame, primary: pd.DataFrame) -> list[pd.Series]:
 
 def _says(row: pd.Series) -> str:
     return LESS if row["difference"] < 0 else MORE
-
-
-def _clause(row: pd.Series, said: str) -> str:
-    return _WORDS[said].format(
-        attack=attack_title(row["attack"]), difference=difference(row), detectable=detectable(row)
-    )

@@ -146,7 +146,7 @@ def test_attacks_that_disagree_are_named_on_the_first_screen(tmp_path: Path) -> 
     pd.concat([rows, other.assign(p_holm=0.3)]).to_csv(tmp_path / "comparisons.csv", index=False)
     words = (
         "Attacks disagree about DPF 95 % and Static 95 %: by LiRA, no difference was found (-0.050 [-0.090, -0.030]; "
-        "one of 0.028 would have been with a chance of 80 %); by RMIA, the first leaks more (+0.051 [+0.030, +0.070])."
+        "one of 0.028 would have been with a chance of 80 %); by RMIA (+0.051 [+0.030, +0.070]), the first leaks more."
     )
     assert words in first_screen(tmp_path)
     pd.concat([rows, other.assign(p_value=0.03)]).to_csv(tmp_path / "comparisons.csv", index=False)
