@@ -50,7 +50,6 @@ from benchmarks.simulated_cells import (
     CROSSED,
     LIRA,
     LOW_FPR,
-    SPREADS,
     STRENGTHS,
     Setting,
     Truth,
@@ -106,8 +105,8 @@ def one_replicate(setting: Setting, truths: Sequence[Truth], replicate: int) -> 
     found, membership = cells(setting, STRENGTHS, (1, replicate))
     weights = example_weights(membership, RESAMPLES, replicate)
     first, second = (cell.samples(membership, weights) for cell in found)
-    allowed = allowed_false_positives(membership)
-    rates = np.array([expected_fpr(allowed[LOW_FPR], int((~inside).sum())) for inside in membership])
+    count = allowed_false_positives(membership).get(LOW_FPR, 0)
+    rates = np.array([expected_fpr(count, int((~inside).sum())) for inside in membership])
     rows: list[Row] = []
     for metric in first:
         known = [
@@ -122,8 +121,7 @@ def one_replicate(setting: Setting, truths: Sequence[Truth], replicate: int) -> 
 
 def coverage(setting: Setting, replicates: int, jobs: int) -> pd.DataFrame:
     """The lines of coverage.csv for one setting."""
-    spread = SPREADS[setting.regime]
-    truths = [crossed_truth(strength, spread) for strength in STRENGTHS] if setting.model == "crossed" else []
+    truths = [crossed_truth(strength, setting.spread) for strength in STRENGTHS] if setting.model == "crossed" else []
     rows = [row for found in run(partial(one_replicate, setting, truths), replicates, jobs) for row in found]
     frame = pd.DataFrame(rows, columns=["quantity", "metric", "method", "value", "low", "high", "truth"])
     if setting.model == "lira":

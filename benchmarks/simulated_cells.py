@@ -15,12 +15,12 @@ from mia.interface import AttackResult, AttackSettings, BoolArray, Float64Array,
 from mia.metrics import allowed_false_positives, evaluate_scores, roc
 
 MODELS, LIRA_MODELS = 18, 9
-EXAMPLES = 1400
+EXAMPLES = {"crossed": 1400, "lira": 1000}  # by model; a TPR at 1 % FPR needs the 1,400
 THRESHOLD = 1.0
 STRENGTHS = (1.0, 0.7)  # of the two cells
-SPREADS = {"none": 0.0, "equal": 0.09, "large": 0.18}  # of `effect`; coverage.csv says what AUC varies by
+SPREADS = {"none": 0.0, "equal": 0.09, "large": 0.18}  # of `effect` with 1,000 examples
 LOW_FPR = "tpr_at_fpr_0.01"
-METRICS = ("auc", LOW_FPR, "advantage")
+METRICS = {"crossed": ("auc", LOW_FPR, "advantage"), "lira": ("auc", "advantage")}
 RATES = np.linspace(0.007, 0.014, 15)  # (k + 1) / (n_t + 1) lies within
 TRUE_EXAMPLES = 1_000_000
 LIRA_SETTINGS = AttackSettings(calibrate=False)
@@ -40,9 +40,19 @@ class Setting:
         return f"{self.model}_{self.targets}_{self.regime}"
 
     @property
+    def examples(self) -> int:
+        """n."""
+        return EXAMPLES[self.model]
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of `effect`: so that of AUC over networks keeps its ratio to that over examples."""
+        return SPREADS[self.regime] * float(np.sqrt(1000 / self.examples))
+
+    @property
     def lines(self) -> dict[str, str | int]:
         """The columns that say which setting a line is of."""
-        return {"model": self.model, "targets": self.targets, "networks": self.regime}
+        return {"model": self.model, "targets": self.targets, "networks": self.regime, "examples": self.examples}
 
 
 CROSSED = [Setting("crossed", targets, regime) for targets in (1, 3, 9) for regime in SPREADS]
@@ -50,10 +60,10 @@ CROSSED += [Setting("crossed", 17, "equal")]
 LIRA = [Setting("lira", targets, regime) for targets in (3, 9) for regime in SPREADS]
 
 
-def balanced(models: int, rng: np.random.Generator) -> BoolArray:
-    """Membership, bool [models, EXAMPLES]: every example in floor or ceil of half of the models."""
-    rank = rng.random((models, EXAMPLES)).argsort(axis=0).argsort(axis=0)
-    return rank < models // 2 + rng.integers(models % 2 + 1, size=EXAMPLES)
+def balanced(models: int, n: int, rng: np.random.Generator) -> BoolArray:
+    """Membership, bool [models, n]: every example in floor or ceil of half of the models."""
+    rank = rng.random((models, n)).argsort(axis=0).argsort(axis=0)
+    return rank < models // 2 + rng.integers(models % 2 + 1, size=n)
 
 
 def crossed_scores(
@@ -103,7 +113,7 @@ class Truth:
 def crossed_truth(strength: float, spread: float) -> Truth:
     """By quadrature: common random numbers at thirteen effects keep the curves smooth."""
     at = np.linspace(-4.5, 4.5, 13) * max(spread, 0.05)
-    found: dict[str, list[list[float]]] = {metric: [] for metric in METRICS}
+    found: dict[str, list[list[float]]] = {metric: [] for metric in METRICS["crossed"]}
     for effect in at:
         rng = np.random.default_rng(99)
         difficulty, leak = examples_of(TRUE_EXAMPLES, rng)
@@ -141,7 +151,8 @@ class SimulatedCell:
         for target, (result, inside, deleted) in enumerate(zip(results, membership, without, strict=True)):
             values = evaluate_scores(result.scores, inside, THRESHOLD, resamples=0, allowed=allowed)
             found[target] = measured(result, inside, values, weights, allowed, deleted)
-        samples = {metric: sample(found, metric) for metric in METRICS}
+        metrics = METRICS["crossed" if self.models is None else "lira"]
+        samples = {metric: sample(found, metric) for metric in metrics}
         return {metric: one for metric, one in samples.items() if one is not None}
 
 
@@ -153,7 +164,7 @@ def lira_cell(
     effects = spread * rng.normal(size=len(membership))
     phi = crossed_scores(strength, effects, membership, 2.0 * difficulty, leak, rng)
     logits = np.stack([phi, np.zeros_like(phi)], axis=2)
-    models = Models(logits, phi[:, :, None], membership, np.zeros(EXAMPLES, dtype=np.int64), seed=0)
+    models = Models(logits, phi[:, :, None], membership, np.zeros(phi.shape[1], dtype=np.int64), seed=0)
     learned = enumerate(learn_each(models, range(targets), ["lira"], LIRA_SETTINGS))
     results = [score(knowledge, models.outputs(target)) for target, knowledge in learned]
     assert all(found["lira"] is found["lira_online_fixed"] for found in results)
@@ -163,13 +174,13 @@ def lira_cell(
 def cells(setting: Setting, strengths: Sequence[float], seed: Sequence[int]) -> tuple[list[SimulatedCell], BoolArray]:
     """The cells of one replicate, and the membership [T, n] of the targets, which they share."""
     rng = np.random.default_rng(list(seed))
-    spread, targets = SPREADS[setting.regime], setting.targets
-    difficulty, leak = examples_of(EXAMPLES, rng)
+    spread, targets = setting.spread, setting.targets
+    difficulty, leak = examples_of(setting.examples, rng)
     if setting.model == "lira":
-        membership = balanced(LIRA_MODELS, rng)
+        membership = balanced(LIRA_MODELS, setting.examples, rng)
         found = [lira_cell(strength, spread, membership, difficulty, leak, targets, rng) for strength in strengths]
         return found, membership[:targets]
-    membership = balanced(MODELS, rng)[:targets]
+    membership = balanced(MODELS, setting.examples, rng)[:targets]
     effects = spread * rng.normal(size=(len(strengths), targets))
     found = [
         SimulatedCell(crossed_scores(strength, effect, membership, difficulty, leak, rng), effect)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 
 from mia.interface import AttackResult, AttackSettings, BoolArray, Float64Array, Models
 from mia.jackknife import MOST_GROUPS, TRIMMINGS, Deletion, Groups, delete_each
 from mia.metrics import METRICS, WeightArray, allowed_false_positives, resampled_values
-from mia.registry import ATTACKS, STRONGEST
+from mia.registry import ATTACKS
 
 RESAMPLES = 25  # each gives a variance for every group, and only the sum over groups counts
 FITTED_PER_EXAMPLE = ("lira", "rmia")  # what shadows are dropped matters more to these than to one threshold for all
@@ -36,36 +35,56 @@ def deletions(
     Metrics of a threshold are left out: calibrating one costs more than all the rest. Of one target there is nothing to
     say: its interval holds for that network alone.
     """
-    if len(targets) < 2:
+    if any(all(target in group for target in targets) for group in groups):
         return {}, {}
     if len(groups) > MOST_GROUPS:
         return {}, dict.fromkeys(results, f"{WORD}: more than {MOST_GROUPS} models are not deleted in turn")
-    names = [name for name in ATTACKS if name in results and not ATTACKS[name].trains_network]
-    standing = {key: _standing_for(key, results) for name in names for key in ATTACKS[name].variants if key in results}
-    scores_only = replace(settings, calibrate=False)
-    deleted = chain.from_iterable(
-        delete_each(
-            models, groups, targets, [name for name in names if (name in FITTED_PER_EXAMPLE) == own], scores_only, times
-        )
-        for own, times in ((True, TRIMMINGS), (False, 1))
-    )
+    standing = _standing(results)
+    deleted = _delete(models, groups, targets, [name for name in ATTACKS if name in standing], settings)
     outside = np.array([[target not in group for group in groups] for target in targets])
     measured = _measure(deleted, targets, membership, set(standing.values()), outside, weights)
     found = {key: measured[name] for key, name in standing.items() if measured[name][0]}
-    words = dict.fromkeys(results.keys() - standing, f"{WORD}: networks of attacks are not trained again")
-    words |= {STRONGEST: f"{WORD}: the strongest is not chosen again with a model fewer"} if STRONGEST in words else {}
-    for key in standing:
-        missing = _defined(results[key][0], membership) - set(found[key][0] if key in found else ())
-        if missing:
+    return found, _words(results, standing, found, membership)
+
+
+def _standing(results: Results) -> dict[str, str]:
+    """By variant of an attack that is fitted again, the one to fit: of a headline the variant that it is.
+
+    With a model fewer the headline might be another.
+    """
+    standing = {}
+    for attack in ATTACKS.values():
+        for key in attack.variants if attack.name in results and not attack.trains_network else ():
+            if key in results:
+                same = [one for one in attack.variants if one in results and results[one][0] is results[key][0]]
+                standing[key] = same[-1]
+    return standing
+
+
+def _delete(
+    models: Models, groups: Groups, targets: Sequence[int], names: Sequence[str], settings: AttackSettings
+) -> Iterator[Deletion]:
+    scores_only = replace(settings, calibrate=False)
+    for per_example, trimmings in ((True, TRIMMINGS), (False, 1)):
+        own = [name for name in names if (name in FITTED_PER_EXAMPLE) == per_example]
+        yield from delete_each(models, groups, targets, own, scores_only, trimmings)
+
+
+def _words(
+    results: Results, standing: Mapping[str, str], found: Mapping[str, Sequence[Deletions]], membership: BoolArray
+) -> dict[str, str]:
+    words = {}
+    for key, of in results.items():
+        missing = _defined(of[0], membership) - set(found[key][0] if key in found else ())
+        if missing and len(of) > 1:
             named = ", ".join(metric for metric in METRICS if metric in missing)
-            words[key] = f"{WORD} ({named}): not defined, or on other examples, with a model fewer"
-    return found, words
-
-
-def _standing_for(key: str, results: Results) -> str:
-    """The variant that a headline is: with a model fewer the headline might be another."""
-    same = [name for name, found in results.items() if name not in ATTACKS and found[0] is results[key][0]]
-    return same[0] if same else key
+            why = (
+                "it is not defined with a model fewer, on the same examples"
+                if key in standing
+                else "it is not fitted again"
+            )
+            words[key] = f"{WORD} ({named}): {why}"
+    return words
 
 
 def _defined(result: AttackResult, membership: BoolArray) -> set[str]:

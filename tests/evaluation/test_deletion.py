@@ -89,15 +89,35 @@ def test_an_attack_that_is_undefined_with_a_model_fewer_says_so() -> None:
     assert "loss" in found
     assert "loss" not in words
     assert "lira" in words.keys() - found.keys()
-    assert "not defined, or on other examples, with a model fewer" in words["lira"]
+    assert "not defined with a model fewer" in words["lira"]
     assert words["lira"] == words["lira_online_fixed"]
 
 
 def test_attacks_that_train_networks_and_large_cells_and_lone_targets() -> None:
     found, words = deleted(cell(7), ["loss"], more=("shokri_nn",))
     assert (set(found), set(words)) == ({"loss"}, {"shokri_nn"})
-    assert "not trained again" in words["shokri_nn"]
+    assert "it is not fitted again" in words["shokri_nn"]
     found, words = deleted(cell(18, examples=40), ["loss"], range(3))
     assert not found
     assert "more than 17 models" in words["loss"]
     assert deleted(cell(5), ["loss"], range(1)) == ({}, {})
+
+
+def test_a_headline_is_fitted_again_as_the_variant_that_it_is() -> None:
+    """Another name for the same results, such as that of the strongest attack, is no variant of the attack."""
+    found, words = deleted(cell(9), ["lira", "loss"], more=("strongest",))
+    assert found["lira"] is found["lira_online_fixed"]
+    assert found["lira"] is not found["lira_offline"]
+    assert "strongest" not in found
+    assert set(words) == {"strongest"}
+
+
+def test_a_group_that_holds_all_targets_leaves_nothing() -> None:
+    models = cell(9)
+    results = results_of(models, ["loss"], range(2))
+    membership, weights = models.membership[:2], np.ones((5, 150), dtype=np.uint8)
+    pairs = [[0, 1], [2, 3], [4, 5], [6, 7, 8]]
+    assert deletions(models, pairs, range(2), membership, results, SETTINGS, weights) == ({}, {})
+    apart = [[0, 2], [1, 3], [4, 5], [6, 7, 8]]
+    found, _ = deletions(models, apart, range(2), membership, results, SETTINGS, weights)
+    assert np.isnan(found["loss"][0]["auc"]).all(axis=1).tolist() == [True, False, False, False]

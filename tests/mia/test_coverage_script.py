@@ -38,12 +38,12 @@ def test_samples_of_lira_know_what_they_are_without_each_model() -> None:
     assert deleted.values.shape == (3, 9)
     assert np.isnan(deleted.values).sum() == 3
     assert samples["advantage"].deleted is None
-    (plain,), _ = cells(Setting("crossed", 3, "none"), (1.0,), (7,))
-    assert plain.samples(membership, weights)["auc"].deleted is None
+    (plain,), membership = cells(Setting("crossed", 3, "none"), (1.0,), (7,))
+    assert plain.samples(membership, np.ones((30, 1400), dtype=np.uint8))["auc"].deleted is None
 
 
 def test_tables_are_written_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated_cells, "EXAMPLES", 1200)
+    monkeypatch.setitem(simulated_cells.EXAMPLES, "lira", 400)
     argv = ["--replicates", "4", "--only", "lira_3_none", "--jobs", "1", "--output", str(tmp_path)]
     assert coverage.main(argv) == 0
     covered, nulls = pd.read_csv(tmp_path / "coverage.csv"), pd.read_csv(tmp_path / "null.csv")
