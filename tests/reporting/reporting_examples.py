@@ -68,6 +68,7 @@ def row(experiment: str, attack: str, metric: str, mean: float | None, **changes
         "ci_low": None if mean is None else mean - 0.02,
         "ci_high": None if mean is None else mean + 0.02,
         "num_targets": 1,
+        "tied": 0.0,
         **changes,
     }
 
