@@ -70,6 +70,7 @@ def row(experiment: str, attack: str, metric: str, mean: float | None, **changes
         "num_targets": 1,
         "false_positives": None,
         "expected_fpr": None,
+        "tied": 0.0,
         **changes,
     }
 
