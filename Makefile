@@ -2,12 +2,15 @@
 # make test   install, then format check, linter, type checker and tests
 # make bench  install, then measure training, attacks and the growth of a sweep; tables in build/bench (half an hour)
 # make faults install, then kill, stop, fill, flip and forge: every fault test, with its table  (half an hour on two cores)
-# make browser   install Chromium for the report's browser test, where apt-get may do so
+# make browser   install Chromium and a Korean font for two of the report's tests, where apt-get may do so
 # make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
+
+apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get -qq update >/dev/null 2>&1 \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null 2>&1; }
 
 .PHONY: demo test bench faults lock install browser
 .DEFAULT_GOAL := demo
@@ -18,13 +21,14 @@ demo: $(VENV)/.installed
 	@echo "== training and attacking the quick preset (digits, 5 cells of 9 models; finished runs are kept)"
 	$(BIN)/python train.py --preset quick --skip-existing
 
-# The page itself needs no browser to be written: where none can be had, its browser test is skipped and says so.
+# The page itself needs neither to be written: where one cannot be had, its test is skipped and says so.
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || { \
-	  echo "== installing Chromium for the report's browser test"; \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get -qq update >/dev/null 2>&1 \
-	    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } \
+	  echo "== installing Chromium for the report's browser test"; $(call apt,chromium) \
 	  || echo "no Chromium, and none could be installed: the browser test will be skipped"; }
+	@fc-list :lang=ko 2>/dev/null | grep -q . || { \
+	  echo "== installing a Korean font for the test of class names in figures"; $(call apt,fonts-nanum fontconfig) \
+	  || echo "no Korean font, and none could be installed: its test will be skipped"; }
 
 test: $(VENV)/.installed-dev browser
 	@echo "== format and lint"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cli.export import add_export_flag, export_targets
 from cli.main import DONE, SOME_FAILED, run_main
-from cli.parser import CHOICES, add_places, add_training_flags, new_parser
+from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
 from configs.config import AttackOptions, EngineOptions, ExperimentConfig, Places
 from configs.errors import UsageError
 from configs.knobs import add_flags, from_args
@@ -50,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Check, train, and print the figures of the target."""
+    if not args.print_config:
+        check_training_inputs(args)
     from cli.config_file import print_config
     from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.cells import queries_of

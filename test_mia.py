@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts.missing import check_runs
 from cli.main import DONE, SOME_FAILED, run_main
 from cli.parser import CHOICES, add_places, new_parser
 from configs.config import AttackOptions, Machine, Places
@@ -90,6 +91,7 @@ def check_attacks(cells: Sequence[Cell], args: argparse.Namespace) -> Iterator[F
 
 def body(args: argparse.Namespace) -> int:
     """Run all checks; every line says what was found."""
+    check_runs(Path(args.runs_dir))
     from sweep.cells import find_cells
 
     cells = find_cells(Path(args.runs_dir))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cli.export import add_export_flag, export_targets
 from cli.main import DONE, SOME_FAILED, run_main
-from cli.parser import CHOICES, add_places, add_training_flags, new_parser
+from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
 from cli.status import add_status_flags, show_status
 from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
 from configs.errors import UsageError
@@ -41,6 +41,8 @@ def body(args: argparse.Namespace) -> int:
     """Plan, train what is missing, evaluate."""
     if args.status or args.watch is not None:
         return show_status(Path(args.runs_dir), args.watch)
+    if not args.print_config:
+        check_training_inputs(args)
     from cli.config_file import print_config
     from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
     from sweep.plan import plan_cells, plan_runs
@@ -91,7 +93,7 @@ def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: Att
     from training.run import experiment_name
 
     planned = [experiment_name(cell, RunDir.of(cell, runs_dir)) for cell in cells]
-    named = set(options.shadows_from) - {*planned, "all", "own"}
+    named = set(options.shadows_from or ()) - {*planned, "all", "own"}
     there = [cell.experiment for cell in find_cells(runs_dir)] if named and runs_dir.is_dir() else []
     check_names(options, [*planned, *there])
 

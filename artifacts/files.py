@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -13,11 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import lock_descriptor
+
 from configs.errors import DiskFull, UsageError
 
 TEMPORARY_PREFIX = ".writing-"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_JSON_BYTES = 16 << 20
+WINDOWS = os.name == "nt"
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = None) -> str:
@@ -31,6 +34,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None], keep: Path | No
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
+            if WINDOWS:
+                stream.close()  # an open file can be neither renamed nor, while it is locked, read there
             digest = file_hash(temporary)
             # the file is made private; shared run folders follow the umask like any other file
             umask = os.umask(0)
@@ -49,7 +54,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None], keep: Path | No
 
 def move_atomic(source: Path, target: Path) -> None:
     """Put a finished file in its place on the same disk, such that it is there whole even after a power failure."""
-    with source.open("rb") as stream:
+    with source.open("r+b") as stream:  # Windows syncs no file that is open for reading alone
         os.fsync(stream.fileno())
     source.replace(target)
     _fsync_folder(target.parent)
@@ -64,7 +69,7 @@ def _new_temporary(path: Path) -> Any:
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY_PREFIX}{path.name[:100]}-")
         with contextlib.suppress(OSError):  # a file system without locks has no sure way to tell leftovers
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock_descriptor(handle)
         if os.fstat(handle).st_nlink:
             break
         os.close(handle)  # taken for a leftover in the moment before it was locked
@@ -89,10 +94,13 @@ def clear_temporaries(folder: Path, name: str = "") -> None:
 
 def _delete_leftover(path: Path) -> None:
     with contextlib.suppress(OSError):  # in use, or gone already
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        if WINDOWS:
+            path.unlink()  # refused there while anybody has it open
+            return
+        handle = os.open(path, os.O_RDONLY | NO_LINK)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if lock_descriptor(handle, blocking=False):
+                path.unlink()
         finally:
             os.close(handle)
 
@@ -119,6 +127,8 @@ def read_json(path: Path) -> Any:
 
 
 def _fsync_folder(folder: Path) -> None:
+    if WINDOWS:
+        return  # a folder cannot be opened there
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

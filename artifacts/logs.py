@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from artifacts.files import NO_LINK
+
 # These write a line for every font or lock they look at.
 NOISY = ("matplotlib", "PIL", "filelock", "fontTools", "urllib3")
 
@@ -49,7 +51,7 @@ class _RunLog(logging.FileHandler):
 
     def _open(self) -> TextIOWrapper:
         # a link that a stranger left in the folder is not followed
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
         return open(os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8")
 
     def handleError(self, record: logging.LogRecord) -> None:

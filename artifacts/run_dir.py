@@ -25,8 +25,12 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> Path:
     """The folder of a cell's target: `runs/<name>[/train_seed_N]`, or
     `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint][/train_seed_N]`."""
-    folder = _first_training(config, runs_dir, name)
-    return folder if config.train_seed == 0 else folder / f"train_seed_{config.train_seed}"
+    return training_folder(_first_training(config, runs_dir, name), config.train_seed)
+
+
+def training_folder(first: Path, train_seed: int) -> Path:
+    """The folder of a replicate, below that of its first training (train seed 0)."""
+    return first / f"train_seed_{train_seed}" if train_seed else first
 
 
 def _first_training(config: ExperimentConfig, runs_dir: Path, name: str | None) -> Path:

@@ -75,7 +75,8 @@ class Signals:
 
     pool: int64 [n] positions in the data set's training set. labels: int64 [n].
     membership: bool [n], whether the example trained this model, as recorded by the training itself.
-    logits: float32 [n, C] of the plain query. phi: float32 [n, Q], `z_y - logsumexp_{c != y} z_c` a query.
+    logits: float32 [n, C] of the plain query, or None where they were not kept (evidence; never a run's own cache).
+    phi: float32 [n, Q], `z_y - logsumexp_{c != y} z_c` per query, the plain one's first.
     sensitivity: float32 [n, C] or None (SAMIA); rows of NaN where `settings.samia_examples` left an example out.
     audited: bool [n], the examples whose membership is asked, or None for all (see `data.splits.Split`).
     population_phi: float32 [P, Q] of test examples (`data.splits.draw_population`), or None where none were asked.
@@ -85,7 +86,7 @@ class Signals:
     pool: NDArray[np.int64]
     labels: NDArray[np.int64]
     membership: NDArray[np.bool_]
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
     phi: NDArray[np.float32]
     sensitivity: NDArray[np.float32] | None
     weights_hash: str

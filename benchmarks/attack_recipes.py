@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import compiled_samia
 from benchmarks.attacks import made_up
+from cli.help_text import HelpText
 from configs.config import Places
 from mia import networks
 from mia.interface import AttackInputs, AttackSettings, BoolArray, from_models
@@ -177,7 +178,7 @@ def compare(pairs: Iterator[Pair], args: argparse.Namespace) -> Iterator[dict[st
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--attacks", default=",".join(NETWORKS))
     parser.add_argument("--recipe", choices=("auto", "fast"), default="auto", help="the one beside the published one")
     parser.add_argument("--published", type=Path, metavar="FILE", help="earlier table to take published AUCs from")

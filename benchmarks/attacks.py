@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
 from artifacts.signals import phi
+from cli.help_text import HelpText
 from mia.evaluate import learn_each, score
 from mia.interface import RECIPES, AttackInputs, AttackSettings, Models
 from mia.registry import ATTACKS
@@ -168,7 +169,7 @@ def alone(function: Callable[..., object], *args: object) -> object:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--attacks", nargs="+", choices=list(ATTACKS), default=list(ATTACKS), metavar="NAME")
     parser.add_argument("--models", type=int, default=17)
     parser.add_argument("--examples", type=int, default=50_000)

@@ -57,6 +57,7 @@ from benchmarks.simulated_cells import (
     cells,
     crossed_truth,
 )
+from cli.help_text import HelpText
 from mia.inference import Sample, difference, holm, mean_interval
 from mia.metrics import Metric, allowed_false_positives, evaluate_scores, example_weights, expected_fpr
 
@@ -222,7 +223,7 @@ def tabulate(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run both simulations and write their tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--replicates", type=int, default=400, help="of each setting; lira half; null.csv a fifth")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", default="", help="part of the names of settings, such as lira_9 or crossed_1_none")

@@ -25,6 +25,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from cli.help_text import HelpText
 from sweep.local import REPOSITORY, cores
 
 TOY = ["--methods", "dense", "--dataset", "digits", "--layers", "8", "--no-mia", "--quiet", "--device", "cpu"]
@@ -58,7 +59,7 @@ def table(found: dict[tuple[str, int], list[float]]) -> pd.DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure in turns, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--engines", nargs="+", choices=("local", "ray"), default=["local", "ray"])
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2], metavar="N", help="1 is always among them")
     parser.add_argument("--models", type=int, default=8)

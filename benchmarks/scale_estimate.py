@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.signals import SHAPES, QuerySettings
+from cli.help_text import HelpText
 from sweep.local import REPOSITORY
 
 MEASURED = REPOSITORY / "benchmarks" / "results" / "training.csv"
@@ -124,7 +125,7 @@ def storage_table() -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--rates", nargs="+", type=float, default=[5_000, 20_000, 60_000], help="pictures/s of a GPU")
     parser.add_argument("--prices", nargs="+", type=float, default=[0.5, 2.0, 4.0], help="dollars an hour of a GPU")
     parser.add_argument("--gpus", nargs="+", type=int, default=[1, 8, 64])

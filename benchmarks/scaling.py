@@ -26,6 +26,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from cli.help_text import HelpText
 from sweep.local import REPOSITORY, cores
 
 TOY = ["--methods", "dense", "--dataset", "digits", "--layers", "8", "--no-mia", "--quiet", "--device", "cpu"]
@@ -69,7 +70,7 @@ def table(found: dict[int, list[tuple[float, float]]]) -> pd.DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     parser.add_argument("--models", nargs="+", type=int, default=[4, 8, 16, 32], metavar="N", help="2 or more each")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--jobs", type=int, default=cores())

@@ -42,6 +42,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from cli.help_text import HelpText
 from configs.config import ExperimentConfig
 from data.base import ImageData, unpublished_normalisation
 from models.flops import conv_flops, linear_flops
@@ -355,7 +356,7 @@ def operations(case: Case) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure every case, print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     default = ["resnet:8:1", "resnet:20:1", "wideresnet:28:2"]
     parser.add_argument("--models", nargs="+", default=default, metavar="ARCH:LAYERS:WIDTH")
     parser.add_argument("--methods", nargs="+", default=["dense", "static", "dpf"], choices=["dense", "static", "dpf"])

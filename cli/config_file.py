@@ -12,6 +12,7 @@ from typing import Any
 from configs.config import AttackOptions, EngineOptions, ExperimentConfig, Machine, Places, SweepOptions, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import flag_name
+from configs.suggest import did_you_mean
 
 LARGEST = 100_000  # bytes of a configuration file
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -60,7 +61,8 @@ def read_tokens(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         values = _flags_of_stored(values, known)
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise UsageError(f"argument --config: {path} sets {unknown[0]!r}, which is no flag of this script")
+        near = did_you_mean(unknown[0], known)
+        raise UsageError(f"argument --config: {path} sets {unknown[0]!r}, which is no flag of this script{near}")
     return as_tokens(values, known)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from artifacts.files import clear_temporaries
 from artifacts.locks import locked
 from cli.main import DONE, FAILED, SOME_FAILED
-from configs.config import AttackOptions, Places
+from configs.config import SETTING, AttackOptions, Places
 from configs.errors import UsageError
 from configs.knobs import from_args
 from evaluation.attack import Attacker, check_names
@@ -21,6 +21,7 @@ from evaluation.write import write_evidence
 from mia.registry import ATTACKS
 from reporting import tables
 from reporting.page import clear_folders
+from reporting.terminal import output_width
 from sweep.attackable import Attackable
 from sweep.cells import Cell
 from sweep.local import cores
@@ -28,7 +29,18 @@ from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
 # What a tracked table of comparisons shows; comparisons.csv, in the artifact, has the rest.
-COMPARED = ("kind", "experiment_a", "experiment_b", "attack", "metric", "difference", "ci_low", "ci_high", "p_holm")
+COMPARED = (
+    "kind",
+    "experiment_a",
+    "experiment_b",
+    "attack",
+    "metric",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "family",
+    "p_holm",
+)
 
 
 def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
@@ -100,7 +112,7 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     results_dir = Path(attacker.places.results_dir)
     report, *figures = write_evidence(evidence, attacker, results_dir, wide_file)
     _track(evidence, [report, *figures], tracker, results_dir)
-    print(tables.summary_text(evidence.cells, evidence.summary))
+    print(tables.summary_text(evidence.cells, evidence.summary, output_width()))
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}\nreport   {report}")
     for note in evidence.notes:
         log.warning("%s", note)
@@ -119,7 +131,7 @@ def _track(evidence: Evidence, files: list[Path], tracker: Tracker, results_dir:
     wide = tables.wide_table(evidence.cells, evidence.summary).to_dict("records")
     for cell, figures in zip(evidence.cells, wide, strict=True):
         name = str(cell["experiment"])
-        config = {key: cell[key] for key in ("method", "sparsity", "dataset", "arch", "seed", "split")}
+        config = {key: cell[key] for key in ("method", "sparsity", *SETTING, "train_seed")}
         events = results_dir / "tensorboard" / name
         with tracker.job("attack", name, config, str(cell.get("fingerprint", name)), events) as job:
             job.summary({str(key): value for key, value in figures.items()})

@@ -6,13 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from artifacts.missing import check_file, check_pictures
 from cli.config_file import as_tokens, read_tokens, settings_of
+from cli.help_text import HelpText
 from configs.config import PRUNING_KNOBS, EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags
 from configs.presets import PRESETS
+from configs.suggest import did_you_mean
 from configs.version import VERSION
 from data.registry import AUGMENTATIONS, DATASETS
 from mia.registry import ATTACKS
@@ -31,10 +34,24 @@ MODEL_KNOBS = ("arch", "layers", "width_mult", "pretrained")
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line and exit code 2, without the usage text."""
+    """An argparse parser whose errors are one line and exit code 2, without the usage text; near misses are named."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(" ".join(message.split()))
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            first = next((word for word in unknown if word.startswith("-")), unknown[0]).split("=")[0]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(first, flags)}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            near = did_you_mean(str(value), known)
+            raise argparse.ArgumentError(action, f"{value!r} is unknown; choose from {', '.join(known)}{near}")
 
 
 def new_parser(description: str, example: str) -> OneLineParser:
@@ -43,7 +60,7 @@ def new_parser(description: str, example: str) -> OneLineParser:
         usage="%(prog)s [flags]",
         description=description,
         epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
         add_help=False,
     )
@@ -88,6 +105,14 @@ def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | 
         parser.set_defaults(results_dir=results_dir)
         action = next(action for action in parser._actions if action.dest == "results_dir")
         action.help = f"folder of tables and figures (default: {results_dir})"
+
+
+def check_training_inputs(args: argparse.Namespace) -> None:
+    """UsageError where a file or folder that training would read is not there: before anything slow is imported."""
+    if args.pretrained is not None:
+        check_file(Path(args.pretrained), "--pretrained")
+    if DATASETS[args.dataset].needs_folder and not args.dry_run:
+        check_pictures(Path(args.data_dir).expanduser())
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from artifacts.missing import check_runs
 from cli.parser import CHOICES, add_places, new_parser
 from configs.config import AttackOptions, Machine
 from configs.knobs import add_flags
@@ -24,6 +25,7 @@ def suite_parser(
 
 def attack_all(args: argparse.Namespace, suites: Sequence[str], table: str = "mia_results.csv") -> int:
     """Attack every cell below --runs-dir; the wide table goes to --summary-dir where there is one."""
+    check_runs(Path(args.runs_dir))
     from cli.evaluation import run_evaluation
     from sweep.cells import find_cells
 

@@ -77,14 +77,17 @@ def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool
 def check_inputs(configs: Iterable[ExperimentConfig], data_dir: str) -> dict[tuple[Any, ...], dict[str, str]]:
     """Open the data and draw the split of every cell once, so that bad data stops a sweep before it starts.
 
-    Returns the hashes of both for each setting (`_setting`).
+    Says where pictures of a pool are equal. Returns the hashes of both for each setting (`_setting`).
     """
-    from training.inputs import open_data, open_split
+    from training.inputs import open_data, open_duplicates, open_split
 
     hashes = {}
     for setting, config in {_setting(config): config for config in configs}.items():
         data, data_hash = open_data(config, data_dir)
         hashes[setting] = {"data_hash": data_hash, "split_hash": open_split(config, data).split_hash()}
+        duplicates = open_duplicates(config, data_dir).in_words()
+        if duplicates:
+            log.warning("%s: %s", config.dataset_name, duplicates)
     return hashes
 
 

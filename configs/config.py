@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from configs.errors import UsageError
-from configs.knobs import check_fields, knob
+from configs.knobs import check_fields, flag_name, knob
 
 # Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
 SCHEMA_VERSION = 1
@@ -26,6 +26,7 @@ RECIPE = (
 # The fields that belong to one pruning method each.
 PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
 ALL_TARGETS = 4097  # no cell has more models
+MOST_TARGETS = 16  # that are attacked where nobody says how many
 SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
 T = TypeVar("T")
@@ -114,8 +115,8 @@ class ExperimentConfig:
     seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
     train_seed: int = knob(
         0,
-        "train again on the same memberships from other initialisations and batches: cells that differ in nothing else "
-        "are replicates of each other",
+        "seed of initialisations and batches alone: cells that differ in nothing else are replicates, trained on the "
+        "same memberships from other starts",
         kind=int,
         low=0,
         high=2**31 - 1,
@@ -140,7 +141,7 @@ class ExperimentConfig:
         """
         names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
         values = {name: getattr(self, name) for name in names}
-        return {**values, "dataset": self.dataset_name, "pretrained": "yes" if self.pretrained_hash else "no"}
+        return {**values, "dataset": self.dataset_name, "pretrained": "no" if self.pretrained is None else "yes"}
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
@@ -338,18 +339,21 @@ class AttackOptions:
     """Which attacks, on how many targets, with which queries."""
 
     attacks: tuple[str, ...] | None = knob(None, "attacks to run", choices="attacks", many=True, shown="all of them")
-    num_targets: int = knob(
-        1,
-        "models of a cell that play the target in turn, or all",
+    num_targets: int | None = knob(
+        None,
+        "models of a cell that play the target in turn, or all; one number for all attacks and --shadows-from",
         kind=int,
         low=1,
         high=ALL_TARGETS,
+        shown=f"all, {MOST_TARGETS} at most; 1 for attacks that train networks, and for other cells' shadow models",
         word=("all", ALL_TARGETS),
     )
-    shadows_from: tuple[str, ...] = knob(
-        ("all",),
-        "whose shadow models attack a target beside its own: all (of its setting), own (none), or names of cells",
+    shadows_from: tuple[str, ...] | None = knob(
+        None,
+        "whose shadow models attack a target beside its own: all (of its setting), own (none), or names of cells; "
+        "where given, they attack as many targets as its own do",
         many=True,
+        shown="all, one target",
         metavar="CELL",
     )
     num_queries: int | None = knob(
@@ -374,18 +378,33 @@ class AttackOptions:
         shown="all",
     )
     rmia_gamma: float = knob(
-        2.0, "rmia: ratio by which an example has to beat a population example", kind=float, low=1.0
+        2.0,
+        "rmia_published: ratio by which an example has to beat a population example (rmia: 1, ties broken)",
+        kind=float,
+        low=1.0,
     )
-    rmia_a: float = knob(
-        0.3,
+    rmia_a: float | None = knob(
+        None,
         "rmia: how an IN model's confidence follows from an OUT model's, a * p + 1 - a",
         kind=float,
         low=0.0,
         high=1.0,
+        shown="chosen on each target's own shadow models; rmia_published 0.3",
     )
     rmia_population: int = knob(
         10_000, "rmia: population examples, drawn from the test set", kind=int, low=1, high=1_000_000
     )
+
+    def targets_of(self, trains_network: bool) -> int:
+        """How many targets an attack is given, at most."""
+        if self.num_targets is not None:
+            return self.num_targets
+        return 1 if trains_network else MOST_TARGETS
+
+    @property
+    def crossed_targets(self) -> int:
+        """How many targets other cells' shadow models are sent against, at most."""
+        return 1 if self.num_targets is None and self.shadows_from is None else self.targets_of(trains_network=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -421,10 +440,28 @@ class SweepOptions:
         many=True,
         metavar="S",
     )
+    replicates: int = knob(
+        0,
+        "further trainings of a cell, with the train seeds that follow --train-seed: the same memberships, other "
+        "initialisations and batches",
+        kind=int,
+        low=0,
+        high=1000,
+    )
+    replicate_cells: tuple[str, ...] = knob(
+        (),
+        "cells that --replicates trains again, by method or method_sparsity, such as dense dpf_0.95",
+        many=True,
+        shown="every cell",
+        metavar="CELL",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for flag, values in (("--methods", self.methods), ("--sparsities", self.sparsities)):
+        for name in ("methods", "sparsities", "replicate_cells"):
+            values = getattr(self, name)
             twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
             if twice is not None:
-                raise UsageError(f"argument {flag}: {twice} is given twice; name each once")
+                raise UsageError(f"argument {flag_name(name)}: {twice} is given twice; name each once")
+        if self.replicate_cells and not self.replicates:
+            raise UsageError("argument --replicate-cells: needs --replicates, how often these cells are trained again")

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from configs.errors import UsageError
+from configs.suggest import did_you_mean
 
 Choices = Mapping[str, Iterable[str]]
+LONGEST = 50  # letters of choices in braces beside their flag; longer ones are listed in its help
 
 
 def knob(
@@ -92,7 +94,10 @@ def check_value(name: str, meta: Mapping[str, Any], value: Any) -> Any:
             raise refusal
         return number
     if isinstance(meta["choices"], tuple) and value not in meta["choices"]:
-        raise UsageError(f"argument {flag_name(name)}: {value!r} is unknown; choose from {', '.join(meta['choices'])}")
+        near = did_you_mean(str(value), meta["choices"])
+        raise UsageError(
+            f"argument {flag_name(name)}: {value!r} is unknown; choose from {', '.join(meta['choices'])}{near}"
+        )
     return value
 
 
@@ -134,10 +139,10 @@ def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices) -> No
     options: dict[str, Any] = {"default": field.default, "help": f"{meta['help']} (default: {default})"}
     if named is not None:
         options["choices"] = list(named)
-        options["metavar"] = "NAME" if meta["many"] else "{" + ",".join(options["choices"]) + "}"
-        options["help"] = (
-            f"{meta['help']}: {', '.join(named)} (default: {default})" if meta["many"] else options["help"]
-        )
+        braces = "{" + ",".join(options["choices"]) + "}"
+        listed = meta["many"] or len(braces) > LONGEST
+        options["metavar"] = "NAME" if listed else braces
+        options["help"] = f"{meta['help']}: {', '.join(named)} (default: {default})" if listed else options["help"]
     else:
         options["type"] = _parser_of(field)
         options["metavar"] = meta["metavar"] or {int: "N", float: "X"}.get(meta["kind"], "NAME")

@@ -19,6 +19,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from artifacts.arrays import read_arrays
 from artifacts.files import clear_temporaries, write_atomic
+from artifacts.missing import check_pictures
 from configs.errors import DiskFull, RunError, UsageError
 from data.base import ImageData, unpublished_normalisation
 
@@ -56,6 +57,7 @@ def load(data_dir: Path, image_size: int, seed: int, progress: bool) -> ImageDat
 
     Raises UsageError naming --data-dir where folders, classes or pictures are missing or a picture cannot be decoded.
     """
+    check_pictures(data_dir)
     train, test = (_list(data_dir, part) for part in PARTS)
     _check_classes(data_dir, train, test)
     images = _decoded(data_dir, {"train": train, "test": test}, image_size, progress)
@@ -74,10 +76,6 @@ def _is_picture(path: str) -> bool:
 
 
 def _list(data_dir: Path, part: str) -> _Listing:
-    if not data_dir.is_dir():
-        raise UsageError(f"--data-dir {data_dir}: no such folder; it needs train/<class>/* and test/<class>/*")
-    if not (data_dir / part).is_dir():
-        raise UsageError(f"--data-dir {data_dir}: no folder {part}/; it needs train/<class>/* and test/<class>/*")
     try:
         listing: _Listing | None = _Listing(data_dir / part)
     except OSError as error:

@@ -6,7 +6,6 @@ every model and known to everybody, they tell members and non-members of a model
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import shutil
@@ -22,16 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import lock_descriptor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifacts.files import move_atomic
+from artifacts.files import NO_LINK, move_atomic
 from configs.errors import UsageError
 from data.base import ImageData
 
 DOWNLOAD_TIMEOUT_S = 60.0
 
 STAGING = ".download-"
+HELD = ".held"  # in a staging folder, locked while its download is under way: Windows locks no folders
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,10 @@ def _held(folder: Path) -> Iterator[bool]:
     with ExitStack() as stack:
         ours = False
         with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = True
+            if not folder.is_symlink():
+                handle = os.open(folder / HELD, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
+                stack.callback(os.close, handle)
+                ours = lock_descriptor(handle, blocking=False)
         yield ours
 
 
@@ -194,7 +195,7 @@ def _copy_archives(source: _Source, data_dir: Path, staging: Path) -> None:
 
 def _publish(staging: Path, data_dir: Path) -> None:
     for path in sorted(staging.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != HELD:
             target = data_dir / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             move_atomic(path, target)

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from artifacts.progress import announced, step
 from artifacts.signals import QuerySettings, Signals
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
+from configs.suggest import did_you_mean
 from evaluation.deletion import Deletions, deletions
-from mia.evaluate import Knowledge, Row, learn_each, measure, score, too_few
+from evaluation.left_out import left_out_words
+from evaluation.remarks import remarks
+from evaluation.strongest import choice_in_words, strongest
+from mia.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, score, too_few
 from mia.interface import (
     AttackResult,
     AttackSettings,
@@ -30,7 +34,7 @@ from mia.interface import (
     Outputs,
 )
 from mia.metrics import WeightArray
-from mia.registry import ATTACKS
+from mia.registry import ATTACKS, STRONGEST
 from sweep.attackable import Attackable
 from sweep.cells import CellSignals, load_cell, load_model, read_models
 from training.device import pick_device
@@ -44,8 +48,9 @@ class Asked:
 
     targets: model indices, [T]. index, label: int64 [n], the examples whose membership is asked, as positions in the
     training set and classes. membership: bool [T, n]. split: what cells must share to be compared example by example.
-    summaries: of the targets' trainings. form: the numbers of classes, queries and population examples, and whether
-    there is a sensitivity: what another cell's attacks must find alike.
+    summaries: of the targets' trainings. form: the numbers of classes (0 without logits), queries and population
+    examples, and whether there is a sensitivity: what another cell's attacks must find alike. models: indices of those
+    that play the target or its shadows, None for all that the cell has.
     """
 
     cell: Attackable
@@ -56,6 +61,7 @@ class Asked:
     split: tuple[str, ...]
     summaries: list[dict[str, Any]]
     form: tuple[int, int, int, bool]
+    models: tuple[int, ...] | None = None
 
     @property
     def experiment(self) -> str:
@@ -63,17 +69,43 @@ class Asked:
 
     @property
     def setting(self) -> tuple[Any, ...]:
-        """What cells of one comparison share beside the split."""
+        """Data set, architecture, seed and split, which a block of the report is about."""
         names = self.cell.names
         return tuple(names[name] for name in SETTING)
+
+    def only(self, models: Sequence[int]) -> Asked:
+        """The same of some of the cell's models: targets and shadows are among these."""
+        rows = [row for row, target in enumerate(self.targets) if target in models]
+        return dataclasses.replace(
+            self,
+            targets=tuple(self.targets[row] for row in rows),
+            membership=self.membership[rows],
+            summaries=[self.summaries[row] for row in rows],
+            models=tuple(models),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What all models of a cell say of its examples, targets included: for figures that score no target.
+
+    indices: model indices, [M]. phi: float64 [M, n], the mean over queries. membership: bool [M, n].
+    """
+
+    indices: tuple[int, ...]
+    phi: Float64Array
+    membership: BoolArray
 
 
 @dataclasses.dataclass(eq=False)
 class Scored:
-    """An attacked cell: a row per target x variant x metric, and by variant the results of all targets, [T].
+    """An attacked cell: a row per target x variant x metric, and by variant the results of its targets.
 
-    unavailable: by attack, why it is not defined here. notes: by variant, what its reader should know. deleted: by
-    variant, what each target's figures are without each of the cell's models, for the networks' part of intervals.
+    An attack is given all targets of `asked`, or the first few of them (`AttackOptions.targets_of`). unavailable: by
+    attack, why it is not defined here. notes: by variant, what its reader should know. chosen: for each target, the
+    attack that is strongest on its shadows. answers: None where only the target's models could hold what is asked about
+    (--split disjoint). left_out: the examples and models that do not take part, in sentences. deleted: by variant, what
+    each target's figures are without each of the cell's models, for the networks' part of intervals.
     """
 
     asked: Asked
@@ -81,11 +113,18 @@ class Scored:
     results: dict[str, list[AttackResult]] = dataclasses.field(default_factory=dict)
     unavailable: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    chosen: list[str] = dataclasses.field(default_factory=list)
+    answers: Answers | None = None
+    left_out: list[str] = dataclasses.field(default_factory=list)
     deleted: dict[str, list[Deletions]] = dataclasses.field(default_factory=dict)
 
     def scores(self, attack: str) -> Float64Array:
-        """Scores of one variant, float64 [T, n], NaN where it has none."""
+        """Scores of one variant on its targets, float64 [T, n], NaN where it has none."""
         return np.stack([result.spread() for result in self.results[attack]])
+
+    def measured_targets(self, attack: str) -> Iterator[tuple[int, AttackResult, BoolArray]]:
+        """Model index, result and membership [n] of each target of one variant."""
+        return zip(self.asked.targets, self.results[attack], self.asked.membership, strict=False)
 
 
 @dataclasses.dataclass(eq=False)
@@ -123,6 +162,11 @@ class Attacker:
         """What one target answered, read when it is needed: all of all cells would not fit into memory."""
         return load_model(asked.cell, target, self.places, self.device, self.queries(asked.cell))
 
+    def most_targets(self) -> dict[str, int]:
+        """By name, the number of targets of attacks that do not get all of a cell's targets."""
+        counts = {name: self.options.targets_of(ATTACKS[name].trains_network) for name in self.names}
+        return {name: count for name, count in counts.items() if count < max(counts.values())}
+
     def settings(self, cell: Attackable) -> AttackSettings:
         """The attacks' settings for a cell."""
         options, device = self.options, str(pick_device(self.device))
@@ -132,18 +176,24 @@ class Attacker:
 
 
 def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
-    """Which models of the cell play the target, and their memberships. RunError when the target cannot be had."""
-    wanted = attacker.options.num_targets
+    """Which models of the cell play the target, and their memberships. RunError when the target cannot be had.
+
+    Where nobody says how many targets, a model that holds all examples or none of them is no target but the first.
+    """
+    options = attacker.options
+    wanted = max((options.targets_of(ATTACKS[name].trains_network) for name in attacker.names), default=1)
     queries = attacker.queries(cell)
     found = read_models(cell, attacker.places, attacker.device, queries, models=wanted)
     target, first = next(found)
     targets, membership = [target], [first.membership]
-    if first.audited is not None and wanted > 1:
-        log.info("%s: one target is attacked; the other models never saw what is asked", cell.experiment)
+    if first.audited is not None:
+        if options.num_targets is not None and wanted > 1:
+            log.info("%s: one target is attacked; the other models never saw what is asked", cell.experiment)
     elif wanted > 1:
         for target, signals in found:
-            targets.append(target)
-            membership.append(signals.membership)
+            if options.num_targets is not None or 0 < signals.membership.sum() < signals.membership.size:
+                targets.append(target)
+                membership.append(signals.membership)
     rows = np.flatnonzero(np.ones_like(first.labels) if first.audited is None else first.audited)
     summaries = [cell.summary_of(target) for target in targets]
     return Asked(
@@ -160,18 +210,22 @@ def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
 
 def _form(signals: Signals) -> tuple[int, int, int, bool]:
     population = 0 if signals.population_phi is None else len(signals.population_phi)
-    return signals.logits.shape[1], signals.phi.shape[1], population, signals.sensitivity is not None
+    classes = 0 if signals.logits is None else signals.logits.shape[1]
+    return classes, signals.phi.shape[1], population, signals.sensitivity is not None
 
 
 def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
     """UsageError where --shadows-from names a cell that is not there, or mixes names with `all` or `own`."""
-    known, words = sorted(set(experiments)), options.shadows_from
+    known, words = sorted(set(experiments)), options.shadows_from or ("all",)
     if set(words) & {"all", "own"} and len(words) > 1:
         raise UsageError("argument --shadows-from: all and own stand alone; give one of them, or names of cells")
     unknown = [word for word in words if word not in {*known, "all", "own"}]
     if unknown:
-        allowed = ", ".join(["all", "own", *known])
-        raise UsageError(f"argument --shadows-from: {unknown[0]!r} is no cell here; choose from {allowed}")
+        allowed = ["all", "own", *known]
+        near = did_you_mean(unknown[0], allowed)
+        raise UsageError(
+            f"argument --shadows-from: {unknown[0]!r} is no cell here; choose from {', '.join(allowed)}{near}"
+        )
 
 
 def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions) -> list[Asked]:
@@ -182,9 +236,10 @@ def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions
     """
     others = [asked for asked in targets if asked is not shadows and asked.split == shadows.split]
     others = [asked for asked in others if asked.form == shadows.form]
-    if "all" in options.shadows_from:
+    words = options.shadows_from or ("all",)
+    if "all" in words:
         return [asked for asked in others if asked.setting == shadows.setting]
-    return others if shadows.experiment in options.shadows_from else []
+    return others if shadows.experiment in words else []
 
 
 def attack_cell(
@@ -195,35 +250,60 @@ def attack_cell(
     Everything is learned once a left-out model and forgotten before the next. weights: [B, n], of the resamples.
     """
     signals = attacker.load(own.cell)
+    signals = signals if own.models is None else signals.only(own.models)
+    if signals.audited is None:
+        phi = signals.phi.mean(axis=2, dtype=np.float64)
+        scored.answers = Answers(signals.indices, phi, signals.membership)
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]
-    learned = learn_each(models, positions, attacker.names, settings)
+    services = {target: models.service(position) for target, position in zip(own.targets, positions, strict=True)}
+    scored.left_out += left_out_words(own.experiment, services)
+    most = attacker.most_targets()
+    learned = learn_each(models, positions, attacker.names, settings, most, partial(_say_attack, len(positions)))
     for i, (position, knowledge) in enumerate(zip(positions, learned, strict=True)):
+        step(f"target {i + 1} of {len(positions)}, its metrics", say=i > 0)
         _record(scored, i, knowledge, models.outputs(position), settings.seed)
-        yield from _cross(own, others, knowledge, own.targets[i], attacker)
+        if i < attacker.options.crossed_targets:
+            yield from _cross(own, others, knowledge, own.targets[i], attacker)
     # a variant that some target lacks has no mean over targets
-    scored.results = {key: found for key, found in scored.results.items() if len(found) == len(own.targets)}
+    wanted = {name: min(most.get(name, len(own.targets)), len(own.targets)) for name in attacker.names}
+    scored.results = {
+        key: found
+        for key, found in scored.results.items()
+        if len(found) == (wanted[ATTACK_OF[key].name] if key in ATTACK_OF else len(own.targets))
+    }
+    scored.notes = remarks(scored.results)
+    if scored.chosen:
+        scored.notes[STRONGEST] = choice_in_words(scored.chosen)
+    step("its figures without each model", say=False)
     groups = [[model] for model in range(len(models.membership))]
     scored.deleted, words = deletions(models, groups, positions, own.membership, scored.results, settings, weights)
     for key, word in words.items():
         scored.notes[key] = f"{scored.notes[key]}; {word}" if key in scored.notes else word
 
 
+def _say_attack(num_targets: int, number: int, attack: str) -> None:
+    step(f"target {number + 1} of {num_targets}, {attack}", say=number == 0)
+
+
 def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
+    """Score a target and measure it. Of several targets the intervals come later, from resamples common to all."""
     asked = scored.asked
     results = score(knowledge, outputs)
+    chosen = strongest(results)
+    if chosen is not None:
+        scored.chosen.append(chosen)
+        results[STRONGEST] = results[chosen]
     for key, result in list(results.items()):
         reason = too_few(result, asked.membership[position])
         if reason is not None:
             scored.unavailable[key] = reason
             del results[key]
-    for row in measure(results, asked.membership[position], seed, asked.membership):
+    for row in measure(results, asked.membership[position], seed, asked.membership, resamples=0):
         scored.rows.append({**row, "target": asked.targets[position]})
     for key, result in results.items():
         scored.results.setdefault(key, []).append(result)
-        if result.note is not None:
-            scored.notes[key] = result.note
     scored.unavailable |= knowledge.unavailable
 
 
@@ -232,6 +312,7 @@ def _cross(
 ) -> Iterator[Crossed]:
     for asked in others:
         if target in asked.targets:
+            step(f"the same shadows against {asked.experiment}", say=False)
             position = asked.targets.index(target)
             results = score(knowledge, attacker.outputs(asked, target))
             inside = asked.membership[position]
@@ -243,7 +324,7 @@ def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Asked
     """The targets of every cell that can be attacked, and by experiment the reason of the others."""
     found: list[Asked] = []
     reasons: dict[str, str] = {}
-    for cell in progress(cells, "reading"):
+    for cell in announced(cells, "reading", lambda one: one.experiment):
         if cell.reason:
             reasons[cell.experiment] = cell.reason
             continue
@@ -252,8 +333,3 @@ def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Asked
         except RunError as error:
             reasons[cell.experiment] = str(error)
     return found, reasons
-
-
-def progress(items: Sequence[Any], what: str) -> Any:
-    """The items under a progress bar, where standard error is a terminal."""
-    return tqdm(items, desc=what, unit="cell", disable=not sys.stderr.isatty(), file=sys.stderr, leave=False)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from mia.registry import ATTACKS
 from models.registry import ARCHITECTURES
 from pruning.registry import METHODS
+from reporting.columns import filled
 from reporting.frames import is_empty
 
-RECIPE = (
-    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
-    *("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch", "seed"),
-)
 METRICS = {
     "auc": "AUC",
     "accuracy": "balanced accuracy",
@@ -27,10 +25,12 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$])")
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is made of: `evaluation.export.describe`, the run's summary, class names, shapes by tensor, sizes in
-    bytes and sha256 by file name, and rows of summary.csv, or None where the network was not attacked."""
+    """What a card is made of: `evaluation.export.describe`, the settings of the training by name, the run's summary,
+    class names, shapes by tensor, sizes in bytes and sha256 by file name, and rows of summary.csv, or None where the
+    network was not attacked."""
 
     about: dict[str, Any]
+    recipe: dict[str, Any]
     summary: dict[str, Any]
     classes: Sequence[str]
     shapes: dict[str, list[int]]
@@ -51,10 +51,13 @@ def escaped(text: object) -> str:
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(heading)} |"
-    yield f"|{'---|' * len(heading)}"
-    for row in rows:
-        yield f"| {' | '.join(escaped(field) for field in row)} |"
+    """A table without the columns that hold no value."""
+    fields = [[escaped(field) for field in row] for row in rows]
+    kept = filled(fields) if fields else [True] * len(heading)
+    yield f"| {' | '.join(compress(heading, kept))} |"
+    yield f"|{'---|' * sum(kept)}"
+    for row in fields:
+        yield f"| {' | '.join(compress(row, kept))} |"
 
 
 def _percent(value: Any) -> str:
@@ -93,9 +96,14 @@ def _accuracy(card: Card) -> Iterator[str]:
     yield ""
     rows = [
         (name, _percent(card.summary[f"{key}_accuracy"]), _number(card.summary[f"{key}_loss"]))
-        for key, name in (("test", "test set"), ("train", "members"), ("heldout", "non-members of the pool"))
+        for key, name in (("test", _test_set(card)), ("train", "members"), ("heldout", "non-members of the pool"))
     ]
     yield from _table(("on", "accuracy", "loss"), rows)
+
+
+def _test_set(card: Card) -> str:
+    best = card.summary.get("select") == "best"
+    return "test set (optimistic: the epoch was chosen on it)" if best else "test set"
 
 
 def _number(value: Any) -> str:
@@ -131,8 +139,9 @@ def _attacks(card: Card) -> Iterator[str]:
         return
     found = {(row["attack"], row["metric"]): row for row in rows}
     names = [name for name in ATTACKS if (name, "auc") in found]
-    targets, shadows = int(max(row["num_targets"] for row in rows)), rows[0]["num_shadows"]
-    over = "this network" if targets == 1 else f"{targets} networks of this very pipeline, this one among them"
+    counts, shadows = sorted({int(row["num_targets"]) for row in rows} - {0}), rows[0]["num_shadows"]
+    over = "this network" if counts == [1] else f"{counts[-1]} networks of this very pipeline, this one among them"
+    over += " (attacks that train networks: this one alone)" if len(counts) > 1 else ""
     yield (
         f"With {shadows} shadow models, over {over}; 95 % intervals in brackets. An AUC of 0.5 is guessing, and so is "
         "an accuracy of 50 % or a TPR that equals its FPR."
@@ -152,7 +161,7 @@ def _figure(row: dict[str, Any] | None) -> str:
 def _recipe(card: Card) -> Iterator[str]:
     yield "## Recipe"
     yield ""
-    known = [(name, card.summary[name]) for name in RECIPE if card.summary.get(name) is not None]
+    known = [(name, value) for name, value in card.recipe.items() if value is not None]
     yield from _table(("setting", "value"), [*known, ("pruning method", card.about["method"])])
 
 

@@ -78,15 +78,19 @@ def _words(
         missing = _defined(of[0], membership) - set(found[key][0] if key in found else ())
         if missing and len(of) > 1:
             named = ", ".join(metric for metric in METRICS if metric in missing)
-            why = "it is not defined with a model fewer" if key in standing else "it is not fitted again"
+            why = (
+                "it is not defined with a model fewer, on the same examples"
+                if key in standing
+                else "it is not fitted again"
+            )
             words[key] = f"{WORD} ({named}): {why}"
     return words
 
 
 def _defined(result: AttackResult, membership: BoolArray) -> set[str]:
     allowed = allowed_false_positives(membership)
-    once = np.ones((1, membership.shape[1]), dtype=np.uint8)
-    return set(resampled_values(result.scores, membership[0], None, once, allowed))
+    once = np.ones((1, result.scores.size), dtype=np.uint8)
+    return set(resampled_values(result.scores, result.among(membership[0]), None, once, allowed))
 
 
 def _measure(
@@ -106,6 +110,8 @@ def _measure(
     for g, target, results in deleted:
         row = targets.index(target)
         for key in results.keys() & sums.keys():
+            if results[key].rows is not None:
+                continue  # with a model fewer other examples are scored
             found = resampled_values(results[key].scores, membership[row], None, drawn, allowed)
             for metric, values in found.items():
                 sums[key].setdefault(metric, np.zeros(shape))[row, g] += values

@@ -12,7 +12,15 @@ from evaluation.deletion import Deletions
 from mia.inference import Estimate, Sample, mean_interval
 from mia.interface import AttackResult, BoolArray, Float64Array
 from mia.jackknife import Deleted
-from mia.metrics import Metric, WeightArray, evaluate_scores, example_weights, expected_fpr, resampled_values
+from mia.metrics import (
+    Metric,
+    WeightArray,
+    evaluate_scores,
+    example_weights,
+    expected_fpr,
+    percentile_intervals,
+    resampled_values,
+)
 
 RESAMPLES = 1000
 
@@ -71,15 +79,18 @@ def measured(
     allowed: Mapping[str, int],
     deleted: Deletions | None = None,
 ) -> Measured:
-    """Resample what was measured.
+    """Resample what was measured; the target's own intervals come from the same resamples.
 
     membership: bool [n], of all examples; values: of `mia.metrics.evaluate_scores`, or a part of it, with the same
     `allowed`; weights: [B, k], of the k examples that have a score.
     """
     inside = result.among(membership)
     drawn = resampled_values(result.scores, inside, result.threshold, weights, allowed)
-    known = {metric: drawn[metric] for metric in values if metric in drawn}
-    return Measured(result, inside, weights, allowed, values, known, deleted or {})
+    known = {metric: one.value for metric, one in values.items() if one.value is not None}
+    ends = percentile_intervals(known, drawn, int(inside.sum()))
+    filled = {metric: Metric(one.value, *ends.get(metric, (None, None))) for metric, one in values.items()}
+    kept = {metric: drawn[metric] for metric in known}
+    return Measured(result, inside, weights, allowed, filled, kept, deleted or {})
 
 
 def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | None = None) -> Sample | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from artifacts.files import file_hash, write_atomic, write_text
 from artifacts.run_dir import CARD_FILE, DENSE_FILE, MODEL_FILE, SPARSE_FILE, RunDir
 from artifacts.sparse import save_sparse
-from configs.config import ExperimentConfig
+from configs.config import PRUNING_KNOBS, RECIPE, ExperimentConfig
 from configs.errors import RunError
 from data.base import ImageData
 from evaluation.card import Card, write_card
@@ -65,7 +65,8 @@ def export_run(run: RunDir, data_dir: str, results_dir: Path) -> Exported:
     sizes = {path.name: path.stat().st_size for path in (files.sparse, files.dense)}
     shapes = {name: list(value.shape) for name, value in tensors.items()}
     attacks = attack_rows(results_dir, summary["hashes"][MODEL_FILE])
-    write_text(files.card, write_card(Card(about, summary, data.class_names, shapes, sizes, hashes, attacks)))
+    card = Card(about, recipe(config), summary, data.class_names, shapes, sizes, hashes, attacks)
+    write_text(files.card, write_card(card))
     return files
 
 
@@ -85,8 +86,16 @@ def describe(config: ExperimentConfig, data: ImageData, summary: dict[str, Any])
         "mean": list(data.mean),
         "std": list(data.std),
         "dataset": config.dataset_name,
+        "seed": config.seed,
+        "train_seed": config.train_seed,
         "data_hash": summary["data_hash"],
     }
+
+
+def recipe(config: ExperimentConfig) -> dict[str, Any]:
+    """How the network was trained, as its card says it: RECIPE, PRUNING_KNOBS and both seeds."""
+    described = config.described()
+    return {name: described[name] for name in (*RECIPE, *PRUNING_KNOBS, "seed", "train_seed")}
 
 
 def _canonical(value: Tensor, mask: NDArray[np.bool_] | None) -> NDArray[Any]:

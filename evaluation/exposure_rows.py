@@ -1,9 +1,10 @@
-"""Who is exposed: per-example exposure of every cell, how far cells agree, and the pictures of the most exposed."""
+"""Who is exposed: every cell's exposures, how far cells agree that are trained twice, and the most exposed pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations_with_replacement
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,56 +12,155 @@ import numpy as np
 from configs.config import Places
 from configs.errors import RunError, UsageError
 from data.base import ImageData
-from evaluation.attack import Scored
-from mia.exposure import Agreement, agreement, exposure, split_half
-from mia.interface import Float64Array
+from evaluation.attack import Answers, Scored
+from mia.exposure import Estimate, comparable, correlations, crossings, estimate, exposure
+from mia.interface import BoolArray, Float64Array
 from mia.metrics import WeightArray
 from sweep.cells import Cell
 from training.inputs import open_data
 
-TOP = 0.01  # the share of examples whose agreement is reported
-SHOWN = 12  # most exposed examples listed, and drawn, a cell
-CANDIDATES = ("lira", "rmia", "loss")
+SHOWN = 12  # most exposed examples of a cell that are listed, and drawn
+FEWEST_EXAMPLES = 30  # of which correlations are given: with fewer, a resample may hold none
+
+DISJOINT = "under --split disjoint no shadow model ever held what is asked about"
+NO_COMMON = "too few examples that two of the common models hold, and two do not"
+
+Record = dict[str, Any]
 
 
-def exposing_attack(cells: Sequence[Scored]) -> str | None:
-    """The attack whose scores stand for exposure: the best known one that ran on some cell."""
-    return next((name for name in CANDIDATES if any(name in one.results for one in cells)), None)
+def exposures(cells: Sequence[Scored]) -> dict[str, Float64Array]:
+    """By experiment, the exposure of each asked example, [n]; without cells where no example has one."""
+    answered = {one.asked.experiment: one.answers for one in cells if one.answers is not None}
+    found = {name: exposure(answers.phi, answers.membership) for name, answers in answered.items()}
+    return {name: values for name, values in found.items() if not np.isnan(values).all()}
 
 
-def exposures(cells: Sequence[Scored], attack: str) -> dict[str, Float64Array]:
-    """By experiment, the exposure of each asked example, [n]: NaN where no target holds it."""
-    return {one.asked.experiment: exposure(one.scores(attack), one.asked.membership) for one in cells}
+def left_out(cells: Sequence[Scored]) -> list[str]:
+    """Which cells have no exposures, or not of all examples, in words."""
+    notes = []
+    for one in cells:
+        if one.answers is None:
+            notes.append(f"{one.asked.experiment}: no exposures, since {DISJOINT}")
+            continue
+        held = one.answers.membership.sum(axis=0)
+        missing = int(((held == 0) | (held == len(one.answers.membership))).sum())
+        if missing:
+            words = f"no exposures of {missing:,} of {len(held):,} examples: all of its models hold them, or none"
+            notes.append(f"{one.asked.experiment}: {words}")
+    return notes
 
 
-def agreement_rows(cells: Sequence[Scored], attack: str, weights: WeightArray) -> list[dict[str, Any]]:
-    """Rows of exposure.csv for the cells of one split and setting; a cell beside itself is the ceiling."""
-    values = exposures(cells, attack)
-    rows = []
-    for a, b in combinations_with_replacement(cells, 2):
-        targets = [target for target in a.asked.targets if target in b.asked.targets]
-        ours, theirs = (one.scores(attack)[[one.asked.targets.index(target) for target in targets]] for one in (a, b))
-        membership = a.asked.membership[[a.asked.targets.index(target) for target in targets]]
-        half = split_half(ours, membership, theirs, weights, TOP) if targets else None
-        if a is b and half is None:
-            continue  # one target says nothing about how far a cell agrees with itself
-        row: dict[str, Any] = {"experiment_a": a.asked.experiment, "experiment_b": b.asked.experiment}
-        row |= {"attack": attack, "top": TOP}
-        if a is not b:
-            found = agreement(values[a.asked.experiment], values[b.asked.experiment], weights, TOP)
-            if found is None:
-                continue
-            row |= {"num_examples": found.num_examples, "chance_jaccard": found.chance_jaccard, **_figures(found, "")}
-        if half is not None:
-            row |= {"num_examples": half.num_examples, "chance_jaccard": half.chance_jaccard} if a is b else {}
-            row |= _figures(half, "split_half_")
-        rows.append(row)
+def exposure_rows(cells: Sequence[Scored], weights: WeightArray) -> list[Record]:
+    """Rows of exposure.csv for the cells of one split and setting.
+
+    A row of kind reliability is a cell and the same cell trained again; of kind crossed, two cells in trainings of
+    different train seeds, which share neither starts nor batches. A row without figures has a reason. Of a cell trained
+    more than twice, the two lowest train seeds count.
+    """
+    trained = _trainings(cells)
+    rows = [row for trainings in trained for row in _reliability_rows(trainings, weights)]
+    for a, b in combinations(trained, 2):
+        if len(a) > 1 and len(b) > 1:
+            rows += _crossed_rows(a, b, weights)
     return rows
 
 
-def _figures(found: Agreement, prefix: str) -> dict[str, float | None]:
-    names = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
-    return {prefix + name: getattr(found, name) for name in names}
+def _trainings(cells: Sequence[Scored]) -> list[list[Scored]]:
+    """The cells, those together that differ in their train seed alone: the two of the lowest train seeds."""
+    found: dict[tuple[Any, ...], dict[Any, Scored]] = {}
+    for one in cells:
+        names = one.asked.cell.names
+        key: tuple[Any, ...] = tuple(
+            (name, value) for name, value in names.items() if name not in ("experiment", "train_seed")
+        )
+        seed = names["train_seed"]
+        if seed is None or seed in found.get(key, {}):  # not known to be another training
+            key = (*key, one.asked.experiment)
+        found.setdefault(key, {})[seed] = one
+    return [[group[seed] for seed in sorted(group)[:2]] for group in found.values()]
+
+
+def _train_seeds(trainings: Sequence[Scored]) -> list[Any]:
+    return [one.asked.cell.names["train_seed"] for one in trainings]
+
+
+def _reliability_rows(trainings: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
+    first, *again = trainings
+    together = _Together.of((first, *again)) if again else None
+    if together is None:
+        yield _row("reliability", (first, *again), reason=_why_not(first, bool(again)))
+        return
+    for statistic, drawn in correlations(together.phis, together.membership, weights[:, together.examples]).items():
+        figures = _figures("r", estimate(drawn[:, 0, 1]))
+        yield _row("reliability", (first, *again), together, statistic=statistic, **figures)
+
+
+def _why_not(one: Scored, trained_again: bool) -> str:
+    if one.answers is None:
+        return DISJOINT
+    if trained_again:
+        return NO_COMMON
+    if one.asked.cell.names["train_seed"] is None:
+        return "no train seed is known, so no other cell is known to be the same, trained again"
+    return "trained once; --replicates 1 trains it again"
+
+
+def _crossed_rows(a: Sequence[Scored], b: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
+    if _train_seeds(a) != _train_seeds(b):
+        yield _row("crossed", (a[0], b[0]), reason="their trainings have other train seeds")
+        return
+    together = _Together.of((*a, *b))
+    if together is None:
+        yield _row("crossed", (a[0], b[0]), reason=NO_COMMON)
+        return
+    found = crossings(together.phis, together.membership, weights[:, together.examples])
+    for pair, pairing in zip(((a[0], b[1]), (a[1], b[0])), found, strict=True):
+        for one in pairing:
+            names = ("r", "reliability_a", "reliability_b", "corrected")
+            figures = [_figures(name, getattr(one, name)) for name in names]
+            values = {name: value for figure in figures for name, value in figure.items()}
+            yield _row("crossed", pair, together, statistic=one.statistic, **values)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Together:
+    """What trainings say with the models that all of them have, of examples with enough of these on either side.
+
+    phis: [M, k] of each. membership: bool [M, k]. examples: bool [n], which of the asked ones these are.
+    """
+
+    phis: list[Float64Array]
+    membership: BoolArray
+    examples: BoolArray
+
+    @classmethod
+    def of(cls, cells: Sequence[Scored]) -> _Together | None:
+        """None where too few examples are left."""
+        answers: list[Answers] = [one.answers for one in cells if one.answers is not None]
+        if len(answers) < len(cells):
+            return None
+        models = [index for index in answers[0].indices if all(index in one.indices for one in answers)]
+        rows = [[one.indices.index(index) for index in models] for one in answers]
+        membership = answers[0].membership[rows[0]]
+        examples = comparable(membership)
+        if examples.sum() < FEWEST_EXAMPLES:
+            return None
+        phis = [one.phi[own][:, examples] for one, own in zip(answers, rows, strict=True)]
+        return cls(phis, membership[:, examples], examples)
+
+
+def _row(kind: str, cells: Sequence[Scored], together: _Together | None = None, **values: Any) -> Record:
+    """cells: a, and b where there is one."""
+    row: Record = {"kind": kind}
+    for side, one in zip("ab", cells, strict=False):
+        row |= {f"experiment_{side}": one.asked.experiment, f"train_seed_{side}": one.asked.cell.names["train_seed"]}
+    if together is not None:
+        row |= {"num_models": len(together.membership), "num_examples": together.membership.shape[1]}
+    return row | values
+
+
+def _figures(name: str, found: Estimate) -> Record:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def exposed_rows(one: Scored, values: Float64Array, class_names: Sequence[str]) -> list[dict[str, Any]]:

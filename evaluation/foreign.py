@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.foreign import ForeignSignals, read_foreign
+from artifacts.foreign import ACCURACIES, ForeignSignals, read_foreign
+from artifacts.foreign_about import DRAWN
+from artifacts.run_dir import MODEL_FILE
 from artifacts.signals import QuerySettings, Signals
-from configs.config import PRUNING_KNOBS, RECIPE, SETTING, AttackOptions, Places
+from configs.config import AttackOptions, Places
 from configs.errors import UsageError
 from data.splits import draw_population
 from mia.interface import BoolArray, IntArray
-from sweep.attackable import Attackable
+from mia.trimming import service
+from pruning.registry import METHODS
+from sweep.attackable import Attackable, order
 
 log = logging.getLogger(__name__)
 FEWEST_SHADOWS = 3  # of attacks that compare those that hold an example with those that do not
@@ -39,10 +43,12 @@ class ForeignCell(Attackable):
     @property
     def names(self) -> dict[str, Any]:
         about = self.signals.about
-        unknown = dict.fromkeys(("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS))
-        known = {name: getattr(about, name) for name in ("method", "sparsity", "dataset", "arch", "seed")}
-        split = "balanced" if self.signals.audited is None else "disjoint"
-        return {"experiment": self.experiment, **unknown, **known, "split": split}
+        split = about.described["split"] or ("balanced" if self.signals.audited is None else "disjoint")
+        return {"experiment": self.experiment, **about.described, "seed": about.seed, "split": split}
+
+    @property
+    def trained_here(self) -> bool:
+        return self.signals.about.fingerprint is not None
 
     @property
     def seed(self) -> int:
@@ -82,36 +88,38 @@ class ForeignCell(Attackable):
             pool=held.index,
             labels=held.labels,
             membership=held.membership[index],
-            logits=held.logits[index],
+            logits=None if held.logits is None else held.logits[index],
             phi=held.phi[index],
             sensitivity=None if held.sensitivity is None else held.sensitivity[index],
             weights_hash=held.file_hash,
             data_hash=held.data_hash(),
             settings=queries,
             audited=held.audited,
-            population_phi=None if population is None else population[index][self._shuffled(population.shape[1])],
+            population_phi=None if population is None else population[index][self._drawn(population.shape[1])],
         )
 
-    @staticmethod
-    def _shuffled(examples: int) -> IntArray:
+    def _drawn(self, examples: int) -> IntArray:
         """An order by chance, whose beginning is what --rmia-population takes: a file may begin with one class."""
-        return draw_population(examples, examples)
+        drawn = self.signals.about.population_order == DRAWN
+        return np.arange(examples) if drawn else draw_population(examples, examples)
 
     def summary_of(self, index: int) -> dict[str, Any]:
         held = self.signals
         own = np.ones(held.labels.size, dtype=np.bool_)
         if held.audited is not None:
             own = held.audited if index == 0 else ~held.audited
-        members = held.membership[index] & own
-        right = held.logits[index].argmax(axis=1) == held.labels
+        members, about = held.membership[index] & own, held.about
+        accuracies: dict[str, float | None] = dict.fromkeys(ACCURACIES)
+        if held.logits is not None:
+            right = held.logits[index].argmax(axis=1) == held.labels
+            accuracies |= {"train_accuracy": _share(right[members]), "heldout_accuracy": _share(right[own & ~members])}
         return {
-            "train_accuracy": _share(right[members]),
-            "heldout_accuracy": _share(right[own & ~members]),
-            "test_accuracy": None if held.test_accuracy is None else float(held.test_accuracy[index]),
+            **accuracies,
+            **{name: float(values[index]) for name, values in held.accuracies.items()},
             "num_members": int(members.sum()),
             "num_pool": int(own.sum()),
-            "hashes": {},
-            "fingerprint": held.file_hash,
+            "hashes": {MODEL_FILE: about.weights_hash} if about.weights_hash else {},
+            "fingerprint": about.fingerprint or held.file_hash,
             "data_hash": held.data_hash(),
             "split_hash": held.split_hash(),
         }
@@ -122,7 +130,10 @@ def _share(right: BoolArray) -> float | None:
 
 
 def read_cells(paths: Sequence[Path], options: AttackOptions) -> list[ForeignCell]:
-    """A cell a file, checked for the targets and queries that are asked for. UsageError, one line, else."""
+    """A cell per file, checked for the targets and queries that are asked for. UsageError, one line, else.
+
+    In the order of trained cells where all name a method of this project, else in the order given.
+    """
     cells: dict[str, ForeignCell] = {}
     for path in paths:
         signals = read_foreign(path)
@@ -134,10 +145,27 @@ def read_cells(paths: Sequence[Path], options: AttackOptions) -> list[ForeignCel
             )
         cells[name] = ForeignCell(signals, name, dict.fromkeys(range(len(signals.membership)), path))
         cells[name].queries(options.num_queries, samia=False, population=0)
-        _check_targets(signals, options.num_targets)
+        _check_targets(signals, options.num_targets or 1)
         _say_what_is_uneven(signals)
-    _say_what_cannot_be_compared(list(cells.values()))
-    return list(cells.values())
+    found = list(cells.values())
+    _check_labels(found)
+    _say_what_cannot_be_compared(found)
+    if all(cell.names["method"] in METHODS for cell in found):
+        found.sort(key=lambda cell: order(cell.names))
+    return found
+
+
+def _check_labels(cells: Sequence[ForeignCell]) -> None:
+    """Cells of one data set and split are paired example by example."""
+    first: dict[tuple[str, str], ForeignCell] = {}
+    for cell in cells:
+        held = cell.signals
+        other = first.setdefault((held.data_hash(), held.split_hash()), cell)
+        if not np.array_equal(held.labels, other.signals.labels):
+            raise UsageError(
+                f"argument --signals: {held.path} and {other.signals.path} name one data_hash and split_hash in meta, "
+                "and their labels differ"
+            )
 
 
 def _check_targets(signals: ForeignSignals, num_targets: int) -> None:
@@ -153,7 +181,12 @@ def _check_targets(signals: ForeignSignals, num_targets: int) -> None:
 
 
 def _say_what_is_uneven(signals: ForeignSignals) -> None:
-    """Examples that all shadows hold, or none, rule out what compares the two sides: say how many are in the way."""
+    """Examples that all shadows hold, or none, rule out what compares the two sides: say how many are in the way.
+
+    Few of many are left out, which the evaluation says.
+    """
+    if service(signals.membership, 0, signals.audited).scored is not None:
+        return
     learned = slice(None) if signals.audited is None else ~signals.audited
     held = signals.membership[1:, learned]
     if len(held) < FEWEST_SHADOWS or not held.size:

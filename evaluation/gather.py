@@ -8,31 +8,40 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
+from configs.config import MOST_TARGETS
 from configs.errors import RunError
-from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names, progress
-from evaluation.compare import compare, correct, pairs
+from data.duplicates import Duplicates
+from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
+from evaluation.common import Which, attack_common, in_words, sides
+from evaluation.compare import compare, correct
+from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
-from evaluation.exposure_rows import agreement_rows, exposed_rows, exposing_attack, exposures, open_pictures
+from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_pictures
+from evaluation.pairing import pairs
 from mia.evaluate import SUITE_OF
 from mia.inference import Estimate
-from mia.interface import AttackResult, BoolArray
+from mia.interface import AttackResult, BoolArray, Float64Array
 from mia.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
-from mia.registry import ATTACKS
+from mia.registry import ATTACKS, headline_of
+from mia.trimming import LEFT_OUT
 from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
-ROC_POINTS = 200
+ROC_POINTS = 100  # on a logarithmic grid, beside ROC_STEPS equal steps
+ROC_STEPS = 250
 
 Record = dict[str, Any]
+Key = tuple[str, str, str]  # experiment, attack, metric
 
 
 @dataclasses.dataclass
 class Evidence:
     """Everything an evaluation found; each list holds the rows of the table of that name.
 
-    scored: the attacked cells. exposure_scores: by experiment, [n] a cell. exposed_pictures: by experiment, uint8
+    scored: the attacked cells. exposure_scores: by experiment, exposures [n]. exposed_pictures: by experiment, uint8
     [k, H, W, ch] in the order of `exposed`. problems: what could not be used, in words. notes: what was left out.
     """
 
@@ -58,7 +67,7 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     targets, reasons = ask_all(cells, attacker)
     weights = Resamples(targets)
     crossed: dict[tuple[str, str], _Crossing] = {}
-    for own in progress(targets, "attacking"):
+    for own in announced(targets, "attacking", lambda one: one.experiment):
         scored = Scored(own)
         others = attacked_by(own, targets, attacker.options)
         for one in attack_cell(own, others, attacker, scored, weights.of(own.split)):
@@ -66,12 +75,15 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
             crossing = crossed.setdefault(key, _Crossing(one.asked, own))
             crossing.add(one.position, one.results, weights)
         evidence.scored.append(scored)
-    _measure_all(evidence, weights)
-    evidence.transfer = _transfer_rows(evidence, crossed)
+        evidence.notes += scored.left_out
+    evidence.notes += _targets_left_out(targets, attacker)
+    own_shadows = _measure_all(evidence, weights, attacker)
+    evidence.transfer = _transfer_rows(evidence, own_shadows, crossed)
     _expose_all(evidence, weights, attacker)
+    duplicates = duplicates_by_split(targets, attacker.places)
     for cell in cells:
         evidence.problems += cell.problems
-        evidence.cells.append(_cell_row(cell, targets, reasons))
+        evidence.cells.append(_cell_row(cell, targets, reasons, duplicates))
     return evidence
 
 
@@ -83,13 +95,23 @@ class Resamples:
         self._drawn: dict[tuple[tuple[str, ...], bytes], WeightArray] = {}
 
     def of(self, split: tuple[str, ...], rows: BoolArray | None = None) -> WeightArray:
-        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them."""
+        """[B, k] for the k of the split's examples that have a score, bool [n], or for all of them.
+
+        Where few are left out, which are others for each target: the targets' resamples stay one draw of examples.
+        """
+        if rows is not None and rows.mean() >= 1.0 - LEFT_OUT:
+            return self.of(split)[:, rows]
         key = split, b"" if rows is None else rows.tobytes()
         if key not in self._drawn:
             sharing = [one for one in self._targets if one.split == split]
-            memberships = [one.membership if rows is None else one.membership[:, rows] for one in sharing]
+            memberships = [one.membership if rows is None else _both_sides(one.membership[:, rows]) for one in sharing]
             self._drawn[key] = common_weights(memberships, sharing[0].cell.seed)
         return self._drawn[key]
+
+
+def _both_sides(membership: BoolArray) -> BoolArray:
+    """The targets, [T, k], that hold some of the examples and not all: an attack of one target may have no others."""
+    return membership[membership.any(axis=1) & ~membership.all(axis=1)]
 
 
 @dataclasses.dataclass(eq=False)
@@ -102,49 +124,76 @@ class _Crossing:
 
     def add(self, position: int, results: Mapping[str, AttackResult], weights: Resamples) -> None:
         membership, target = self.asked.membership[position], self.asked.targets[position]
-        # of several targets, only means have intervals
-        resamples = TRANSFER_RESAMPLES if len(self.asked.targets) == 1 else 0
         for attack, result in results.items():
             allowed = allowed_false_positives(result.among(self.asked.membership))
             inside = result.among(membership)
-            values = evaluate_scores(result.scores, inside, result.threshold, resamples, allowed=allowed)
+            values = evaluate_scores(result.scores, inside, result.threshold, resamples=0, allowed=allowed)
             few = {metric: values[metric] for metric in TRANSFER_METRICS}
             drawn = weights.of(self.asked.split, result.rows)[:TRANSFER_RESAMPLES]
             self.found.setdefault(attack, {})[target] = measured(result, membership, few, drawn, allowed)
 
 
-def _measure_all(evidence: Evidence, weights: Resamples) -> None:
-    """Tidy rows, means over targets, ROC curves and comparisons: one variant at a time, to bound memory."""
+def _targets_left_out(targets: Sequence[Asked], attacker: Attacker) -> list[str]:
+    """In words, that large cells have more models than play the target where nobody says how many."""
+    large = [asked for asked in targets if len(asked.cell.models) > len(asked.targets) == MOST_TARGETS]
+    if attacker.options.num_targets is not None or not large:
+        return []
+    most = max(len(asked.cell.models) for asked in large)
+    return [
+        f"the first {MOST_TARGETS} models play the target, of up to {most} in each of {len(large)} cells "
+        "(--num-targets all takes every model)"
+    ]
+
+
+def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> dict[Key, Estimate]:
+    """Tidy rows, means over targets, ROC curves and comparisons: one variant at a time, to bound memory.
+
+    Returns the means over those targets that other cells' shadows attack as well.
+    """
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
-    summaries: dict[tuple[str, str, str], Estimate] = {}
-    rates: dict[tuple[str, str, str], Record] = {}
-    for attack in SUITE_OF:
-        having = [one for one in scored if attack in one.results]
-        found = {one.asked.experiment: _measured(one, attack, weights) for one in having}
-        for experiment, by_target in found.items():
-            for metric in METRICS:
-                mean = estimate(by_target, metric)
-                if mean is not None:
-                    summaries[experiment, attack, metric] = mean
-                    rates[experiment, attack, metric] = low_fpr(by_target, metric)
-        for kind, a, b in chosen:
-            if a.experiment in found and b.experiment in found:
-                evidence.comparisons += compare(kind, a, b, attack, found)
-        for one in having:
-            evidence.roc += _roc_rows(one, attack)
-    correct(evidence.comparisons)
+    evidence.notes += in_words(chosen, attacker)
+    every: dict[Which, Scored] = {(one.asked.experiment, None): one for one in scored}
+    every |= attack_common(chosen, attacker, weights.of)
+    summaries: dict[Key, Estimate] = {}
+    own_shadows: dict[Key, Estimate] = {}
+    rates: dict[Key, Record] = {}
+    for attack in announced([key for key in SUITE_OF if any(key in one.results for one in scored)], "measuring"):
+        found = {which: _measured(one, attack, weights) for which, one in every.items() if attack in one.results}
+        for (experiment, models), by_target in found.items():
+            if models is None:
+                summaries |= _estimates(experiment, attack, by_target, METRICS)
+                rates |= {(experiment, attack, metric): low_fpr(by_target, metric) for metric in METRICS}
+                first = dict(list(by_target.items())[: attacker.options.crossed_targets])
+                own_shadows |= _estimates(experiment, attack, first, TRANSFER_METRICS)
+        for pair in chosen:
+            ours, theirs = (found.get(which) for which in sides(pair))
+            if ours is not None and theirs is not None:
+                evidence.comparisons += compare(pair, attack, ours, theirs)
+        for one in scored:
+            if attack in one.results:
+                evidence.roc += _roc_rows(one, attack)
+    correct(evidence.comparisons, headline_of({attack for one in scored for attack in one.results}))
     for one in scored:
         head = one.asked.cell.names
         for row in one.rows:
             over = summaries.get((one.asked.experiment, str(row["attack"]), str(row["metric"])))
             evidence.tidy.append({**head, **row, **_over_targets(over)})
-        for attack in one.results:
+        for attack, results in one.results.items():
+            tied = float(np.mean([result.tied for result in results]))
             for metric in METRICS:
                 key = one.asked.experiment, attack, metric
-                row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0}
+                row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0, "tied": tied}
                 figures = dataclasses.asdict(summaries[key]) | rates[key] if key in summaries else {}
                 evidence.summary.append({**head, **row, **figures})
+    return own_shadows
+
+
+def _estimates(
+    experiment: str, attack: str, found: Mapping[int, Measured], metrics: Sequence[str]
+) -> dict[Key, Estimate]:
+    means = {(experiment, attack, metric): estimate(found, metric) for metric in metrics}
+    return {key: mean for key, mean in means.items() if mean is not None}
 
 
 def _over_targets(over: Estimate | None) -> Record:
@@ -155,44 +204,67 @@ def _over_targets(over: Estimate | None) -> Record:
 
 
 def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measured]:
-    values: dict[int, dict[str, Metric]] = {}
+    """By target; the rows of the attack get their intervals."""
+    step(one.asked.experiment, say=False)
+    rows: dict[int, dict[str, Any]] = {}
     for row in one.rows:
         if row["attack"] == attack:
-            figure: Any = (row["value"], row["ci_low"], row["ci_high"])
-            values.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = Metric(*figure)
+            rows.setdefault(int(row["target"] or 0), {})[str(row["metric"])] = row
     found = {}
-    results = one.results[attack]
-    deleted = one.deleted.get(attack, [{}] * len(results))
-    for target, result, inside, without in zip(one.asked.targets, results, one.asked.membership, deleted, strict=True):
+    deleted = one.deleted.get(attack, [])
+    for place, (target, result, inside) in enumerate(one.measured_targets(attack)):
+        values = {metric: Metric(row["value"], None, None) for metric, row in rows[target].items()}
         allowed = allowed_false_positives(result.among(one.asked.membership))
         drawn = weights.of(one.asked.split, result.rows)
-        found[target] = measured(result, inside, values[target], drawn, allowed, without)
+        without = deleted[place] if deleted else None
+        found[target] = measured(result, inside, values, drawn, allowed, without)
+        for metric, row in rows[target].items():
+            row |= {end: getattr(found[target].values[metric], end) for end in ("ci_low", "ci_high")}
     return found
 
 
 def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:
-    """The mean over targets of the TPR reached at each FPR of a logarithmic grid, from one non-member's share to 1."""
+    """The mean over targets of the TPR reached at each FPR of a grid: 0, logarithmic from one non-member's share, 1.
+
+    A curve goes straight across a run of equal scores, as the AUC counts ties. Trapezoids under these rows have the
+    mean AUC up to 1 / (2 ROC_STEPS), whatever the scores: a curve that never falls is off by half a step at most.
+    """
     results = one.results[attack]
-    inside = [result.among(membership) for result, membership in zip(results, one.asked.membership, strict=True)]
-    grid = np.geomspace(1.0 / min(int((~own).sum()) for own in inside), 1.0, ROC_POINTS)
+    inside = [result.among(membership) for _, result, membership in one.measured_targets(attack)]
+    first = 1.0 / min(int((~own).sum()) for own in inside)
+    grid = np.union1d(np.geomspace(first, 1.0, ROC_POINTS), np.linspace(0.0, 1.0, ROC_STEPS + 1))
     rates = []
     for result, own in zip(results, inside, strict=True):
         fpr, tpr = roc(result.scores, own)
-        rates.append(tpr[np.searchsorted(fpr, grid * (1 + 1e-12), side="right") - 1])
+        rates.append(_upper(grid * (1 + 1e-12), fpr, tpr))
     for x, y in zip(grid, np.mean(rates, axis=0), strict=True):
         yield {"experiment": one.asked.experiment, "attack": attack, "fpr": float(x), "tpr": float(y)}
 
 
-def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossing]) -> list[Record]:
-    """The grid of target cells and shadow cells; the diagonal is the ordinary evaluation."""
+def _upper(grid: Float64Array, fpr: Float64Array, tpr: Float64Array) -> Float64Array:
+    """A ROC curve at the FPRs of `grid`, the upper end where it is vertical; straight between its points."""
+    left = np.searchsorted(fpr, grid, side="right") - 1
+    right = np.minimum(left + 1, fpr.size - 1)
+    width = np.where(right > left, fpr[right] - fpr[left], 1.0)
+    return np.asarray(tpr[left] + (grid - fpr[left]) / width * (tpr[right] - tpr[left]))
+
+
+def _transfer_rows(
+    evidence: Evidence, own_shadows: Mapping[Key, Estimate], crossed: Mapping[tuple[str, str], _Crossing]
+) -> list[Record]:
+    """The grid of target cells and shadow cells; the diagonal is the ordinary evaluation of the same targets."""
     rows = []
     involved = {experiment for pair in crossed for experiment in pair}
-    for row in evidence.summary:
-        if row["experiment"] in involved and row["attack"] in ATTACKS and row["metric"] in TRANSFER_METRICS:
-            sides = {f"{side}_{name}": row[name] for side in ("target", "shadows") for name in _SIDE}
-            rows.append({**sides, **{name: row.get(name) for name in ("attack", "metric", *_ESTIMATE)}})
+    for one in evidence.scored:
+        names = one.asked.cell.names
+        for attack in [key for key in one.results if key in ATTACKS and one.asked.experiment in involved]:
+            for metric in TRANSFER_METRICS:
+                over = own_shadows.get((one.asked.experiment, attack, metric))
+                head = {f"{side}_{name}": names[name] for side in ("target", "shadows") for name in _SIDE}
+                figures = dataclasses.asdict(over) if over else {"num_targets": 0}
+                rows.append({**head, "attack": attack, "metric": metric, **figures})
     for crossing in crossed.values():
-        sides = {
+        head = {
             f"{side}_{name}": asked.cell.names[name]
             for side, asked in (("target", crossing.asked), ("shadows", crossing.shadows))
             for name in _SIDE
@@ -201,26 +273,29 @@ def _transfer_rows(evidence: Evidence, crossed: Mapping[tuple[str, str], _Crossi
             for metric in TRANSFER_METRICS:
                 over = estimate(found, metric)
                 figures = dataclasses.asdict(over) if over else {"num_targets": 0}
-                rows.append({**sides, "attack": attack, "metric": metric, **figures})
+                rows.append({**head, "attack": attack, "metric": metric, **figures})
     order = {one.asked.experiment: i for i, one in enumerate(evidence.scored)}
     return sorted(rows, key=lambda row: (order[row["target_experiment"]], order[row["shadows_experiment"]]))
 
 
 _SIDE = ("experiment", "method", "sparsity")
-_ESTIMATE = ("mean", "sd", "ci_low", "ci_high", "num_targets")
+
+
+def _setting_name(split: tuple[str, ...], setting: tuple[Any, ...]) -> str:
+    return " ".join(str(value) for value in setting[:2] if value is not None)
 
 
 def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> None:
     settings = dict.fromkeys((one.asked.split, one.asked.setting) for one in evidence.scored)
-    for split, setting in settings:
+    for split, setting in announced(list(settings), "comparing exposure", lambda one: _setting_name(*one)):
         group = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
-        attack = exposing_attack(group)
-        if attack is None:
-            continue
-        group = [one for one in group if attack in one.results]  # the others lack the shadow models for it
-        evidence.exposure += agreement_rows(group, attack, weights.of(split))
-        values = exposures(group, attack)
+        evidence.exposure += exposure_rows(group, weights.of(split))
+        evidence.notes += left_out(group)
+        values = exposures(group)
         evidence.exposure_scores |= values
+        group = [one for one in group if one.asked.experiment in values]
+        if not group:
+            continue
         try:
             data = open_pictures(group[0], attacker.places)
         except RunError as error:
@@ -234,7 +309,12 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 
 
-def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, str]) -> Record:
+def _cell_row(
+    cell: Attackable,
+    targets: Sequence[Asked],
+    reasons: Mapping[str, str],
+    duplicates: Mapping[tuple[str, ...], Duplicates | None],
+) -> Record:
     asked = next((one for one in targets if one.cell is cell), None)
     summaries = asked.summaries if asked else [summary for summary in [cell.summary()] if summary is not None]
     row: Record = {
@@ -253,7 +333,10 @@ def _cell_row(cell: Attackable, targets: Sequence[Asked], reasons: Mapping[str, 
     row["generalisation_gap"] = row["train_accuracy"] - row["heldout_accuracy"] if both else None
     shares = [summary["num_members"] / summary["num_pool"] for summary in summaries]
     row["majority_baseline"] = float(np.mean([max(share, 1 - share) for share in shares])) if shares else None
+    counted = duplicates[asked.split] if asked else None
     for summary in summaries[:1]:
+        row |= dataclasses.asdict(counted) if counted else {name: summary.get(name) for name in DUPLICATES}
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
+        row["num_test"] = summary.get("num_test")
         row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

@@ -15,14 +15,13 @@ from typing import IO, Any
 import numpy as np
 
 from artifacts.files import file_hash, write_atomic, write_text
-from configs.config import ALL_TARGETS
+from configs.config import ALL_TARGETS, MOST_TARGETS
 from configs.errors import UsageError
 from configs.version import VERSION
 from evaluation.attack import Attacker, Scored
 from evaluation.gather import Evidence
 from reporting import page, tables
 from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
-from sweep.cells import Cell
 from training.device import describe_machine, pick_device
 
 log = logging.getLogger(__name__)
@@ -79,15 +78,16 @@ def _inputs(evidence: Evidence) -> dict[str, Any]:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
     """A compressed .npz, whole or absent; returns the sha256."""
+    return write_atomic(path, lambda stream: pack_arrays(stream, arrays))
 
-    def write(stream: IO[bytes]) -> None:
-        # not np.savez: a cell may be called "file", as one of its parameters is
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
-    return write_atomic(path, write)
+def pack_arrays(stream: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """A compressed .npz, of the same bytes whenever it is written."""
+    # not np.savez: a cell may be called "file", as one of its parameters is
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 def _scores(one: Scored) -> dict[str, Any]:
@@ -96,12 +96,13 @@ def _scores(one: Scored) -> dict[str, Any]:
     arrays: dict[str, Any] = {"index": asked.index, "label": asked.label}
     for position, target in enumerate(asked.targets):
         arrays[f"target_{target:03d}/membership"] = asked.membership[position]
-        arrays |= {f"target_{target:03d}/{key}": found[position].spread() for key, found in one.results.items()}
+        having = {key: found for key, found in one.results.items() if position < len(found)}
+        arrays |= {f"target_{target:03d}/{key}": found[position].spread() for key, found in having.items()}
     return arrays
 
 
 def _exposure(evidence: Evidence) -> dict[str, Any]:
-    """`index` and `label` [n], then a score a cell by its name; a further split has its own `split_2/index`, ..."""
+    """`index` and `label` [n], then exposures by cell; a further split has its own `split_2/index`, ..."""
     arrays: dict[str, Any] = {}
     for number, split in enumerate(dict.fromkeys(one.asked.split for one in evidence.scored), start=1):
         group = [one for one in evidence.scored if one.asked.split == split]
@@ -132,10 +133,15 @@ def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
 
 
 def _foreign(one: Scored) -> bool:
-    return not isinstance(one.asked.cell, Cell)
+    return not one.asked.cell.trained_here
 
 
 def _as_given(attacker: Attacker) -> dict[str, Any]:
     """Options in the words of the command line."""
-    wanted = attacker.options.num_targets
-    return {"attacks": list(attacker.names), "num_targets": "all" if wanted == ALL_TARGETS else wanted}
+    options = attacker.options
+    wanted = {None: f"all, {MOST_TARGETS} at most; attacks that train networks: 1", ALL_TARGETS: "all"}
+    return {
+        "attacks": list(attacker.names),
+        "num_targets": wanted.get(options.num_targets, options.num_targets),
+        "shadows_from": list(options.shadows_from or ("all",)),
+    }

@@ -1,9 +1,11 @@
-"""Train a torchvision ResNet-18 and some shadow models in a few lines of your own, and write what the attacks need.
+"""Train a torchvision ResNet-18 and some shadow models in a few lines of your
+own, and write what the attacks need.
 
     python examples/signals_from_torchvision.py --output resnet18.npz
     python mia/run_mia_evaluation.py --signals resnet18.npz
 
-Nothing of this project is imported: the file is plain numpy (docs/signals.md). Replace `train` and the data by yours.
+Nothing of this project is imported: the file is plain numpy (docs/signals.md).
+Replace `train` and the data by yours.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from mia.interface import (
     AttackInputs,
@@ -19,13 +20,16 @@ from mia.interface import (
     Scorer,
 )
 from mia.metrics import allowed_false_positives, evaluate_scores, expected_fpr
-from mia.registry import ATTACKS
+from mia.registry import ATTACKS, STRONGEST
+from mia.trimming import LEFT_OUT
 
 Row = dict[str, str | int | float | None]
 
 LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
 FEWEST_A_SIDE = 10  # members and non-members among the examples that a partial result has to have
 SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
+SUITE_OF |= {STRONGEST: "chosen"}
+ATTACK_OF = {variant: attack for attack in ATTACKS.values() for variant in attack.variants}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,24 +67,38 @@ def learn(
 
 
 def learn_each(
-    models: Models, targets: Sequence[int], attacks: Sequence[str], settings: AttackSettings
+    models: Models,
+    targets: Sequence[int],
+    attacks: Sequence[str],
+    settings: AttackSettings,
+    most: Mapping[str, int] | None = None,
+    progress: Callable[[int, str], None] | None = None,
 ) -> Iterator[Knowledge]:
     """As `learn` for each target in turn, the other models being its shadows; forgotten before the next.
 
-    targets: positions among the M models. An attack that has a cheaper way for many targets takes it (`Attack.each`),
-    and the shadows' arrays are copied only where one has not.
+    targets: positions among the M models. most: the number of targets, from the first on, of attacks that do not get
+    all of them. An attack that has a cheaper way for many targets takes it (`Attack.each`), and the shadows' arrays are
+    copied only where one has not. progress: called with a target's place among `targets` and an attack's name before
+    that learns.
     """
     _check_names(attacks)
+    most = most or {}
     cheap = {}
     for name in attacks if len(targets) > 1 else ():
+        if name in most:
+            continue
         learner = ATTACKS[name].fit_each(models, settings)
         if learner is not None:
             cheap[name] = learner
-    others = [name for name in attacks if name not in cheap]
     ahead = {name: _ahead(learner, targets) for name, learner in cheap.items()}
-    for target in targets:
-        found = learn(models.leave_out(target), others, settings) if others else Knowledge()
-        scorers = found.scorers | {name: next(learned) for name, learned in ahead.items()}
+    for number, target in enumerate(targets):
+        told = (lambda name: None) if progress is None else partial(progress, number)
+        others = [name for name in attacks if name not in cheap and number < most.get(name, len(targets))]
+        found = learn(models.leave_out(target), others, settings, told) if others else Knowledge()
+        scorers = found.scorers
+        for name, learned in ahead.items():
+            told(name)
+            scorers |= {name: next(learned)}
         ordered = {name: scorers[name] for name in attacks if name in scorers}
         yield Knowledge(ordered, found.unavailable)
 
@@ -137,15 +155,20 @@ def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
 
 
 def measure(
-    results: Mapping[str, AttackResult], membership: BoolArray, seed: int, memberships: BoolArray | None = None
+    results: Mapping[str, AttackResult],
+    membership: BoolArray,
+    seed: int,
+    memberships: BoolArray | None = None,
+    resamples: int = 1000,
 ) -> list[Row]:
-    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members,
+    """One row per variant and metric: attack, suite, metric, value, ci_low, ci_high, n_members, n_non_members, tied,
     false_positives and expected_fpr (of a TPR at low FPR: how many non-members it may accuse, and what FPR that means).
 
     membership: bool [n] of the target, of all examples; the first time that anyone reads it. memberships: bool [T, n]
     of all targets of its cell, which are allowed the same false positives; None for this target alone. A variant that
-    scored only some examples is measured on those, and its counts are theirs. Fields are None where they are not
-    defined. Raises ValueError as `mia.metrics.evaluate_scores` does.
+    scored only some examples is measured on those, and its counts are theirs. tied: of `AttackResult`. Fields are None
+    where they are not defined. resamples: of the intervals; 0 for none. Raises ValueError as
+    `mia.metrics.evaluate_scores` does.
     """
     targets = membership[None] if memberships is None else memberships
     return [
@@ -160,12 +183,13 @@ def measure(
             "n_non_members": int((~inside).sum()),
             "false_positives": allowed.get(metric),
             "expected_fpr": expected_fpr(allowed[metric], int((~inside).sum())) if metric in allowed else None,
+            "tied": tied,
         }
         for key, result in results.items()
-        for inside in [result.among(membership)]
+        for inside, tied in [(result.among(membership), result.tied)]
         for allowed in [allowed_false_positives(result.among(targets))]
         for metric, figure in evaluate_scores(
-            result.scores, inside, result.threshold, seed=seed, allowed=allowed
+            result.scores, inside, result.threshold, resamples, seed, allowed=allowed
         ).items()
     ]
 
@@ -176,7 +200,6 @@ def too_few(result: AttackResult, membership: BoolArray) -> str | None:
     members, others = int(inside.sum()), int((~inside).sum())
     if result.rows is None or min(members, others) >= FEWEST_A_SIDE:
         return None
-    return (
-        f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
-        f"{FEWEST_A_SIDE} of each are needed (--samia-examples)"
-    )
+    few = f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
+    capped = " (--samia-examples)" if result.rows.mean() < 1.0 - LEFT_OUT else ""
+    return f"{few}{FEWEST_A_SIDE} of each are needed{capped}"

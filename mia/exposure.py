@@ -1,118 +1,208 @@
 """Which examples are exposed, and whether two cells expose the same ones.
 
-The exposure of an example is its mean score over the targets that hold it: how plainly a model trained on it says so.
+An exposure describes a cell: it is taken over all of its models, targets included, and from who holds what. It scores
+no target and may enter no attack; leaving a target out would only make it noisier.
+
+Two trainings of one membership (the same members, other starts and batches) share no network noise, so their agreement
+says how far an exposure can be read at all. They do share the luck of the split: which *other* examples each model was
+given. That part is stable over trainings and differs between cells as plain noise would, so each correlation is also
+taken across models: as if from the products of different models' answers only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.stats import rankdata
 
-from mia.interface import BoolArray, Float64Array, IntArray
-from mia.metrics import WeightArray
+from mia.interface import BoolArray, Float64Array, FloatArray
+from mia.metrics import CHUNK_VALUES, WeightArray
+
+STATISTICS = ("pearson", "spearman", "pearson_across_models", "spearman_across_models")
+FEWEST_A_SIDE = 2  # models that hold an example, and that do not: of one alone the noise is not known
+# Corrected correlations must lie below this for a change. The correction is exact for a straight line only: where the
+# exposures of one cell are a bent function of the other's, one order gives 0.93 (benchmarks/results/exposure_null.csv).
+SAME_ORDER = 0.9
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far two cells expose the same examples, over the `num_examples` that both have an exposure of.
+class Estimate:
+    """A correlation with its 95 % interval; None where it is not defined."""
 
-    jaccard: of the two sets of the `top` most exposed, shared / either, in [0, 1]; spearman: rank correlation of all,
-    in [-1, 1]; 95 % intervals. chance_jaccard: what two unrelated rankings have on average.
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def exposure(phi: FloatArray, membership: BoolArray) -> Float64Array:
+    """Mean phi over the models that hold an example minus its mean over those that do not, float64 [n], in logits.
+
+    phi: [M, n], the logit of the true class's probability, averaged over queries; membership: bool [M, n]. First, each
+    model's mean over its members and its mean over its non-members are taken off, so that the average exposure is 0.
+    NaN where all models hold the example, or none.
     """
-
-    num_examples: int
-    top: int
-    jaccard: float
-    jaccard_low: float
-    jaccard_high: float
-    spearman: float
-    spearman_low: float
-    spearman_high: float
-    chance_jaccard: float
-
-
-def exposure(scores: Float64Array, membership: BoolArray) -> Float64Array:
-    """Mean score of each example over the targets that hold it, [n]; NaN where none does.
-
-    scores: float64 [T, n] of one attack; membership: bool [T, n].
-    """
+    centred = _centred(phi, membership)
     held = membership.sum(axis=0)
-    sums = np.where(membership, scores, 0.0).sum(axis=0)
-    return np.where(held > 0, sums / np.maximum(held, 1), np.nan)
+    missing = len(membership) - held
+    found = np.where(membership, centred, 0.0).sum(axis=0) / np.maximum(held, 1)
+    found -= np.where(membership, 0.0, centred).sum(axis=0) / np.maximum(missing, 1)
+    return np.where((held > 0) & (missing > 0), found, np.nan)
 
 
-def agreement(a: Float64Array, b: Float64Array, weights: WeightArray, share: float = 0.01) -> Agreement | None:
-    """Compare two exposures, [n] each, over the examples finite in both; None with fewer than four of them.
+def _centred(phi: FloatArray, membership: BoolArray) -> Float64Array:
+    centred = phi.astype(np.float64)
+    for side in (membership, ~membership):
+        means = np.where(side, centred, 0.0).sum(axis=1) / np.maximum(side.sum(axis=1), 1)
+        centred -= np.where(side, means[:, None], 0.0)
+    return centred
 
-    weights: [B, n], of `mia.metrics.example_weights`. `top` is the share of the examples, rounded, one at least; of
-    equal exposures the first example counts as the more exposed. The interval of Jaccard is the bootstrap's percentile
-    interval, a resample's top being the share of its weight. That of the rank correlation is Bonett & Wright's (2000):
-    Fisher's z with standard error sqrt((1 + r^2 / 2) / (n - 3)).
+
+def comparable(membership: BoolArray) -> BoolArray:
+    """The examples that enough models hold, and enough do not, for `correlations`, bool [n]."""
+    held = membership.sum(axis=0)
+    return (held >= FEWEST_A_SIDE) & (len(membership) - held >= FEWEST_A_SIDE)
+
+
+def correlations(phis: Sequence[FloatArray], membership: BoolArray, weights: WeightArray) -> dict[str, Float64Array]:
+    """Correlations of the exposures of c trainings, by STATISTICS, float64 [1 + B, c, c]: as they are, then resampled.
+
+    phis: [M, n] of each training, of the same models and examples; membership: bool [M, n], all examples `comparable`;
+    weights: [B, n], how often each example counts in each resample. Ranks are taken anew in every resample.
+
+    pearson, spearman: of the exposures. Across models: without the covariance that two trainings owe to answers of
+    models with the same members, which is estimated by leaving one model out after the other (a stratified jackknife):
+    sum over m of (k - 1) / k (x_(-m) - x)(y_(-m) - y), k being the models on m's side of the example. For exposures
+    this is exactly the mean product over pairs of different models; for ranks it is a first approximation, which takes
+    off a little too much where noise prevails. NaN where an exposure does not vary.
     """
-    both = np.isfinite(a) & np.isfinite(b)
-    count = int(both.sum())
-    if count < 4:
-        return None
-    a, b = a[both], b[both]
-    top = max(1, round(share * count))
-    order_a, order_b = np.argsort(-a, kind="stable"), np.argsort(-b, kind="stable")
-    shared = np.intersect1d(order_a[:top], order_b[:top]).size
-    drawn = _resampled_jaccard(order_a, order_b, weights[:, both], share)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    r = float(stats.spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
-    half = float(stats.norm.ppf(0.975)) * np.sqrt((1.0 + r * r / 2.0) / (count - 3))
-    z = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
-    return Agreement(
-        num_examples=count,
-        top=top,
-        jaccard=shared / (2 * top - shared),
-        jaccard_low=float(low),
-        jaccard_high=float(high),
-        spearman=r,
-        spearman_low=float(np.tanh(z - half)),
-        spearman_high=float(np.tanh(z + half)),
-        chance_jaccard=chance_jaccard(count, top),
+    values = np.stack([exposure(phi, membership) for phi in phis])
+    without = np.stack([_without_each(phi, membership) for phi in phis])
+    scale = _side(membership)
+    scale = np.sqrt((scale - 1) / scale)
+    drawn = np.concatenate([np.ones((1, membership.shape[1]), dtype=weights.dtype), weights])
+    found = {}
+    for name, own, others in (("pearson", values, without), ("spearman", _ranked(values), _ranked(without))):
+        moves = (others - own[:, None]) * scale
+        shared = np.einsum("amn,bmn->nab", moves, moves, optimize=True)
+        covariance, noise = _resampled(own, shared, drawn, ranked=name == "spearman")
+        variance = np.einsum("raa->ra", covariance)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = np.sqrt(variance[:, :, None] * variance[:, None, :])
+            found[name], found[f"{name}_across_models"] = covariance / size, (covariance - noise) / size
+    return {name: found[name] for name in STATISTICS}
+
+
+def _side(membership: BoolArray) -> Float64Array:
+    """How many models are on each model's side of each example, [M, n]."""
+    held = membership.sum(axis=0, dtype=np.float64)
+    return np.where(membership, held, len(membership) - held)
+
+
+def _without_each(phi: FloatArray, membership: BoolArray) -> Float64Array:
+    """The exposures without one model after the other, [M, n]."""
+    centred, side = _centred(phi, membership), _side(membership)
+    sign = np.where(membership, 1.0, -1.0)
+    sums = np.where(
+        membership, np.where(membership, centred, 0.0).sum(axis=0), np.where(membership, 0.0, centred).sum(axis=0)
     )
+    return exposure(phi, membership) + sign * (sums / side - centred) / (side - 1)
 
 
-def _resampled_jaccard(order_a: IntArray, order_b: IntArray, weights: WeightArray, share: float) -> Float64Array:
-    """Weight in both tops over weight in either, [B]."""
-    wanted = np.maximum(share * weights.sum(axis=1, dtype=np.int64), 1.0)
-    near = min(order_a.size, 3 * int(np.ceil(wanted.max())) + 100)  # no resample's top reaches further
-    considered = np.union1d(order_a[:near], order_b[:near])
-    drawn = weights[:, considered].astype(np.float64)
-    tops = []
-    for order in (order_a, order_b):
-        rank = np.empty(order.size, dtype=np.int64)
-        rank[order] = np.arange(order.size)
-        by_rank = np.argsort(rank[considered], kind="stable")
-        above = np.cumsum(drawn[:, by_rank], axis=1) - drawn[:, by_rank]
-        top = np.zeros_like(drawn)
-        # the example at the edge counts with the part of its weight that still fits
-        top[:, by_rank] = np.clip(wanted[:, None] - above, 0.0, drawn[:, by_rank])
-        tops.append(top)
-    return np.asarray(np.minimum(*tops).sum(axis=1) / np.maximum(*tops).sum(axis=1))
+def _ranked(values: Float64Array) -> Float64Array:
+    """Midranks along the last axis as shares, in (0, 1)."""
+    return np.asarray((rankdata(values, axis=-1) - 0.5) / values.shape[-1])
 
 
-def chance_jaccard(count: int, top: int) -> float:
-    """Mean Jaccard index of two independent random sets of `top` out of `count` examples."""
-    shared = np.arange(max(0, 2 * top - count), top + 1)
-    chances = stats.hypergeom(count, top, top).pmf(shared)
-    return float((chances * shared / (2 * top - shared)).sum())
+def _resampled(
+    values: Float64Array, shared: Float64Array, weights: WeightArray, ranked: bool
+) -> tuple[Float64Array, Float64Array]:
+    """Covariances of `values` [c, n], or of their ranks in each resample; means of `shared` [n, c, c]: [R, c, c]."""
+    trainings, examples = values.shape
+    step = max(1, CHUNK_VALUES // (trainings * examples))
+    covariances, noises = [], []
+    for start in range(0, len(weights), step):
+        share = weights[start : start + step].astype(np.float64)
+        share /= share.sum(axis=1, keepdims=True)
+        own = np.stack(
+            [weighted_ranks(one, share) if ranked else np.broadcast_to(one, share.shape) for one in values], axis=1
+        )
+        own = own - np.einsum("rcn,rn->rc", own, share)[:, :, None]
+        covariances.append((own * share[:, None]) @ own.transpose(0, 2, 1))
+        noises.append((share @ shared.reshape(examples, -1)).reshape(-1, trainings, trainings))
+    return np.concatenate(covariances), np.concatenate(noises)
 
 
-def split_half(
-    scores_a: Float64Array, membership: BoolArray, scores_b: Float64Array, weights: WeightArray, share: float = 0.01
-) -> Agreement | None:
-    """Agreement of cell A's even targets with cell B's odd ones; None with fewer than two targets.
+def weighted_ranks(values: Float64Array, share: Float64Array) -> Float64Array:
+    """Midranks of `values` [n] in weighted samples, as shares, [R, n]: the weight below, and half of the weight there.
 
-    scores_a, scores_b: [T, n]; membership: bool [T, n], of both. With A = B this is how far a cell agrees with itself,
-    which is the ceiling for agreement between cells measured in the same way.
+    share: [R, n], each row with the sum 1.
     """
-    if len(membership) < 2:
-        return None
-    even, odd = slice(0, None, 2), slice(1, None, 2)
-    first, second = exposure(scores_a[even], membership[even]), exposure(scores_b[odd], membership[odd])
-    return agreement(first, second, weights, share)
+    _, place = np.unique(values, return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(place.max() + 1))
+    at = np.add.reduceat(share[:, order], starts, axis=1)
+    return np.asarray((np.cumsum(at, axis=1) - at / 2)[:, place])
+
+
+def corrected(crossed: Float64Array, reliability_a: Float64Array, reliability_b: Float64Array) -> Float64Array:
+    """Correlations as they would be without noise, crossed / sqrt(reliability_a reliability_b) (Spearman 1904), [R].
+
+    NaN where a reliability is not above 0: nothing stable is there that could correlate.
+    """
+    sound = (reliability_a > 0) & (reliability_b > 0)
+    return np.where(sound, crossed / np.sqrt(np.where(sound, reliability_a * reliability_b, 1.0)), np.nan)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One statistic of one training of cell A with another training of cell B."""
+
+    statistic: str
+    r: Estimate
+    reliability_a: Estimate
+    reliability_b: Estimate
+    corrected: Estimate
+
+
+def crossings(phis: Sequence[FloatArray], membership: BoolArray, weights: WeightArray) -> tuple[list[Crossing], ...]:
+    """Both pairings of two cells' trainings that share neither starts nor batches, each by STATISTICS.
+
+    phis: of A, A', B and B', as `correlations` takes them; A and B share starts and batches, and so do A' and B'. The
+    pairings are (A, B') and (A', B); the reliabilities are r(A, A') and r(B, B').
+    """
+    found = correlations(phis, membership, weights)
+    return tuple([_crossing(name, drawn, a, b) for name, drawn in found.items()] for a, b in ((0, 3), (1, 2)))
+
+
+def _crossing(statistic: str, drawn: Float64Array, a: int, b: int) -> Crossing:
+    own_a, own_b, crossed = drawn[:, 0, 1], drawn[:, 2, 3], drawn[:, a, b]
+    figures = (crossed, own_a, own_b, corrected(crossed, own_a, own_b))
+    return Crossing(statistic, *(estimate(one) for one in figures))
+
+
+def is_reliable(lows: Iterable[float | None]) -> bool:
+    """Whether a cell agrees with itself, trained again: the lower ends of all its reliabilities lie above 0."""
+    found = list(lows)
+    return bool(found) and all(low is not None and low > 0 for low in found)
+
+
+def has_changed(highs: Iterable[float | None]) -> bool:
+    """Whether partly other examples are exposed: the upper ends of all corrected correlations, of both pairings and of
+    every statistic, lie below SAME_ORDER. To be asked of cells that are both reliable."""
+    found = list(highs)
+    return bool(found) and all(high is not None and high < SAME_ORDER for high in found)
+
+
+def estimate(drawn: Float64Array) -> Estimate:
+    """The first of `drawn` [1 + B] with the bootstrap's percentile interval over the others.
+
+    A resample in which the figure is not defined counts as beyond either end.
+    """
+    if np.isnan(drawn[0]):
+        return Estimate(None, None, None)
+    unknown = np.isnan(drawn[1:])
+    low = float(np.quantile(np.where(unknown, -np.inf, drawn[1:]), 0.025, method="lower"))
+    high = float(np.quantile(np.where(unknown, np.inf, drawn[1:]), 0.975, method="higher"))
+    return Estimate(float(drawn[0]), low if np.isfinite(low) else None, high if np.isfinite(high) else None)

@@ -55,19 +55,28 @@ def evaluate_scores(
     _check(scores, membership)
     allowed = allowed_false_positives(membership) if allowed is None else allowed
     values = _point_values(scores, membership, threshold, allowed)
-    defined = [name for name in METRICS if name in values]
     intervals: dict[str, tuple[float, float]] = {}
     if resamples > 0:
-        drawn = resampled_values(
-            scores, membership, threshold, example_weights(membership[None], resamples, seed), allowed
-        )
-        ends = np.percentile(np.stack([drawn[name] for name in defined]), (2.5, 97.5), axis=1)
-        intervals = {name: (float(low), float(high)) for name, low, high in zip(defined, *ends, strict=True)}
-        # the curve's trapezoids may sum to 1 - 1e-16 where the resamples, exact in integers, give 1
-        intervals["auc"] = _hull(intervals["auc"], (values["auc"], values["auc"]))
-        for name in FPR_LIMITS.keys() & intervals.keys():
-            intervals[name] = _hull(intervals[name], clopper_pearson(values[name], int(membership.sum())))
+        weights = example_weights(membership[None], resamples, seed)
+        drawn = resampled_values(scores, membership, threshold, weights, allowed)
+        intervals = percentile_intervals(values, drawn, int(membership.sum()))
     return {name: Metric(values.get(name), *intervals.get(name, (None, None))) for name in METRICS}
+
+
+def percentile_intervals(
+    values: Mapping[str, float], drawn: Mapping[str, Float64Array], members: int
+) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of one target's metrics from their resamples, [B] each; the hull with Clopper-Pearson's at a
+    low FPR."""
+    defined = [name for name in METRICS if name in values]
+    ends = np.percentile(np.stack([drawn[name] for name in defined]), (2.5, 97.5), axis=1)
+    intervals = {name: (float(low), float(high)) for name, low, high in zip(defined, *ends, strict=True)}
+    for name in intervals.keys() & {"auc"}:
+        # the curve's trapezoids may sum to 1 - 1e-16 where the resamples, exact in integers, give 1
+        intervals[name] = _hull(intervals[name], (values[name], values[name]))
+    for name in FPR_LIMITS.keys() & intervals.keys():
+        intervals[name] = _hull(intervals[name], clopper_pearson(values[name], members))
+    return intervals
 
 
 def clopper_pearson(rate: float, trials: int) -> tuple[float, float]:
@@ -206,9 +215,14 @@ def resampled_values(
     chunks = []
     for start in range(0, len(weights), step):
         drawn = weights[start : start + step][:, order].astype(np.int64)
-        true, false = (np.add.reduceat(drawn * side, starts, axis=1) for side in (inside, ~inside))
+        true, false = (_by_group(drawn * side, starts) for side in (inside, ~inside))
         chunks.append(weighted_values(true, false, claimed, allowed))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _by_group(counts: IntArray, starts: IntArray) -> IntArray:
+    """Sums over runs of equal scores, [R, G]; most attacks have no ties, and summing runs of one is slow."""
+    return counts if starts.size == counts.shape[1] else np.asarray(np.add.reduceat(counts, starts, axis=1))
 
 
 def weighted_values(

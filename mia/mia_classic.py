@@ -26,7 +26,7 @@ from mia.interface import (
     require_pairs,
 )
 
-Statistic = Callable[[FloatArray, IntArray], Float64Array]
+Statistic = Callable[[Outputs, IntArray], Float64Array]  # of [n] examples and their labels
 NO_PAIRS = "no shadow pairs of both sides to calibrate a threshold on"
 
 
@@ -67,8 +67,24 @@ def shadow_values(inputs: AttackInputs, statistic: Statistic) -> Float64Array:
     """A statistic of every shadow on every example, float64 [S, n]; one shadow at a time to bound memory."""
     values = np.empty((inputs.num_shadows, inputs.num_examples))
     for s in range(inputs.num_shadows):
-        values[s] = statistic(inputs.shadow_logits[s], inputs.labels)
+        logits = None if inputs.shadow_logits is None else inputs.shadow_logits[s]
+        values[s] = statistic(Outputs(logits, inputs.shadow_phi[s]), inputs.labels)
     return values
+
+
+def of_phi(function: Callable[[FloatArray], Float64Array]) -> Statistic:
+    """The statistic of the plain query's phi: what the probability of the true class alone decides."""
+    return lambda outputs, labels: function(outputs.phi[:, 0])
+
+
+def of_logits(function: Callable[[FloatArray, IntArray], Float64Array]) -> Statistic:
+    """The statistic of the logits."""
+
+    def statistic(outputs: Outputs, labels: IntArray) -> Float64Array:
+        assert outputs.logits is not None, "the registry declares who needs logits"
+        return function(outputs.logits, labels)
+
+    return statistic
 
 
 def calibrate(inputs: AttackInputs, values: Float64Array) -> Callable[[Float64Array], AttackResult]:
@@ -80,14 +96,14 @@ def calibrate(inputs: AttackInputs, values: Float64Array) -> Callable[[Float64Ar
     return lambda scores: AttackResult(scores, learned.threshold, shadow_auc=learned.auc)
 
 
-def class_thresholds(inputs: AttackInputs, values: Float64Array) -> Float64Array:
-    """A threshold for each class, float64 [C]; a class without pairs of both sides takes that of all classes."""
+def class_thresholds(inputs: AttackInputs, values: Float64Array, classes: int) -> Float64Array:
+    """A threshold for each of the classes, float64 [C]; one without pairs of both sides takes that of all of them."""
     pairs = inputs.shadow_in | inputs.shadow_out
     is_in, kept = inputs.shadow_in[pairs], values[pairs]
-    classes = np.broadcast_to(inputs.labels, pairs.shape)[pairs]
-    thresholds = np.full(inputs.num_classes, best_threshold(kept, is_in))
-    for c in np.unique(classes):
-        own = classes == c
+    class_of = np.broadcast_to(inputs.labels, pairs.shape)[pairs]
+    thresholds = np.full(classes, best_threshold(kept, is_in))
+    for c in np.unique(class_of):
+        own = class_of == c
         if 0 < is_in[own].sum() < own.sum():
             thresholds[c] = best_threshold(kept[own], is_in[own])
     return thresholds
@@ -98,12 +114,12 @@ def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> Scorer:
     learned = inputs.learned
     require_pairs(name, learned)
     values = shadow_values(learned, statistic)
-    thresholds = class_thresholds(learned, values)
+    thresholds = class_thresholds(learned, values, inputs.num_classes)
     labels, pairs = inputs.asked.labels, learned.shadow_in | learned.shadow_out
     auc = calibration((values - thresholds[learned.labels])[pairs], learned.shadow_in[pairs]).auc
 
     def score(target: Outputs) -> dict[str, AttackResult]:
-        scores = statistic(target.logits, labels) - thresholds[labels]
+        scores = statistic(target, labels) - thresholds[labels]
         return {name: AttackResult(scores, threshold=0.0, shadow_auc=auc)}
 
     return score
@@ -111,27 +127,27 @@ def _per_class(name: str, statistic: Statistic, inputs: AttackInputs) -> Scorer:
 
 def confidence(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """p_y against its class's threshold. Raises AttackUnavailable without shadow pairs of both sides."""
-    return _per_class("confidence", signals.confidence, inputs)
+    # from 1 - p_y, so that confident networks do not tie at p_y = 1: p_y - t = (1 - t) - (1 - p_y)
+    return _per_class("confidence", of_phi(lambda phi: -signals.doubt(phi)), inputs)
 
 
 def entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """`sum_c p_c log p_c` against its class's threshold. Raises as `confidence` does."""
-    return _per_class("entropy", signals.entropy, inputs)
+    return _per_class("entropy", of_logits(signals.entropy), inputs)
 
 
 def modified_entropy(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """Modified entropy against its class's threshold. Raises as `confidence` does."""
-    return _per_class("modified_entropy", signals.modified_entropy, inputs)
+    return _per_class("modified_entropy", of_logits(signals.modified_entropy), inputs)
 
 
 def loss(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """log p_y, one threshold for all examples (Yeom et al. 2018); without shadows it has scores but no threshold."""
-    learned, labels = inputs.learned, inputs.asked.labels
     as_result: Callable[[Float64Array], AttackResult] = AttackResult
     if settings.calibrate:
-        as_result = calibrate(learned, shadow_values(learned, signals.log_confidence))
+        as_result = calibrate(inputs.learned, shadow_values(inputs.learned, of_phi(signals.log_confidence)))
 
     def score(target: Outputs) -> dict[str, AttackResult]:
-        return {"loss": as_result(signals.log_confidence(target.logits, labels))}
+        return {"loss": as_result(signals.log_confidence(target.phi[:, 0]))}
 
     return score

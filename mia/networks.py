@@ -335,6 +335,7 @@ class NetworkAttack:
 
         def score(target: Outputs) -> dict[str, AttackResult]:
             known = target.only(scored)
+            assert known.logits is not None, "the registry declares who needs logits"
             x = torch.from_numpy(self.features(known.logits, labels, known.sensitivity)).to(device)
             return {self.name: AttackResult(_predict(network, x, asked_rows), threshold, note, scored)}
 
@@ -358,6 +359,7 @@ class NetworkAttack:
 
     def _pairs(self, inputs: AttackInputs, example_groups: IntArray) -> tuple[Float32Array, BoolArray, IntArray]:
         """The trimmed (shadow, example) pairs: features [P, ...], IN or OUT [P], groups [P]."""
+        assert inputs.shadow_logits is not None, "the registry declares who needs logits"
         features, is_in, groups = [], [], []
         for s in range(inputs.num_shadows):
             kept = inputs.shadow_in[s] | inputs.shadow_out[s]

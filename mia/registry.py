@@ -21,7 +21,8 @@ class Attack:
     """One attack.
 
     title: for people; implementation: "module:function"; min_shadows: below it the attack is not defined;
-    needs_sensitivity: whether the SAMIA queries must have been made;
+    needs_logits: whether it looks at all classes, where phi, of the true class, is not enough; needs_sensitivity:
+    whether the SAMIA queries must have been made;
     needs_population: whether population examples must have been queried; variants: the keys that it can return.
     trains_network: whether it trains a network for each target, which is what makes many targets expensive.
     each: "module:function" of a cheaper way to attack every model of a cell in turn, with the same results.
@@ -33,6 +34,7 @@ class Attack:
     implementation: str
     min_shadows: int
     variants: tuple[str, ...]
+    needs_logits: bool = False
     needs_sensitivity: bool = False
     needs_population: bool = False
     trains_network: bool = False
@@ -44,8 +46,12 @@ class Attack:
             from mia.interface import TooFewShadows
 
             raise TooFewShadows(self.name, self.min_shadows, inputs.num_shadows)
+        if self.needs_logits and inputs.target_logits is None:
+            from mia.interface import AttackUnavailable
+
+            raise AttackUnavailable(f"{self.name} needs logits; these signals hold phi alone")
         attack: Callable[[AttackInputs, AttackSettings], Scorer] = resolve_name(self.implementation)
-        return attack(inputs, settings)
+        return inputs.spread(attack(inputs.usable, settings))
 
     def fit_each(self, models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
         """What learns from the shadows of any target among the models; None where `fit` has to, target by target."""
@@ -77,13 +83,29 @@ ATTACKS: dict[str, Attack] = {
         "RMIA",
         "mia.rmia:rmia",
         1,
-        ("rmia", "rmia_online", "rmia_offline"),
+        ("rmia", "rmia_online", "rmia_offline", "rmia_published"),
         needs_population=True,
     ),
     "shokri_nn": Attack(
-        "shokri_nn", "advanced", "Shokri-NN", "mia.networks:shokri_nn", 3, ("shokri_nn",), trains_network=True
+        "shokri_nn",
+        "advanced",
+        "Shokri-NN",
+        "mia.networks:shokri_nn",
+        3,
+        ("shokri_nn",),
+        needs_logits=True,
+        trains_network=True,
     ),
-    "top3_nn": Attack("top3_nn", "advanced", "Top3-NN", "mia.networks:top3_nn", 3, ("top3_nn",), trains_network=True),
+    "top3_nn": Attack(
+        "top3_nn",
+        "advanced",
+        "Top3-NN",
+        "mia.networks:top3_nn",
+        3,
+        ("top3_nn",),
+        needs_logits=True,
+        trains_network=True,
+    ),
     "class_label_nn": Attack(
         "class_label_nn",
         "advanced",
@@ -91,6 +113,7 @@ ATTACKS: dict[str, Attack] = {
         "mia.networks:class_label_nn",
         3,
         ("class_label_nn",),
+        needs_logits=True,
         trains_network=True,
     ),
     "samia": Attack(
@@ -100,13 +123,20 @@ ATTACKS: dict[str, Attack] = {
         "mia.networks:samia",
         3,
         ("samia",),
+        needs_logits=True,
         needs_sensitivity=True,
         trains_network=True,
     ),
     "confidence": Attack("confidence", "wemem", "Confidence", "mia.mia_classic:confidence", 3, ("confidence",)),
-    "entropy": Attack("entropy", "wemem", "Entropy", "mia.mia_classic:entropy", 3, ("entropy",)),
+    "entropy": Attack("entropy", "wemem", "Entropy", "mia.mia_classic:entropy", 3, ("entropy",), needs_logits=True),
     "modified_entropy": Attack(
-        "modified_entropy", "wemem", "Modified entropy", "mia.mia_classic:modified_entropy", 3, ("modified_entropy",)
+        "modified_entropy",
+        "wemem",
+        "Modified entropy",
+        "mia.mia_classic:modified_entropy",
+        3,
+        ("modified_entropy",),
+        needs_logits=True,
     ),
     "neural_network": Attack(
         "neural_network",
@@ -115,6 +145,7 @@ ATTACKS: dict[str, Attack] = {
         "mia.networks:neural_network",
         3,
         ("neural_network",),
+        needs_logits=True,
         trains_network=True,
     ),
     "loss": Attack("loss", "baseline", "LOSS", "mia.mia_classic:loss", 0, ("loss",)),

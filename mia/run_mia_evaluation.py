@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from artifacts.missing import check_file, check_runs
 from cli.main import run_main
 from cli.suites import suite_parser
 from configs.config import AttackOptions
@@ -45,6 +46,10 @@ def body(args: argparse.Namespace) -> int:
     """Attack the cell in --run-dir, or those in --signals."""
     if (args.run_dir is None) == (args.signals is None):
         raise UsageError("argument --run-dir: give either the folder of a trained cell, or --signals FILE.npz")
+    for name in args.signals or ():
+        check_file(Path(name), "--signals")
+    if args.run_dir is not None:
+        check_runs(Path(args.run_dir), "--run-dir")
     from cli.evaluation import run_evaluation
     from evaluation.foreign import read_cells
     from sweep.cells import find_cell

@@ -1,14 +1,14 @@
-"""Per-example statistics of logits, all in float64 and exact where softmax saturates.
+"""Per-example statistics of logits, or of phi alone, all in float64 and exact where softmax saturates.
 
-Everything comes from `log_probabilities`, which takes log p and log(1 - p) from the logits themselves: near p = 1
-neither is recovered from the other, so no statistic needs an epsilon and none is capped. Logits are [..., C], labels
-broadcast to [...].
+What needs all classes comes from `log_probabilities`, which takes log p and log(1 - p) from the logits themselves:
+near p = 1 neither is recovered from the other, so no statistic needs an epsilon and none is capped. Logits are
+[..., C], labels broadcast to [...].
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 from mia.interface import Float64Array, FloatArray, IntArray
 
@@ -34,19 +34,24 @@ def log_probabilities(logits: FloatArray) -> tuple[Float64Array, Float64Array]:
     return log_p, log_not_p
 
 
+def log_confidence(phi: FloatArray) -> Float64Array:
+    """log p_y, [...], the negative cross-entropy loss, from phi = log p_y - log(1 - p_y)."""
+    return np.asarray(-np.logaddexp(0.0, -np.asarray(phi, dtype=np.float64)))
+
+
+def confidence(phi: FloatArray) -> Float64Array:
+    """p_y, [...], in [0, 1], from phi = log p_y - log(1 - p_y)."""
+    return np.asarray(expit(np.asarray(phi, dtype=np.float64)))
+
+
 def log_softmax(logits: FloatArray) -> Float64Array:
     """log p, float64 [..., C]."""
     return log_probabilities(logits)[0]
 
 
-def log_confidence(logits: FloatArray, labels: IntArray) -> Float64Array:
-    """log p_y, [...], the negative cross-entropy loss."""
-    return _of_class(log_softmax(logits), labels)
-
-
-def confidence(logits: FloatArray, labels: IntArray) -> Float64Array:
-    """p_y, [...], in [0, 1]."""
-    return np.exp(log_confidence(logits, labels))
+def doubt(phi: FloatArray) -> Float64Array:
+    """1 - p_y, [...], in [0, 1], with all its digits where p_y rounds to 1."""
+    return confidence(-np.asarray(phi, dtype=np.float64))
 
 
 def entropy(logits: FloatArray, labels: IntArray) -> Float64Array:

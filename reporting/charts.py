@@ -11,16 +11,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from mia.metrics import FPR_LIMITS
-from pruning.registry import METHODS
+from reporting.legends import lines_of, place_legend
 from reporting.style import (
     GREY,
+    LABEL_SIZE,
+    TITLE_SIZE,
     Colour,
-    attack_colours,
+    attack_place,
     attack_title,
+    line_style,
     method_colour,
+    method_line,
     method_marker,
     method_title,
     palette,
@@ -29,28 +33,30 @@ from reporting.style import (
 )
 
 Draw = Callable[[Figure], None]
+Look = dict[str, Any]  # colour, dashes and depth of a line
 LOWEST_FPR = 1e-3  # the strictest false positive rate that the tables report
 INTERVAL = "95 % interval"
+# How cells are drawn that train others again, and how far to the right of these on an axis of sparsities.
+FAINT, BESIDE = 0.7, 0.05
+HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "alpha": FAINT}
 
 
-def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], colours: Mapping[str, Colour]) -> Draw:
-    """Log-log ROC, a curve per label. frame: roc.csv's rows; labels: by the value of its column `curve`."""
+def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], looks: Mapping[str, Look]) -> Draw:
+    """Log-log ROC, a curve per label. frame: roc.csv's rows; labels and looks: by the value of its column `curve`."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        floor = min(max(LOWEST_FPR, float(frame["fpr"].min())), 0.1)
+        floor = min(max(LOWEST_FPR, float(frame["fpr"][frame["fpr"] > 0].min())), 0.1)
         grid = np.geomspace(floor, 1.0, 50)
         axes.plot(grid, grid, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
-        styles = ("-", "--", "-.")
-        for i, (curve, label) in enumerate(labels.items()):
+        for curve, label in labels.items():
             part = frame[frame["curve"] == curve]
             rates = part["tpr"].to_numpy(dtype=float)
             shown = np.where(rates > 0, rates, np.nan)  # a logarithmic axis has no zero
-            axes.step(
-                part["fpr"], shown, where="post", color=colours[curve], linestyle=styles[i % len(styles)], label=label
-            )
+            # straight from point to point: the area that the legend names
+            axes.plot(part["fpr"], shown, label=label, **looks[curve])
         _log_percent_axes(axes, floor)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=2.4)
+        place_legend(figure, "lower", *axes.get_legend_handles_labels(), most=2, handlelength=3.2)
 
     return draw
 
@@ -69,6 +75,18 @@ def _log_percent_axes(axes: Axes, floor: float) -> None:
     axes.minorticks_off()
 
 
+def attack_looks(attacks: Sequence[str]) -> dict[str, Look]:
+    """By attack, the look that its curve has in every figure."""
+    places = {attack: attack_place(attack) for attack in attacks}
+    return {attack: {"color": palette(place), **line_style(place)} for attack, place in places.items()}
+
+
+def cell_looks(cells: pd.DataFrame) -> dict[str, Look]:
+    """By experiment, the look of its curve: its colour, and dashes by its place among the cells."""
+    colours = cell_colours(cells)
+    return {name: {"color": colours[name], **line_style(place)} for place, name in enumerate(cells["experiment"])}
+
+
 def cell_colours(cells: pd.DataFrame) -> dict[str, Colour]:
     """By experiment: a method is a colour, a higher sparsity a darker shade of it; a cell without one has its own."""
     nameless = cells["experiment"][cells["method"].isna()]
@@ -82,9 +100,10 @@ def cell_colours(cells: pd.DataFrame) -> dict[str, Colour]:
 def against_sparsity(frame: pd.DataFrame, panels: Sequence[tuple[str, str]], ylabel: str, scale: float = 1.0) -> Draw:
     """A metric with its interval bands against sparsity; methods without a sparsity are horizontal bands.
 
-    frame: summary.csv's rows; panels: (attack, title) each. The sparsity axis is logarithmic in density, as the
-    interesting sparsities crowd near 1. scale: 100 for percent.
+    frame: summary.csv's rows, and whether each is of a `replicate`; panels: (attack, title) each. The sparsity axis is
+    logarithmic in density, as the interesting sparsities crowd near 1. scale: 100 for percent.
     """
+    frame = _in_series(frame)
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
 
@@ -100,18 +119,20 @@ def against_sparsity(frame: pd.DataFrame, panels: Sequence[tuple[str, str]], yla
         handles = {
             label: handle for axes in axes_list for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False,
-            columnspacing=1.0, handlelength=1.6,
-        )  # fmt: skip
         figure.supxlabel("Sparsity of the prunable weights (%)")
-        figure.supylabel(ylabel)
+        figure.supylabel(lines_of(ylabel, figure.get_figheight()))
+        place_legend(figure, "upper", list(handles.values()), list(handles))
 
     return draw
 
 
 def _position(sparsity: Any) -> Any:
     return -np.log2(1 - sparsity)
+
+
+def _in_series(frame: pd.DataFrame) -> pd.DataFrame:
+    """With a column `series`: cells of one method and sparsity are in different ones, and so in lines of their own."""
+    return frame.assign(series=frame.groupby(["attack", "metric", "method", "sparsity"]).cumcount())
 
 
 def _guessing(metric: str, rows: pd.DataFrame) -> float:
@@ -125,33 +146,74 @@ def _guessing(metric: str, rows: pd.DataFrame) -> float:
 def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
     for metric, rows in frame.groupby("metric", sort=False):
         axes.axhline(scale * _guessing(str(metric), rows), color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
-    for method in dict.fromkeys(frame["method"]):
-        part = frame[(frame["method"] == method) & frame["mean"].notna()].sort_values("sparsity")
-        mean, low, high = (scale * part[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
-        style: dict[str, Any] = {"color": method_colour(method), "label": method_title(method)}
-        if prunes(method):
-            places = _position(part["sparsity"].to_numpy(dtype=float))
-            if len(places) == 1:  # beside the other methods' points, not under them
-                places = places + 0.08 * list(METHODS).index(method) if method in METHODS else places
-            axes.plot(
-                places, mean, marker=method_marker(method), linestyle="-" if method == "static" else "--", **style
-            )
-            axes.fill_between(places, low, high, color=style["color"], alpha=0.18, linewidth=0)
-            if len(places) == 1:  # a band has no width there
-                axes.vlines(places, low, high, color=style["color"])
+    frame = frame[frame["mean"].notna()]
+    firsts = frame[~frame["replicate"]]
+    for method in dict.fromkeys(firsts["method"][[not prunes(method) for method in firsts["method"]]]):
+        _draw_level(axes, firsts[firsts["method"] == method], method, scale)
+    pruned = firsts[[prunes(method) for method in firsts["method"]]]
+    lines = list(dict.fromkeys(zip(pruned["method"], pruned["series"], strict=True)))
+    low, high = _ends(pruned) if len(pruned) else (0.0, 0.0)
+    for place, (method, series) in enumerate(lines):
+        part = pruned[(pruned["method"] == method) & (pruned["series"] == series)].sort_values("sparsity")
+        # side by side, so that equal ones do not hide each other
+        shift = 0.02 * (high - low) * (place - (len(lines) - 1) / 2)
+        _draw_line(axes, part, method, shift, scale)
+    _draw_replicates(axes, frame[frame["replicate"]], scale)
+
+
+def _draw_level(axes: Axes, part: pd.DataFrame, method: str, scale: float) -> None:
+    colour = method_colour(method)
+    for centre, bottom, top in zip(*_figures(part, scale), strict=True):
+        axes.axhline(centre, color=colour, label=method_title(method))
+        if not np.isnan(bottom):
+            axes.axhspan(bottom, top, color=colour, alpha=0.12, linewidth=0)
+
+
+def _draw_line(axes: Axes, part: pd.DataFrame, method: str, shift: float, scale: float) -> None:
+    colour = method_colour(method)
+    mean, low, high = _figures(part, scale)
+    places = _position(part["sparsity"].to_numpy(dtype=float)) + shift
+    axes.plot(
+        places, mean, marker=method_marker(method), color=colour, label=method_title(method), **method_line(method)
+    )
+    axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+    if len(places) == 1:  # a band has no width there
+        axes.vlines(places, low, high, color=colour)
+
+
+def _draw_replicates(axes: Axes, again: pd.DataFrame, scale: float) -> None:
+    """Cells trained again: hollow points a little beside those of the first training, dashed levels; never joined."""
+    for method in dict.fromkeys(again["method"]):
+        part, colour = again[again["method"] == method], method_colour(method)
+        mean, low, high = _figures(part, scale)
+        if not prunes(method):
+            for level in mean:
+                axes.axhline(level, color=colour, linestyle="--", linewidth=0.7, alpha=FAINT)
             continue
-        for centre, bottom, top in zip(mean, low, high, strict=True):
-            axes.axhline(centre, **style)
-            if not np.isnan(bottom):
-                axes.axhspan(bottom, top, color=style["color"], alpha=0.12, linewidth=0)
+        places = _position(part["sparsity"].to_numpy(dtype=float)) + BESIDE
+        axes.vlines(places, low, high, color=colour, linewidth=0.7, alpha=FAINT)
+        axes.plot(places, mean, color=colour, marker=method_marker(method), **HOLLOW)
+    _name_replicates(axes, again)
+
+
+def _name_replicates(axes: Axes, frame: pd.DataFrame) -> None:
+    if frame["replicate"].any():
+        axes.plot([], [], color=GREY, marker="o", label="Trained again", **HOLLOW)
+
+
+def _figures(part: pd.DataFrame, scale: float) -> list[npt.NDArray[np.float64]]:
+    return [scale * part[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high")]
+
+
+def _ends(pruned: pd.DataFrame) -> tuple[float, float]:
+    return _position(pruned["sparsity"].min()) - 0.35, _position(pruned["sparsity"].max()) + 0.35
 
 
 def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
     pruned = frame[[prunes(method) for method in frame["method"]]]
-    sparsities = sorted(set(pruned["sparsity"]))
-    low, high = _position(sparsities[0]) - 0.35, _position(sparsities[-1]) + 0.35
+    low, high = _ends(pruned)
     labelled: list[float] = []
-    for sparsity in sparsities:  # labels that would run into the one before are left out
+    for sparsity in sorted(set(pruned["sparsity"])):  # labels that would run into the one before are left out
         if not labelled or _position(sparsity) - _position(labelled[-1]) > 0.09 * (high - low):
             labelled.append(sparsity)
     axes.set_xticks([_position(sparsity) for sparsity in labelled], [_percent(value) for value in labelled])
@@ -161,38 +223,62 @@ def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
 def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
     """AUC with its interval against test accuracy, a point per cell, labelled by its sparsity in percent.
 
-    points: summary rows with a column `test_accuracy`.
+    points: summary rows with columns `test_accuracy` and `replicate`.
     """
+    firsts = points[~points["replicate"]]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        methods = list(dict.fromkeys(points["method"]))
-        height = {method: points["mean"][points["method"] == method].mean() for method in methods if prunes(method)}
-        for method in methods:
-            above = height.get(method) == max(height.values(), default=None)
-            _draw_tradeoff(axes, points[points["method"] == method].sort_values("sparsity"), method, above)
+        methods = list(dict.fromkeys(firsts["method"]))
+        for place, method in enumerate(methods):  # a smaller marker lies on a larger one and does not hide it
+            _draw_tradeoff(axes, firsts[firsts["method"] == method], method, max(3.0, 5.5 - place))
+            _draw_again(axes, points[points["replicate"] & (points["method"] == method)], method)
         axes.axhline(0.5, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+        _name_replicates(axes, points)
         axes.margins(0.2, 0.12)
+        height = {method: firsts["mean"][firsts["method"] == method].mean() for method in methods if prunes(method)}
+        for method in height:
+            _label_sparsities(axes, firsts[firsts["method"] == method], method, height[method] == max(height.values()))
         axes.set_xlabel("Test accuracy (%), higher is better")
-        axes.set_ylabel(f"{attack_title(attack)} AUC, higher leaks more")
-        figure.legend(loc="outside upper center", ncols=len(methods) + 1, frameon=False, columnspacing=1.0)
+        axes.set_ylabel(lines_of(f"{attack_title(attack)} AUC, higher leaks more", figure.get_figheight()))
+        place_legend(figure, "upper", *axes.get_legend_handles_labels())
 
     return draw
 
 
-def _draw_tradeoff(axes: Axes, points: pd.DataFrame, method: str, above: bool) -> None:
-    accuracy = 100 * points["test_accuracy"].to_numpy(dtype=float)
-    mean, low, high = (points[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high"))
+def _crosses(points: pd.DataFrame) -> dict[str, Any]:
+    """Test accuracy in percent, mean and the lengths of its error bars, as `errorbar` takes them."""
+    mean, low, high = _figures(points, 1.0)
     errors = np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
+    return {"x": 100 * points["test_accuracy"].to_numpy(dtype=float), "y": mean, "yerr": errors}
+
+
+def _draw_again(axes: Axes, points: pd.DataFrame, method: str) -> None:
     axes.errorbar(
-        accuracy, mean, yerr=errors, color=method_colour(method), marker=method_marker(method), linewidth=0.7,
-        elinewidth=0.9, capsize=2, label=method_title(method),
+        **_crosses(points), color=method_colour(method), marker=method_marker(method), elinewidth=0.6, **HOLLOW
+    )
+
+
+def _draw_tradeoff(axes: Axes, points: pd.DataFrame, method: str, size: float) -> None:
+    axes.errorbar(
+        **_crosses(points.sort_values("sparsity")), color=method_colour(method), marker=method_marker(method),
+        markersize=size, linewidth=0.7, elinewidth=size / 4, capsize=size / 2, label=method_title(method),
+        **method_line(method),
     )  # fmt: skip
-    if not prunes(method):
-        return
-    for sparsity, x, y in zip(points["sparsity"], accuracy, mean, strict=True):
+
+
+def _label_sparsities(axes: Axes, points: pd.DataFrame, method: str, above: bool) -> None:
+    """Beside each point its sparsity; labels that would run into another are left out, those in the middle first."""
+    points = points.sort_values("sparsity")
+    across, up = float(np.ptp(axes.get_xlim())), float(np.ptp(axes.get_ylim()))
+    taken: list[tuple[float, float]] = []
+    for _, row in pd.concat([points.iloc[[0]], points.iloc[:0:-1]]).iterrows():
+        x, y = 100 * row["test_accuracy"], row["mean"]
+        if any(abs(x - a) < 0.15 * across and abs(y - b) < 0.06 * up for a, b in taken):
+            continue
+        taken.append((x, y))
         axes.annotate(
-            f"{_percent(sparsity)} %",
+            f"{_percent(row['sparsity'])} %",
             (x, y),
             # leakage mostly rises with accuracy, so these two corners of a point are free of its method's line
             xytext=(-4, 3) if above else (4, -3),
@@ -222,6 +308,7 @@ def differences(frame: pd.DataFrame) -> Draw:
             axes.plot([value], [y], marker="o", color=colour, markerfacecolor=colour if found else "white")
         axes.set_yticks(places, list(frame["label"]))
         axes.set_xlabel("AUC difference")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="y", visible=False)
         axes.set_ylim(places[-1] - 0.6, 0.6)
 
@@ -246,7 +333,9 @@ def heat_map(values: pd.DataFrame) -> Draw:
         axes.set_xlabel("Whose shadow models")
         axes.set_ylabel("Target")
         axes.grid(visible=False)
-        figure.colorbar(image, ax=axes, label="AUC", shrink=0.85)
+        # fixed ticks: those that matplotlib chooses can change, and with them their width, once the rest has its place
+        ticks = np.arange(0.5, top, 0.05 if top < 0.8 else 0.1)
+        figure.colorbar(image, ax=axes, label="AUC", shrink=0.85, ticks=ticks, format="%.2f")
 
     return draw
 
@@ -261,16 +350,10 @@ def exposed_pictures(pictures: Mapping[str, npt.NDArray[np.uint8]], titles: Mapp
             axes.axis("off")
         for line, (label, rows) in zip(grid, pictures.items(), strict=True):
             line[0].text(
-                -0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=7, rotation=0
+                -0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=LABEL_SIZE, rotation=0
             )
             for axes, picture, title in zip(line, rows, titles[label], strict=False):
                 axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                axes.set_title(title, fontsize=4.5, pad=1.5, linespacing=0.95)
+                axes.set_title(title, fontsize=TITLE_SIZE, pad=1.5, linespacing=0.95)
 
     return draw
-
-
-def curve_colours(attacks: Sequence[str]) -> dict[str, Colour]:
-    """By attack, the colour it has in every figure."""
-    by_title = attack_colours([attack_title(attack) for attack in attacks])
-    return {attack: by_title[attack_title(attack)] for attack in attacks}

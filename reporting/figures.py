@@ -11,15 +11,29 @@ import numpy as np
 import pandas as pd
 
 from artifacts.files import write_text
+from artifacts.progress import step
 from mia.registry import ATTACKS
-from reporting import charts
+from reporting import charts, fonts
+from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
-from reporting.style import COLUMN, PAGE, attack_title, cell_label, method_title, prunes, save_figure
+from reporting.labels import replicates, told_apart
+from reporting.style import (
+    COLUMN,
+    LABEL_SIZE,
+    PAGE,
+    TITLE_SIZE,
+    attack_title,
+    cell_label,
+    method_title,
+    prunes,
+    save_figure,
+)
 
 STRICT, LOOSE = "tpr_at_fpr_0.001", "tpr_at_fpr_0.01"
 RATES = {STRICT: "0.1 %", LOOSE: "1 %"}
 MOST_CURVES = 8  # that a reader can tell apart in one picture
+LABEL, CLASS = 1.7, 0.46  # inches that a cell's name and a picture's class may take in a figure
 FOUND = 0.05  # corrected p-value below which a difference counts as found
 
 
@@ -44,7 +58,12 @@ class Gallery:
         self.experiments = list(experiments)
         self.cells = inputs.of("cells", self.experiments)
         self.summary = inputs.of("summary", self.experiments)
-        self.labels = labels_of(self.cells)
+        self.names = labels_of(self.cells)
+        self.replicates = replicates(self.cells.to_dict("records"))
+        classes = inputs.of("exposed", self.experiments)["class_name"].dropna()
+        self.fonts = fonts.families([*self.names.values(), *classes])
+        self.respelled: dict[str, str] = {}
+        self.labels = self._drawn(self.names)
         self.attack = headline_attack(self.summary)
 
     def draw(self) -> Iterator[Figure]:
@@ -62,14 +81,39 @@ class Gallery:
         self, name: str, section: str, size: tuple[float, float], draw: charts.Draw, data: pd.DataFrame, caption: str
     ) -> Figure:
         name = f"{name}{self.suffix}"
+        step(name, say=False)
         csv = to_csv(data)
         write_text(self.folder / f"{name}.csv", csv)
-        png = save_figure(self.folder / name, size, draw)
+        png = save_figure(self.folder / name, size, draw, self.fonts)
         return Figure(name, section, caption, caption.split(". ")[0], png, csv, size[0])
+
+    def _drawn(self, names: dict[str, str]) -> dict[str, str]:
+        """Cells' labels as figures draw them: in letters that there are, short enough, and no two the same."""
+        legible = [self._legible(name, f"cell {i}") for i, name in enumerate(names.values(), start=1)]
+        short = [fonts.fitted(name, LABEL, LABEL_SIZE, self.fonts) for name in legible]
+        return fonts.distinct(dict(zip(names, short, strict=True)))
+
+    def _legible(self, name: str, otherwise: str) -> str:
+        shown = fonts.legible(name, otherwise, self.fonts)
+        if shown != fonts.composed(name):
+            self.respelled[shown] = name
+        return shown
+
+    def _note(self) -> str:
+        """For captions: which names stand in the figure otherwise than they are written."""
+        pairs = ", ".join(f"{shown} is {name}" for shown, name in self.respelled.items())
+        return f" No font was found for all letters of these names: {pairs}." if pairs else ""
 
     def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
         frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
+        frame = frame.assign(replicate=frame["experiment"].isin(self.replicates))
         return frame if attack is None else frame[frame["attack"] == attack]
+
+    def _hollow(self) -> str:
+        """What a caption says of the cells that are trained again."""
+        if not self.replicates:
+            return ""
+        return " Hollow points and dashed levels are the same cells trained again, from other starts and batches."
 
     def _tradeoff(self) -> Iterator[Figure]:
         points = self._means("auc", self.attack).merge(
@@ -80,7 +124,7 @@ class Gallery:
             yield self._figure(
                 *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
                 "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
-                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.",
+                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{self._hollow()}",
             )
 
     def _sparsity(self) -> Iterator[Figure]:
@@ -92,8 +136,9 @@ class Gallery:
         if any(prunes(method) for method in own["method"]):
             yield self._figure(
                 *("auc_vs_sparsity", "sparsity", (COLUMN, 2.7), charts.against_sparsity(own, one, f"{title} AUC"), own),
-                f"{title} AUC against sparsity. A line that falls below the dense band leaks less than the dense "
-                f"network; bands are {charts.INTERVAL}s, the dotted line is guessing.",
+                f"{title} AUC against sparsity. Whether a line lies apart from the dense band by more than chance, "
+                f"the comparisons say; bands are {charts.INTERVAL}s, the dotted line is guessing. Points of one "
+                f"sparsity stand side by side.{self._hollow()}",
             )
         for metric, rate in RATES.items():
             tpr = self._means(metric, self.attack)
@@ -103,7 +148,7 @@ class Gallery:
                 yield self._figure(
                     *(f"{metric}_vs_sparsity", "sparsity", (COLUMN, 2.7), draw, tpr),
                     f"Members that {title} finds while accusing at most {rate} of non-members. This is the risk of the "
-                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.",
+                    f"few: an average such as AUC does not show it. Bands are {charts.INTERVAL}s.{self._hollow()}",
                 )
         present = set(auc["attack"][[prunes(method) for method in auc["method"]]])
         panels = [(name, attack_title(name)) for name in ATTACKS if name in present]
@@ -115,23 +160,23 @@ class Gallery:
                 charts.against_sparsity(shown, panels, "AUC"),
                 shown,
                 "Every attack's AUC against sparsity, on one scale. Where all panels agree, the finding does not "
-                f"depend on the attack. Bands are {charts.INTERVAL}s.",
+                f"depend on the attack. Bands are {charts.INTERVAL}s.{self._hollow()}",
             )
 
     def _roc(self) -> Iterator[Figure]:
         roc = self.inputs.of("roc", self.experiments)
-        own = roc[roc["attack"] == self.attack].assign(curve=lambda frame: frame["experiment"])
+        own = roc[(roc["attack"] == self.attack) & ~roc["experiment"].isin(self.replicates)]
+        own = own.assign(curve=own["experiment"])
         shown = self.cells[self.cells["experiment"].isin(own["experiment"])]
         if len(shown):
             auc = self._means("auc", self.attack).set_index("experiment")["mean"]
             legend = {name: f"{self.labels[name]} ({auc[name]:.3f})" for name in shown["experiment"]}
-            size = (COLUMN, 3.1 + 0.14 * -(-(len(legend) + 1) // 2))
-            draw = charts.roc_curves(own, legend, charts.cell_colours(shown))
+            draw = charts.roc_curves(own, legend, charts.cell_looks(shown))
             yield self._figure(
-                *("roc_methods", "roc", size, draw, own),
+                *("roc_methods", "roc", (COLUMN, 3.1), draw, own),
                 f"ROC curves of {attack_title(str(self.attack))} on both logarithmic axes (in brackets: AUC). The left "
                 "end is what matters for privacy: members found with hardly a false accusation. On the dotted line "
-                "an attack guesses.",
+                f"an attack guesses.{self._note()}",
             )
         for name in self.experiments:
             yield from self._cell_roc(name, roc[(roc["experiment"] == name) & roc["attack"].isin(list(ATTACKS))])
@@ -146,34 +191,38 @@ class Gallery:
             return
         shown = roc[roc["attack"].isin(attacks)].assign(curve=lambda frame: frame["attack"])
         legend = {name: f"{attack_title(name)} ({own[name]:.3f})" for name in attacks}
-        size = (COLUMN, 3.1 + 0.14 * -(-(len(legend) + 1) // 2))
         yield self._figure(
-            *(f"roc_cell_{slug(experiment)}", "roc_cells", size),
-            charts.roc_curves(shown, legend, charts.curve_colours(attacks)),
+            *(f"roc_cell_{slug(experiment)}", "roc_cells", (COLUMN, 3.1)),
+            charts.roc_curves(shown, legend, charts.attack_looks(attacks)),
             shown,
-            f"ROC curves of the attacks on {self.labels[experiment]} (in brackets: AUC): LiRA, LOSS and the strongest "
-            "others. Attacks that rank examples alike lie on each other.",
+            f"ROC curves of the attacks on {self.names[experiment]} (in brackets: AUC): LiRA, LOSS and the strongest "
+            "others. Where attacks rank examples alike, one shows in the gaps of the other.",
         )
 
     def _comparisons(self) -> Iterator[Figure]:
         rows = self.inputs.of("comparisons", self.experiments, "experiment_a", "experiment_b")
-        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc")]
+        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc") & (rows["kind"] != "other_recipe")]
         if len(rows):
-            label = [
-                f"{self.labels[a]} - {self.labels[b]}"
-                for a, b in zip(rows["experiment_a"], rows["experiment_b"], strict=True)
-            ]
-            rows = rows.assign(label=label, found=rows["p_holm"] < FOUND)
+            pairs = list(zip(rows["experiment_a"], rows["experiment_b"], strict=True))
+            names = [f"{self.names[a]} - {self.names[b]}" for a, b in pairs]
+            rows = rows.assign(label=names, found=(rows["p_holm"] < FOUND) & (rows["num_targets"] > 1))
+            labels = [f"{self.labels[a]} - {self.labels[b]}" for a, b in pairs]
+            height = 0.2
+            if max(fonts.width(label, LABEL_SIZE, self.fonts) for label in labels) > LABEL:
+                labels, height = [f"{self.labels[a]}\n- {self.labels[b]}" for a, b in pairs], 0.32
+            draw = charts.differences(rows.assign(label=labels))
             yield self._figure(
-                *("differences", "comparisons", (COLUMN, 0.7 + 0.2 * len(rows)), charts.differences(rows), rows),
-                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired example by example and "
-                "target by target; left of zero the first leaks less. Filled: the difference holds after Holm's "
-                "correction over the whole table; hollow: no difference was found.",
+                *("differences", "comparisons", (COLUMN, 0.7 + height * len(rows)), draw, rows),
+                f"Differences in {attack_title(str(self.attack))} AUC between two cells, paired by example and by "
+                "target; left of zero the first is lower. Filled: the difference survives Holm's "
+                "correction, over the planned comparisons or, of the others, over the others; hollow: it does not, or "
+                f"was not tested.{self._note()}",
             )
 
     def _transfer(self) -> Iterator[Figure]:
         rows = self.inputs.of("transfer", self.experiments, "target_experiment", "shadows_experiment")
         rows = rows[rows["metric"] == "auc"]
+        longest = max(fonts.width(label, LABEL_SIZE, self.fonts) for label in self.labels.values())
         for attack in [name for name in ATTACKS if name in set(rows["attack"])]:
             part = rows[rows["attack"] == attack]
             names = [name for name in self.experiments if name in set(part["target_experiment"])]
@@ -181,12 +230,12 @@ class Gallery:
             values = part.pivot(index="target_experiment", columns="shadows_experiment", values="mean")
             values = values.reindex(index=names, columns=sources)
             values = values.rename(index=self.labels, columns=self.labels)
-            size = (max(COLUMN, 1.4 + 0.42 * len(sources)), 1.2 + 0.26 * len(names))
+            size = (max(COLUMN, 0.9 + longest + 0.42 * len(sources)), 0.9 + 0.6 * longest + 0.26 * len(names))
             yield self._figure(
                 *(f"transfer_{attack}", "transfer", size, charts.heat_map(values), part),
                 f"{attack_title(attack)} AUC when the adversary's shadow models (columns) are trained otherwise than "
                 "the target (rows). Bold: the target's own pipeline. A row that stays bright leaks even to an "
-                "adversary who guesses the pruning wrong.",
+                f"adversary who guesses the pruning wrong.{self._note()}",
             )
 
     def _exposed(self) -> Iterator[Figure]:
@@ -196,24 +245,33 @@ class Gallery:
             part = rows[rows["experiment"] == name].sort_values("rank")
             if name in self.inputs.pictures and len(part) == len(self.inputs.pictures[name]) > 0:
                 pictures[self.labels[name]] = self.inputs.pictures[name]
-                classes = [str(one) for one in part["class_name"]]
-                titles[self.labels[name]] = [f"{c[:12]}\n#{i}" for c, i in zip(classes, part["index"], strict=True)]
+                titles[self.labels[name]] = [self._picture_title(row) for _, row in part.iterrows()]
         if pictures:
             yield self._figure(
                 *("exposed", "exposure", (PAGE, 0.3 + 0.68 * len(pictures))),
                 charts.exposed_pictures(pictures, titles),
                 rows,
-                "The most exposed examples of each cell, the most exposed first, with class and place in the training "
-                "set. A picture that appears in several rows stays exposed after pruning.",
+                pictures_caption(
+                    self.inputs.of("exposure", self.experiments, "experiment_a"),
+                    self.labels,
+                    [name for name in self.experiments if self.labels[name] in pictures],
+                    superseded="exposure" in self.inputs.superseded,
+                )
+                + self._note(),
             )
+
+    def _picture_title(self, row: pd.Series) -> str:
+        number = f"class {row['label']}"
+        name = self._legible(str(row["class_name"] or number), number)
+        return f"{fonts.fitted(name, CLASS, TITLE_SIZE, self.fonts)}\n#{row['index']}"
 
 
 def labels_of(cells: pd.DataFrame) -> dict[str, str]:
-    """By experiment, a short label; the experiment's own name where method and sparsity do not tell cells apart."""
-    kinds = [(row["method"], row["sparsity"]) for _, row in cells.iterrows()]
-    if len(set(kinds)) < len(kinds) or cells["method"].isna().any():
+    """By experiment, a short label; the experiment's own name where that would not tell cells apart."""
+    rows = cells.to_dict("records")
+    if not told_apart(rows):
         return {name: name for name in cells["experiment"]}
-    return {name: cell_label(*kind) for name, kind in zip(cells["experiment"], kinds, strict=True)}
+    return {row["experiment"]: cell_label(row["method"], row["sparsity"], row.get("train_seed")) for row in rows}
 
 
 def setting_title(cells: pd.DataFrame) -> str:

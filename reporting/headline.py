@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mia.registry import ATTACKS
-from reporting.figures import FOUND, RATES, is_number, labels_of
+from data.duplicates import Duplicates
+from mia.registry import STRONGEST
+from reporting.dissent import dissent
+from reporting.figures import RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack
 from reporting.style import attack_title, prunes
+from reporting.verdicts import comparison
 
 NOTHING = "No cell could be attacked; the reasons are listed below."
 
@@ -26,16 +29,33 @@ def sentences(inputs: Inputs, experiments: list[str]) -> list[str]:
     dense = own[[not prunes(method) for method in own["method"]]]
     row = (dense if len(dense) else own).iloc[0]  # the baseline: the dense cell, or the first that was attacked
     name = "the dense network" if len(dense) == 1 else labels[row["experiment"]]
-    found = [_leak(row, name, summary, attack), *_strongest(auc[auc["experiment"] == row["experiment"]], attack, name)]
-    return [*found, *_changes(inputs, experiments, attack, labels), _sureness(own, cells)]
+    compared = inputs.comparisons(experiments)
+    named = {**dict(zip(inputs.cells["experiment"], inputs.cells["experiment"], strict=True)), **labels}
+    return [
+        _leak(row, name, summary, attack),
+        *_strongest(inputs, auc[auc["experiment"] == row["experiment"]], attack, name),
+        *_changes(compared, attack, named),
+        *dissent(compared, named),
+        *_optimistic(cells, labels),
+        _sureness(own, cells),
+    ]
 
 
-def _strongest(auc: pd.DataFrame, attack: str, name: str) -> Iterator[str]:
-    """The attack of highest AUC on the baseline, where it is another one: a leak is at least what any attack finds."""
-    auc = auc[auc["attack"].isin(list(ATTACKS))]
-    best = auc.sort_values("mean").iloc[-1]
-    if best["attack"] != attack:
-        yield f"The strongest of {len(auc)} attacks on {name} is {attack_title(best['attack'])}: AUC {level(best)}."
+def _strongest(inputs: Inputs, auc: pd.DataFrame, attack: str, name: str) -> Iterator[str]:
+    """The baseline's AUC under the attack that is strongest on each target's shadows, where that is not the same.
+
+    Never the largest of several AUCs on the target itself: that is more than any one attack has. auc: of the baseline.
+    """
+    found = auc[auc["attack"] == STRONGEST]
+    if found.empty:
+        return
+    row = found.iloc[0]
+    choice = inputs.about["notes"].get(row["experiment"], {}).get(STRONGEST, "")
+    if choice != attack_title(attack):
+        yield (
+            f"The strongest attack on {name}, chosen for each target on its own shadow models ({choice}), has an AUC "
+            f"of {level(row)}."
+        )
 
 
 def _leak(row: pd.Series, name: str, summary: pd.DataFrame, attack: str) -> str:
@@ -50,79 +70,53 @@ def _leak(row: pd.Series, name: str, summary: pd.DataFrame, attack: str) -> str:
     return f"{text} (0.5 is guessing)."
 
 
-def _changes(inputs: Inputs, experiments: list[str], attack: str, labels: dict[str, str]) -> Iterator[str]:
-    """The highest sparsity of each method against dense, then the methods against each other there.
+def _changes(rows: pd.DataFrame, attack: str, labels: dict[str, str]) -> Iterator[str]:
+    """The highest sparsity of each method against dense, with the null beside it; then methods against each other.
 
-    Of cells that were not trained here, the two that differ most.
+    Of cells that were not trained here, the two that differ most. rows: of comparisons.csv.
     """
-    rows = inputs.of("comparisons", experiments, "experiment_a", "experiment_b")
     rows = rows[(rows["attack"] == attack) & (rows["metric"] == "auc")]
     against = rows[rows["kind"] == "against_dense"]
     for method in dict.fromkeys(against["method_a"]):
         part = against[against["method_a"] == method]
         yield comparison(part.loc[part["sparsity_a"].idxmax()], labels)
+    for _, row in rows[rows["kind"] == "replicate"].iterrows():
+        if not prunes(row["method_a"]):
+            yield comparison(row, labels)
     same = rows[rows["kind"] == "same_sparsity"]
     if len(same):
         yield comparison(same.loc[same["sparsity_a"].idxmax()], labels)
     given = rows[rows["kind"] == "given"]
     if len(given):
         yield comparison(given.loc[given["difference"].abs().idxmax()], labels)
+    unlike = rows[rows["kind"] == "other_recipe"]
+    if len(unlike):
+        yield (
+            f"Cells that differ in more than method and sparsity (such as {unlike.iloc[0]['differing']}) are listed "
+            f"below without a verdict (pairs: {len(unlike)}), for their differences say nothing about pruning."
+        )
 
 
-def comparison(row: pd.Series, labels: dict[str, str]) -> str:
-    """One row of comparisons.csv in words; "no difference was found" is never "equal"."""
-    a, b = labels[row["experiment_a"]], labels[row["experiment_b"]]
-    interval = f"AUC difference {row['difference']:+.3f}"
-    if is_number(row["ci_low"]):
-        interval += f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-    accuracy = _accuracy(row["accuracy_difference"])
-    if is_number(row["p_holm"]) and row["p_holm"] < FOUND:
-        a, b = (f"The {a} network", f"the {b} network") if row["num_targets"] == 1 else (a, b)
-        return f"{a} leaks {'less' if row['difference'] < 0 else 'more'} than {b}: {interval}; {accuracy}."
-    if is_number(row["p_value"]) and row["p_value"] < FOUND:
-        return f"{a} against {b}: {interval}, which does not hold after correction for all comparisons; {accuracy}."
-    return f"No difference was found between {a} and {b}: {interval}; {accuracy}."
+def _optimistic(cells: pd.DataFrame, labels: dict[str, str]) -> Iterator[str]:
+    best = cells["experiment"][(cells["select"] == "best") & (cells["num_targets"] > 0)]
+    if len(best):
+        which = "All test accuracies" if len(best) == len(cells) else f"Test accuracies of {_listed(best, labels)}"
+        yield f"{which} are optimistic: the epoch was chosen on the test set (--select best)."
 
 
-def _accuracy(difference: float) -> str:
-    if not is_number(difference):
-        return "their test accuracies are not known"
-    points = 100 * float(difference)
-    if abs(points) < 0.05:
-        return "their test accuracies are alike"
-    return f"its test accuracy is {abs(points):.1f} points {'higher' if points > 0 else 'lower'}"
+def _listed(experiments: pd.Series, labels: dict[str, str]) -> str:
+    return ", ".join(labels[name] for name in experiments)
 
 
-def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    """Whether the examples that the dense network exposes stay exposed, by rank correlation of half the targets.
-
-    Half of one cell's targets against the other half of another's, so that a cell with itself is a fair ceiling. Only
-    intervals apart count as a change. rows: of exposure.csv; nothing to say without several targets or a dense cell.
-    """
-    labels, dense = labels_of(cells), [not prunes(method) for method in cells["method"]]
-    found = []
-    for base in cells["experiment"][dense]:
-        own = rows[(rows["experiment_a"] == base) & (rows["experiment_b"] == base)]
-        if own.empty or not is_number(own.iloc[0]["split_half_spearman"]):
-            continue
-        ceiling = own.iloc[0]
-        for _, row in rows[(rows["experiment_a"] == base) != (rows["experiment_b"] == base)].iterrows():
-            other = row["experiment_b"] if row["experiment_a"] == base else row["experiment_a"]
-            verdict = "no change in who is exposed was found"
-            if row["split_half_spearman_high"] < ceiling["split_half_spearman_low"]:
-                verdict = "partly other examples are exposed"
-                if row["split_half_spearman_low"] <= 0:
-                    verdict = "hardly any trace of the same order is left"
-            found.append(
-                f"{labels[other]}: {verdict} (rank correlation with {labels[base]} {_correlation(row)}; "
-                f"{labels[base]} with itself {_correlation(ceiling)})."
-            )
-    return found
-
-
-def _correlation(row: pd.Series) -> str:
-    low, high = row["split_half_spearman_low"], row["split_half_spearman_high"]
-    return f"{row['split_half_spearman']:.2f} [{low:.2f}, {high:.2f}]"
+def duplicate_sentences(cells: pd.DataFrame) -> list[str]:
+    """Where pictures of a pool are equal, once for each data set and split; nothing where there are none."""
+    known = cells[cells["duplicates_in_pool"].notna() & cells["duplicates_in_test"].notna()]
+    once = known.drop_duplicates(["dataset", "split_hash"])
+    counted = [
+        (row["dataset"], Duplicates(int(row["duplicates_in_pool"]), int(row["duplicates_in_test"])))
+        for _, row in once.iterrows()
+    ]
+    return [f"{dataset}: {duplicates.in_words()}." for dataset, duplicates in counted if duplicates.in_words()]
 
 
 def level(row: pd.Series, scale: float = 1.0, digits: int = 3) -> str:

@@ -14,10 +14,11 @@ import pandas as pd
 
 from artifacts.arrays import read_arrays
 from artifacts.files import file_hash, read_json
+from artifacts.missing import check_results
 from configs.config import SETTING
 from configs.errors import RunError, UsageError
-from mia.registry import ATTACKS
-from reporting.tables import EVIDENCE_TABLES, read_table
+from mia.registry import headline_of
+from reporting.tables import EVIDENCE_TABLES, is_superseded, read_table
 
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
 # The objects in evaluation.json, by name.
@@ -27,11 +28,12 @@ PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "fi
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """The tables by name (`reporting.tables.EVIDENCE_TABLES`, without tidy), the most exposed pictures by experiment
-    (uint8 [k, H, W, ch]), and evaluation.json."""
+    (uint8 [k, H, W, ch]), and evaluation.json. superseded: the tables of which nothing is told any more."""
 
     tables: dict[str, pd.DataFrame]
     pictures: dict[str, npt.NDArray[np.uint8]]
     about: dict[str, Any]
+    superseded: frozenset[str] = frozenset()
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -43,17 +45,23 @@ class Inputs:
         kept = frame[list(columns or ("experiment",))].isin(experiments).all(axis=1)
         return frame[kept]
 
+    def comparisons(self, experiments: list[str]) -> pd.DataFrame:
+        """Those among these experiments, and those of one of them with a cell of another setting."""
+        frame = self.tables["comparisons"]
+        inside = frame["experiment_b"].isin(experiments) | (frame["kind"] == "other_recipe")
+        return frame[frame["experiment_a"].isin(experiments) & inside]
+
 
 def read_inputs(results_dir: Path) -> Inputs:
     """Read a results folder. UsageError, one line, where it holds no evaluation."""
-    if not results_dir.is_dir():
-        raise UsageError(f"argument --results-dir: {results_dir} does not exist; an evaluation writes it")
+    check_results(results_dir)
     about = read_about(results_dir / ABOUT)
     names = [name for name in EVIDENCE_TABLES if name != "tidy"]
     for file in (*(f"{name}.csv" for name in names), PICTURES):
         _verify(results_dir / file, about)
     tables = {name: read_table(results_dir / f"{name}.csv", EVIDENCE_TABLES[name]) for name in names}
-    return Inputs(tables, _pictures(results_dir / PICTURES), about)
+    superseded = [name for name in names if is_superseded(results_dir / f"{name}.csv", EVIDENCE_TABLES[name])]
+    return Inputs(tables, _pictures(results_dir / PICTURES), about, frozenset(superseded))
 
 
 def _verify(path: Path, about: dict[str, Any]) -> None:
@@ -87,7 +95,8 @@ def read_about(path: Path) -> dict[str, Any]:
     sealed = about_digest(about) if "files" in about else None
     whole: dict[str, Any] = {**{name: {} for name in PARTS}, "problems": [], "left_out": [], **about}
     sound = about.get("digest") == sealed and all(isinstance(whole[name], dict) for name in PARTS)
-    sound = sound and all(isinstance(reasons, dict) for reasons in whole["unavailable"].values())
+    lines = [*whole["unavailable"].values(), *whole["notes"].values()] if sound else []
+    sound = sound and all(isinstance(reasons, dict) for reasons in lines)
     if not sound or not all(isinstance(whole[name], list) for name in ("problems", "left_out")):
         raise UsageError(f"{path} is not as the evaluation wrote it; evaluate again")
     return whole
@@ -108,6 +117,5 @@ def settings_of(cells: pd.DataFrame) -> list[list[str]]:
 
 
 def headline_attack(summary: pd.DataFrame) -> str | None:
-    """The attack that sentences and single-attack figures speak of: the first of the registry that has an AUC."""
-    present = set(summary["attack"][(summary["metric"] == "auc") & summary["mean"].notna()])
-    return next((name for name in ATTACKS if name in present), None)
+    """The attack that sentences and single-attack figures speak of, of those that have an AUC."""
+    return headline_of(summary["attack"][(summary["metric"] == "auc") & summary["mean"].notna()])

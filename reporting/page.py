@@ -11,12 +11,13 @@ import jinja2
 import pandas as pd
 
 from artifacts.files import clear_temporaries, write_text
+from artifacts.progress import announced
 from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
-from reporting import headline
+from reporting import exposure, headline, verdicts
+from reporting.columns import without_empty_columns
 from reporting.figures import (
-    FOUND,
     LOOSE,
     STRICT,
     Figure,
@@ -29,15 +30,19 @@ from reporting.figures import (
     unique_slugs,
 )
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
+from reporting.settings import SHOWN, own_settings, shared_settings
 from reporting.style import attack_title
 from reporting.tables import attack_order
 
 KINDS = {
     "against_dense": "Pruned minus dense",
+    "replicate": "The null: a cell minus the same trained again",
     "same_sparsity": "Methods at the same sparsity",
-    "neighbouring_sparsity": "One step of sparsity up",
-    "matched_accuracy": "Methods at matched test accuracy (within one point)",
     "given": "Later cell minus earlier, in the order given",
+    "neighbouring_sparsity": "One step of sparsity up",
+    "other_knobs": "One method at one sparsity, its own settings differ",
+    "matched_accuracy": "Methods whose test accuracies are within a point, as far as the test pictures tell",
+    "other_recipe": "Cells whose recipes differ: no verdict",
 }
 METRIC_TITLES = {"auc": "AUC", STRICT: "TPR@0.1%FPR", LOOSE: "TPR@1%FPR"}
 SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure")
@@ -53,13 +58,14 @@ class Block:
     utility: list[dict[str, str]]
     comparisons: list[dict[str, Any]]
     all_comparisons: list[dict[str, str]]
-    agreement: list[dict[str, str]]
+    agreement: list[dict[str, Any]]
     exposure: list[str]
     attacks: list[dict[str, Any]]
     attack: str
     strict_empty: bool
     num_targets: int
     transfer_is_empty: bool
+    optimistic: bool
 
 
 def write_report(results_dir: Path) -> list[Path]:
@@ -73,7 +79,9 @@ def write_report(results_dir: Path) -> list[Path]:
     suffixes = [f"_{name}" for name in unique_slugs(titles)] if len(groups) > 1 else [""]
     blocks = [
         _block(inputs, group, title, results_dir / "figures", suffix)
-        for group, title, suffix in zip(groups, titles, suffixes, strict=True)
+        for group, title, suffix in announced(
+            list(zip(groups, titles, suffixes, strict=True)), "drawing the report", lambda one: one[1]
+        )
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -86,17 +94,23 @@ def write_report(results_dir: Path) -> list[Path]:
     page = environment.get_template("report.html.j2").render(
         blocks=blocks,
         sections=SECTIONS,
+        statistics=list(exposure.TITLES.values()),
+        superseded="exposure" in inputs.superseded,
         cells=_cell_rows(inputs.cells),
         unfinished=_unfinished(inputs.cells),
         attacked=int((inputs.cells["num_targets"] > 0).sum()),
         methods=methods_in(inputs.cells),
         num_attacks=len(set(inputs.tables["summary"]["attack"]) & set(ATTACKS)),
-        num_comparisons=len(inputs.tables["comparisons"]),
+        num_planned=_num_planned(inputs.tables["comparisons"]),
+        shared_settings=shared_settings(inputs.cells),
+        own_settings=own_settings(inputs.cells),
         about=inputs.about,
+        duplicates=headline.duplicate_sentences(inputs.cells),
         unavailable=_grouped(inputs.about.get("unavailable", {})),
+        notes=_grouped(inputs.about.get("notes", {})),
     )
     path = results_dir / "report.html"
-    write_text(path, page)
+    write_text(path, without_empty_columns(page))
     drawn = [figure for block in blocks for figures in block.figures.values() for figure in figures]
     return [path, *(results_dir / "figures" / f"{figure.name}.png" for figure in drawn)]
 
@@ -120,28 +134,31 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
         figures[figure.section].append(figure)
     cells, summary = inputs.of("cells", experiments), inputs.of("summary", experiments)
     attack, labels = headline_attack(summary) or "", labels_of(cells)
-    compared = inputs.of("comparisons", experiments, "experiment_a", "experiment_b")
+    compared = inputs.comparisons(experiments)
+    named = {**dict(zip(inputs.cells["experiment"], inputs.cells["experiment"], strict=True)), **labels}
     transfer = inputs.of("transfer", experiments, "target_experiment", "shadows_experiment")
-    exposure = inputs.of("exposure", experiments, "experiment_a", "experiment_b")
+    exposed = inputs.of("exposure", experiments, "experiment_a")
+    superseded = "exposure" in inputs.superseded
     strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
     return Block(
         title=title,
         sentences=headline.sentences(inputs, experiments),
         figures=figures,
         utility=_utility(cells, summary, attack, labels),
-        comparisons=_by_kind(compared[(compared["attack"] == attack) & (compared["metric"] == "auc")], labels),
+        comparisons=_by_kind(compared[(compared["attack"] == attack) & (compared["metric"] == "auc")], named),
         all_comparisons=[
-            _compared(row, labels)
+            _compared(row, named)
             for _, row in compared.iterrows()
             if row["attack"] in ATTACKS and row["metric"] in METRIC_TITLES
         ],
-        agreement=_agreement(exposure, labels),
-        exposure=headline.exposure_sentences(exposure, cells),
+        agreement=exposure.agreement_table(exposed, labels),
+        exposure=[exposure.SUPERSEDED] if superseded else exposure.exposure_sentences(exposed, cells, labels),
         attacks=_attacks(summary, cells, labels),
         attack=attack_title(attack),
         strict_empty=bool(strict["mean"].isna().all()),
         num_targets=int(cells["num_targets"].max()),
         transfer_is_empty=transfer.empty,
+        optimistic=bool((cells["select"] == "best").any()),
     )
 
 
@@ -153,6 +170,7 @@ def _utility(cells: pd.DataFrame, summary: pd.DataFrame, attack: str, labels: di
         row = {"cell": labels[cell["experiment"]]}
         for name in ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap"):
             row[name] = _number(cell[name], 100, 1)
+        row["test_accuracy"] += " (optimistic)" if cell["select"] == "best" else ""
         row["auc"] = headline.level(figures["auc"]) if "auc" in figures else "-"
         for metric in (STRICT, LOOSE):
             known = metric in figures and is_number(figures[metric]["mean"])
@@ -170,22 +188,22 @@ def _by_kind(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]
 
 
 def _compared(row: pd.Series, labels: dict[str, str]) -> dict[str, str]:
-    found = is_number(row["p_holm"]) and row["p_holm"] < FOUND
-    verdict = "no difference found"
-    if found:
-        verdict = "first leaks less" if row["difference"] < 0 else "first leaks more"
-    ends = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if is_number(row["ci_low"]) else ""
     return {
         "pair": f"{labels[row['experiment_a']]} - {labels[row['experiment_b']]}",
         "attack": attack_title(row["attack"]),
         "metric": METRIC_TITLES.get(row["metric"], row["metric"]),
-        "difference": f"{row['difference']:+.3f}{ends}",
+        "difference": verdicts.difference(row),
         "p": _p_value(row["p_value"]),
         "p_holm": _p_value(row["p_holm"]),
-        "verdict": verdict,
-        "accuracy": f"{100 * row['accuracy_difference']:+.1f}" if is_number(row["accuracy_difference"]) else "-",
-        "found": "yes" if found else "",
+        "verdict": verdicts.finding(row),
+        "accuracy": verdicts.accuracy_field(row),
+        "found": "yes" if verdicts.verdict(row) in (verdicts.LESS, verdicts.MORE) else "",
     }
+
+
+def _num_planned(rows: pd.DataFrame) -> int:
+    """Tests that are corrected together as planned ones."""
+    return int(((rows["family"] == "primary") & rows["p_value"].notna()).sum())
 
 
 def _p_value(value: Any) -> str:
@@ -196,26 +214,6 @@ def _p_value(value: Any) -> str:
 
 def _number(value: Any, scale: float = 1.0, digits: int = 3) -> str:
     return f"{scale * float(value):.{digits}f}" if is_number(value) else "-"
-
-
-def _agreement(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, str]]:
-    def figures(row: pd.Series, name: str) -> str:
-        if not is_number(row[name]):
-            return "-"
-        return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
-
-    return [
-        {
-            "pair": f"{labels[row['experiment_a']]} and {labels[row['experiment_b']]}"
-            if row["experiment_a"] != row["experiment_b"]
-            else f"{labels[row['experiment_a']]} with itself",
-            "examples": f"{int(row['num_examples']):,}",
-            "chance": _number(row["chance_jaccard"], 1.0, 3),
-            **{name: figures(row, name) for name in ("jaccard", "spearman")},
-            **{name: figures(row, name) for name in ("split_half_jaccard", "split_half_spearman")},
-        }
-        for _, row in rows.iterrows()
-    ]
 
 
 def _attacks(summary: pd.DataFrame, cells: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
@@ -231,13 +229,14 @@ def _attacks(summary: pd.DataFrame, cells: pd.DataFrame, labels: dict[str, str])
             values = [_number(figures[m]["mean"]) if m in figures else "-" for m in METRICS[1:]]
             auc = headline.level(figures["auc"]) if known else "-"
             name = attack_title(attack) if attack in ATTACKS else attack
-            row = {"cell": labels[cell["experiment"]], "attack": name, "auc": auc}
+            targets = f"{int(own['num_targets'][own['attack'] == attack].max())}"
+            row = {"cell": labels[cell["experiment"]], "attack": name, "targets": targets, "auc": auc}
             rows.append({**row, "values": [*values, *utility]})
     return rows
 
 
 def _cell_rows(cells: pd.DataFrame) -> list[dict[str, str]]:
-    """Every column of cells.csv as text; hashes shortened, since the CSV has them in full."""
+    """What cells.csv says beside the settings, as text; hashes shortened, since the CSV has them in full."""
 
     def text(name: str, value: Any) -> str:
         if value is None or (isinstance(value, float) and value != value):
@@ -246,7 +245,8 @@ def _cell_rows(cells: pd.DataFrame) -> list[dict[str, str]]:
             return str(value)[:10]
         return f"{value:g}" if isinstance(value, float) else str(value)
 
-    return [{name: text(name, row[name]) for name in cells.columns} for _, row in cells.iterrows()]
+    names = [name for name in cells.columns if name not in SHOWN]
+    return [{name: text(name, row[name]) for name in names} for _, row in cells.iterrows()]
 
 
 def _unfinished(cells: pd.DataFrame) -> list[dict[str, str]]:
@@ -260,10 +260,10 @@ def _unfinished(cells: pd.DataFrame) -> list[dict[str, str]]:
     return rows
 
 
-def _grouped(unavailable: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
+def _grouped(by_experiment: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
     """(attack, why, experiments): the same reason once."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for experiment, reasons in unavailable.items():
+    for experiment, reasons in by_experiment.items():
         for attack, why in reasons.items():
             groups.setdefault((attack, why), []).append(experiment)
     return [(attack_title(attack), why, names) for (attack, why), names in groups.items()]

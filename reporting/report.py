@@ -1,19 +1,24 @@
 # PYTHON_ARGCOMPLETE_OK
-"""One self-contained page from a results folder: `python -m reporting.report --results-dir results/mia`."""
+"""One self-contained page from a results folder."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+if not __package__:
+    # Run as a file: the repository root replaces this folder, so that no module is found under two names.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import argparse
+from collections.abc import Sequence
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     from cli.parser import add_places, new_parser
 
-    parser = new_parser(__doc__ or "", "python -m reporting.report --results-dir results/mia")
+    parser = new_parser(__doc__ or "", "python reporting/report.py --results-dir results/mia")
     add_places(parser, "results_dir")
     return parser
 
@@ -21,6 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
 def body(args: argparse.Namespace) -> int:
     """Draw the page; the figures' libraries are loaded once the flags are known to be good."""
     from artifacts.locks import locked
+    from artifacts.missing import check_results
+
+    check_results(Path(args.results_dir))
     from cli.main import DONE
     from reporting.inputs import read_inputs
     from reporting.page import clear_folders, write_report

@@ -19,7 +19,7 @@ from configs.errors import UsageError
 from mia.metrics import METRICS
 from mia.registry import ATTACKS
 from reporting.frames import to_csv, to_frame, unescape
-from reporting.terminal import render
+from reporting.terminal import PIPED, render
 
 Record = Mapping[str, Any]
 
@@ -28,32 +28,44 @@ _ABOUT = (*_CELL, "dataset", "arch", "seed", "suite", "attack")
 _MEAN = ("mean", "sd", "ci_low", "ci_high", "num_targets")
 _LOW_FPR = ("false_positives", "expected_fpr")
 _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low", "spearman_high")
+_CORRELATIONS = ("r", "reliability_a", "reliability_b", "corrected")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
+_DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (
-    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR),
+    *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR, "tied"),
     *("mean", "sd", "mean_ci_low", "mean_ci_high", "num_targets"),
 )
-SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR)
+SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, *_HASHES, "reason"),
+    *(*_ACCURACIES, "num_test", *_DUPLICATES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
     *("kind", "experiment_a", "experiment_b", "method_a", "sparsity_a", "method_b", "sparsity_b", "attack", "metric"),
-    *("difference", "ci_low", "ci_high", "p_value", "p_holm", "p_holm_family", "num_targets", "n"),
-    *("test_accuracy_a", "test_accuracy_b", "accuracy_difference"),
+    *("difference", "ci_low", "ci_high", "p_value", "family", "p_holm", "detectable", "num_targets", "num_models", "n"),
+    *("test_accuracy_a", "test_accuracy_b", "accuracy_difference", "accuracy_ci_low", "accuracy_ci_high", "differing"),
 )
 TRANSFER_COLUMNS = (
     *(f"{side}_{name}" for side in ("target", "shadows") for name in _CELL),
     *("attack", "metric", *_MEAN),
 )
 EXPOSURE_COLUMNS = (
-    *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
-    *(f"split_half_{name}" for name in _AGREEMENT),
+    *(
+        "kind",
+        "experiment_a",
+        "train_seed_a",
+        "experiment_b",
+        "train_seed_b",
+        "statistic",
+        "num_models",
+        "num_examples",
+    ),
+    *(f"{name}{end}" for name in _CORRELATIONS for end in ("", "_low", "_high")),
+    "reason",
 )
 EXPOSED_COLUMNS = ("experiment", "rank", "index", "label", "class_name", "exposure")
 # What an evaluation writes, by file name; the report is drawn from these alone.
@@ -69,10 +81,20 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
-    r"|scheduler|augment|precision|select|pretrained"
+    r"|scheduler|augment|precision|select|pretrained|family|differing|statistic"
 )
+_COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high")
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_LOW_FPR))
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "tied"))
+# That earlier versions wrote, and nobody reads.
+RETIRED_COLUMNS = frozenset(["p_holm_family"])
+# Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
+SUPERSEDED = {
+    EXPOSURE_COLUMNS: (
+        *("experiment_a", "experiment_b", "attack", "top", "num_examples", *_AGREEMENT, "chance_jaccard"),
+        *(f"split_half_{name}" for name in _AGREEMENT),
+    )
+}
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
@@ -97,6 +119,7 @@ TRAINING_COLUMNS = (
     "device",
     "num_members",
     "pool_size",
+    *_DUPLICATES,
     *_HASHES,
     "reason",
 )
@@ -109,7 +132,7 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text), as are columns of ADDED_COLUMNS
-    that it lacks.
+    that it lacks; no rows of a SUPERSEDED one.
 
     UsageError, one line, where the file is missing or is not such a table.
     """
@@ -123,6 +146,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist; an evaluation writes it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
+    frame = frame.drop(columns=[name for name in frame.columns if name in RETIRED_COLUMNS - set(columns)])
+    if is_superseded(path, columns):
+        frame = pd.DataFrame(columns=list(columns))
     if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS:
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
     frame = frame.reindex(columns=list(columns))
@@ -136,6 +162,15 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         except (ValueError, TypeError):
             raise UsageError(f"{path}: column {name} holds a value that is no number") from None
     return frame
+
+
+def is_superseded(path: Path, columns: Sequence[str]) -> bool:
+    """Whether an earlier version wrote this table, of which nothing is told any more."""
+    earlier = SUPERSEDED.get(tuple(columns))
+    if earlier is None or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.readline().rstrip("\r\n") == ",".join(earlier)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> str:
@@ -181,9 +216,9 @@ def training_table(rows: Iterable[Record]) -> pd.DataFrame:
     return to_frame(list(rows), TRAINING_COLUMNS)
 
 
-def summary_text(cells: Sequence[Record], summary: Iterable[Record]) -> str:
-    """The main figures for people, in percent where the heading says so, at most 110 columns wide; ends with a newline.
+def summary_text(cells: Sequence[Record], summary: Iterable[Record], width: int = PIPED) -> str:
+    """The main figures for people, in percent where the heading says so, within `width` columns; ends with a newline.
 
     Columns without data are left out. A cell that was not attacked shows its reason in place of figures.
     """
-    return render(cells, {(row["experiment"], row["attack"], row["metric"]): row for row in summary})
+    return render(cells, {(row["experiment"], row["attack"], row["metric"]): row for row in summary}, width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +12,14 @@ from typing import Any
 from mia.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting.frames import is_empty
+from reporting.labels import again, told_apart
 
 Key = tuple[str, str, str]  # experiment, attack, metric
 Summary = Mapping[str, Any]
 
-TERMINAL_WIDTH = 110
+PIPED, NARROWEST = 110, 60  # columns where there is no terminal, and the fewest that a table is laid out for
 _LABEL_WIDTH = 32
+_GAP = 2  # columns between two fields
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,25 @@ class _Column:
         return f"{text:<{self.width}}" if self.left else f"{text:>{self.width}}"
 
 
-def render(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary]) -> str:
+def output_width() -> int:
+    """Columns of the terminal that standard output is; PIPED where it is none, whatever COLUMNS says."""
+    return shutil.get_terminal_size((PIPED, 24)).columns if sys.stdout.isatty() else PIPED
+
+
+def render(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary], width: int = PIPED) -> str:
     """The table of `reporting.tables.summary_text`.
 
-    summaries: by (experiment, attack, metric), with mean, ci_low, ci_high and num_targets. Figures that no longer fit
-    into TERMINAL_WIDTH are left out, the least telling first.
+    summaries: by (experiment, attack, metric), with mean, ci_low, ci_high and num_targets. width: of the terminal.
+    Figures that no longer fit are left out, the least telling first.
     """
-    about = [column for column in _about_columns(cells) if any(column.fields)]
-    room = TERMINAL_WIDTH - sum(column.width + 2 for column in about)
-    figures = _fitting([column for column in _figure_columns(cells, summaries) if any(column.fields)], room)
+    width = max(width, NARROWEST)
+    figures = [column for column in _figure_columns(cells, summaries) if any(column.fields)]
+    about = _beside([column for column in _about_columns(cells) if any(column.fields)], figures[:1], width)
+    room = width - sum(column.width + _GAP for column in about)
+    figures = _fitting(figures, room)
     columns = [*about, *figures]
     heading = ["  ".join(column.pad(column.heading[line]) for column in columns).rstrip() for line in (0, 1)]
-    rule = "-" * (sum(column.width + 2 for column in columns) - 2)
+    rule = "-" * (sum(column.width + _GAP for column in columns) - _GAP)
     body: list[str] = []
     for index, cell in enumerate(cells):
         left = "  ".join(column.pad(column.fields[index] or "-") for column in about)
@@ -53,17 +64,20 @@ def render(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary])
             body += _reason_lines(left, str(cell["reason"]), room)
         else:
             body.append("  ".join([left, *(column.pad(column.fields[index] or "-") for column in figures)]).rstrip())
-    return "\n".join([*heading, rule, *body, rule, *_notes(cells, summaries)]) + "\n"
+    return "\n".join([*heading, rule, *body, rule, *_notes(cells, summaries, width)]) + "\n"
+
+
+def _beside(about: list[_Column], lead: list[_Column], width: int) -> list[_Column]:
+    """What stands beside the leading figure: of long names in a narrow terminal, neither sparsity nor accuracy."""
+    while len(about) > 1 and sum(column.width + _GAP for column in [*about, *lead]) - _GAP > width:
+        about = [about[0], *about[2:]]
+    return about
 
 
 def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
-    titles = [
-        METHODS[cell["method"]].title if cell["method"] in METHODS else str(cell["method"] or "-") for cell in cells
-    ]
-    names, heading = titles, "Method"
-    kinds = {(cell["method"], cell["sparsity"]) for cell in cells}
-    if len(kinds) < len(cells) or any(method is None for method, _ in kinds):
-        names, heading = [_shorten(str(cell["experiment"])) for cell in cells], "Experiment"
+    names, heading = _shortened([str(cell["experiment"]) for cell in cells]), "Experiment"
+    if told_apart(cells):
+        names, heading = [_title(cell["method"]) + again(cell.get("train_seed")) for cell in cells], "Method"
     return [
         _Column((heading, ""), names, left=True),
         _Column(
@@ -73,8 +87,18 @@ def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
     ]
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= _LABEL_WIDTH else f"{name[:8]}...{name[11 - _LABEL_WIDTH :]}"
+def _title(method: str) -> str:
+    return METHODS[method].title if method in METHODS else method
+
+
+def _shortened(names: list[str]) -> list[str]:
+    """The names without their middles, cut where all stay apart if there is such a place."""
+    cuts = [[_shorten(name, lead) for name in names] for lead in range(8, _LABEL_WIDTH - 10)]
+    return next((short for short in cuts if len(set(short)) == len(set(names))), cuts[0])
+
+
+def _shorten(name: str, lead: int) -> str:
+    return name if len(name) <= _LABEL_WIDTH else f"{name[:lead]}...{name[lead + 3 - _LABEL_WIDTH :]}"
 
 
 def _figure_columns(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary]) -> list[_Column]:
@@ -119,7 +143,7 @@ def _fitting(columns: Sequence[_Column], room: int) -> list[_Column]:
     for column in columns:
         if column.width <= room:
             fitting.append(column)
-            room -= column.width + 2
+            room -= column.width + _GAP
     return fitting
 
 
@@ -128,14 +152,18 @@ def _reason_lines(left: str, reason: str, room: int) -> list[str]:
     return [f"{left}  {first}", *(" " * (len(left) + 2) + line for line in others)]
 
 
-def _notes(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary]) -> list[str]:
+def _notes(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, Summary], width: int) -> list[str]:
     if not summaries:
         return []
     targets = max(summary["num_targets"] for summary in summaries.values())
     spread = f"over examples and {targets} networks" if targets > 1 else "over the examples of one target network"
+    fewest = min((summary["num_targets"] for summary in summaries.values() if summary["num_targets"]), default=targets)
+    spread += f" ({fewest} for attacks that train networks)" if fewest < targets else ""
     text = f"AUC 0.5 is guessing; higher leaks more. Attack accuracy is balanced (guessing: 50 %). Intervals: {spread}."
+    if any(cell.get("select") == "best" for cell in cells):
+        text += " Test accuracy is optimistic where the epoch was chosen on the test set (--select best)."
     shares = [100 * cell["majority_baseline"] for cell in cells if not is_empty(cell.get("majority_baseline"))]
     if shares:
         ends = dict.fromkeys(f"{share:.1f}" for share in (min(shares), max(shares)))
         text += f" Majority baseline: {' to '.join(ends)} %."
-    return textwrap.wrap(text, TERMINAL_WIDTH)
+    return textwrap.wrap(text, width)

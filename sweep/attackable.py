@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from artifacts.signals import QuerySettings, Signals
 from configs.config import Places
+from pruning.registry import METHODS
 
 
 class Attackable(ABC):
@@ -36,6 +38,11 @@ class Attackable(ABC):
     @abstractmethod
     def names(self) -> dict[str, Any]:
         """What names the cell in every table: experiment, method, sparsity and its setting; None where not known."""
+
+    @property
+    @abstractmethod
+    def trained_here(self) -> bool:
+        """Whether this project trained the models, so that `names` is all that tells the cell from others."""
 
     @property
     @abstractmethod
@@ -80,3 +87,10 @@ class Attackable(ABC):
     def summary(self) -> dict[str, Any] | None:
         """The target's, if it is there."""
         return self.summary_of(0) if 0 in self.models else None
+
+
+def order(names: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a cell stands among others, from its `Attackable.names`: by setting, method (of METHODS) and sparsity."""
+    setting = (names["dataset"], names["arch"], names["layers"], names["seed"])
+    known = tuple((value is not None, value) for value in (*setting, names["sparsity"], names["train_seed"]))
+    return (*known[:4], list(METHODS).index(names["method"]), *known[4:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.files import file_hash
+from artifacts.missing import check_runs
+from artifacts.progress import step
 from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
 from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
 from data.splits import draw_probed
 from mia.interface import Models, Outputs
-from pruning.registry import METHODS
-from sweep.attackable import Attackable
+from sweep.attackable import Attackable, order
 from sweep.plan import check_names
 from sweep.planned import remembered
 from training.ask import ensure_signals
@@ -64,6 +65,10 @@ class Cell(Attackable):
         return {"experiment": self.experiment, **(described if self.readable else dict.fromkeys(described))}
 
     @property
+    def trained_here(self) -> bool:
+        return True
+
+    @property
     def seed(self) -> int:
         return self.config.seed
 
@@ -99,12 +104,12 @@ class Cell(Attackable):
 class CellSignals:
     """The signals of a cell's models, stacked in the order of `indices` (model indices, the target first).
 
-    logits [M, n, C], phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool int64 [n],
-    audited bool [n] or None, population_phi [M, P, Q] or None.
+    logits [M, n, C] or None, phi [M, n, Q], sensitivity [M, n, C] or None, membership bool [M, n], labels and pool
+    int64 [n], audited bool [n] or None, population_phi [M, P, Q] or None.
     """
 
     indices: tuple[int, ...]
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
     phi: NDArray[np.float32]
     sensitivity: NDArray[np.float32] | None
     membership: NDArray[np.bool_]
@@ -112,6 +117,12 @@ class CellSignals:
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
     audited: NDArray[np.bool_] | None
+
+    def only(self, indices: Sequence[int]) -> CellSignals:
+        """The same of some of the models, by model index."""
+        rows = [self.indices.index(index) for index in indices]
+        changed = {name: array[rows] for name in STACKED if (array := getattr(self, name)) is not None}
+        return dataclasses.replace(self, indices=tuple(indices), **changed)
 
     def models(self, seed: int) -> Models:
         """The arrays as attacks take them; seed: of the random choices of trimming."""
@@ -132,8 +143,7 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
 
     UsageError, naming `flag`, when the directory does not exist or holds no run at all.
     """
-    if not runs_dir.is_dir():
-        raise UsageError(f"argument {flag}: {runs_dir} does not exist; train something first (python train.py)")
+    check_runs(runs_dir, flag)
     cells: dict[str, Cell] = {}
     strays: list[Cell] = []
     for path in sorted(runs_dir.rglob("config.json")):
@@ -155,12 +165,24 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
             run = RunDir.of(config, runs_dir)
             never = Cell(config, experiment_name(config, run), run.path, started=False)
             cells[config.cell_fingerprint()] = never
-    found = sorted(cells.values(), key=_order) + strays
-    names = [cell.experiment for cell in found]
-    for cell in found:
+    found = sorted(cells.values(), key=lambda cell: order(cell.config.described())) + strays
+    _tell_apart(found, runs_dir)
+    return found
+
+
+def _tell_apart(cells: list[Cell], runs_dir: Path) -> None:
+    """Cells of one name are called by their folders, and numbered where even these read alike."""
+    names = [cell.experiment for cell in cells]
+    for cell in cells:
         if names.count(cell.experiment) > 1:
             cell.experiment = "_".join(cell.folder.relative_to(runs_dir).parts) or cell.experiment
-    return found
+    taken: set[str] = set()
+    for cell in cells:
+        name, number = cell.experiment, 1
+        while cell.experiment in taken:
+            number += 1
+            cell.experiment = f"{name}_{number}"
+        taken.add(cell.experiment)
 
 
 def find_cell(run_dir: Path) -> Cell:
@@ -197,13 +219,6 @@ def _replaced(config: ExperimentConfig, runs_dir: Path) -> bool:
     return RunDir.of(config, runs_dir).config.is_file()
 
 
-def _order(cell: Cell) -> tuple[Any, ...]:
-    config = cell.config
-    methods = list(METHODS)
-    setting = (config.dataset_name, config.arch, config.layers, config.seed)
-    return (*setting, methods.index(config.method), config.sparsity, config.train_seed)
-
-
 def queries_of(
     config: ExperimentConfig,
     num_queries: int | None,
@@ -230,7 +245,9 @@ def read_models(
     `cell.problems` and left out; RunError when it is the target.
     """
     first: Signals | None = None
-    for index in sorted(cell.models)[:models]:
+    asked = sorted(cell.models)[:models]
+    for number, index in enumerate(asked, start=1):
+        step(f"model {number} of {len(asked)}", say=False)
         try:
             signals = cell.ask(index, places, device, queries)
         except (RunError, UsageError, OSError, MemoryError) as error:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from artifacts.files import file_hash
-from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run
+from artifacts.missing import check_file
+from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
 from configs.config import ExperimentConfig, SweepOptions
 from configs.errors import UsageError
 from configs.knobs import flag_name
+from configs.suggest import did_you_mean
 from data.registry import AUGMENTATIONS, DATASETS, DEFAULT_IMAGE_SIZE, folder_name
 from models.registry import ARCHITECTURES, check_architecture
 from pruning.registry import METHODS
 
+log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
 # that have seen its non-members.
 SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "split", "seed", "num_shadows")
@@ -101,20 +105,47 @@ def _check_epochs(epochs: int, values: dict[str, int | None]) -> None:
 
 
 def plan_cells(template: ExperimentConfig, sweep: SweepOptions, data_dir: str) -> list[ExperimentConfig]:
-    """The target configuration of every cell, dense before static before dpf as the methods are given."""
+    """The target configuration of every cell, in the order of the methods given; a cell's replicates follow it."""
     check_knobs_apply(template, sweep.methods)
-    return [
+    cells = [
         resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir)
         for method in sweep.methods
         for sparsity in (sweep.sparsities if METHODS[method].prunes else (0.0,))
     ]
+    _check_replicated(cells, sweep)
+    return [one for cell in cells for one in (cell, *_replicates(cell, sweep))]
+
+
+def _replicates(cell: ExperimentConfig, sweep: SweepOptions) -> list[ExperimentConfig]:
+    """The further trainings of a cell that `--replicates` asks for."""
+    if sweep.replicate_cells and not set(_names(cell)) & set(sweep.replicate_cells):
+        return []
+    seeds = range(cell.train_seed + 1, cell.train_seed + sweep.replicates + 1)
+    return [dataclasses.replace(cell, train_seed=seed) for seed in seeds]
+
+
+def _names(cell: ExperimentConfig) -> tuple[str, ...]:
+    """What `--replicate-cells` may call a cell: its method, and its sparsity after that where it is pruned."""
+    return (cell.method, f"{cell.method}_{cell.sparsity:g}") if METHODS[cell.method].prunes else (cell.method,)
+
+
+def _check_replicated(cells: Iterable[ExperimentConfig], sweep: SweepOptions) -> None:
+    known = list(dict.fromkeys(name for cell in cells for name in _names(cell)))
+    unknown = next((name for name in sweep.replicate_cells if name not in known), None)
+    if unknown is not None:
+        raise UsageError(
+            f"argument --replicate-cells: {unknown!r} is no cell of this sweep; choose from {', '.join(known)}"
+            f"{did_you_mean(unknown, known)}"
+        )
 
 
 def plan_runs(
     cells: Iterable[ExperimentConfig], runs_dir: Path, name: str | None = None, shadows: bool = True
 ) -> list[PlannedRun]:
     """Every model of every cell with the state of its folder; targets come first, so that results appear early."""
-    runs = []
+    runs: list[PlannedRun] = []
+    cells = list(cells)
+    _say_what_is_shared(cells)
     for cell in cells:
         for index in range(cell.num_models if shadows else 1):
             config = with_start(dataclasses.replace(cell, model_index=index))
@@ -125,13 +156,26 @@ def plan_runs(
     return sorted(runs, key=lambda planned: planned.config.model_index > 0)
 
 
+def _say_what_is_shared(cells: Iterable[ExperimentConfig]) -> None:
+    """A weights file is one start for all trainings; that replicates share it is worth a word."""
+    for cell in cells:
+        if cell.train_seed and cell.pretrained is not None and Path(cell.pretrained).is_file():
+            log.warning("all train seeds start from %s: their trainings differ in batches alone", cell.pretrained)
+            return
+
+
 def with_start(config: ExperimentConfig) -> ExperimentConfig:
-    """Resolve `--pretrained`: the file itself, or this model's counterpart in the folder of a cell."""
+    """Resolve `--pretrained`: the file itself, or this model's counterpart in the folder of a cell.
+
+    A replicate starts from the replicate of that cell with its own train seed: from one start, two trainings would
+    agree in more than their memberships.
+    """
     if config.pretrained is None:
         return config
     path = Path(config.pretrained)
     if path.is_dir():
-        start = RunDir(path if config.model_index == 0 else path / f"shadow_{config.model_index - 1:03d}")
+        cell = _training_of(path, config.train_seed)
+        start = RunDir(cell if config.model_index == 0 else cell / f"shadow_{config.model_index - 1:03d}")
         _check_counterpart(config, start)
         path = start.model
     elif (path.parent / RunDir(path.parent).config.name).is_file():
@@ -139,15 +183,34 @@ def with_start(config: ExperimentConfig) -> ExperimentConfig:
             f"argument --pretrained: {path} was trained on one model's members; give its folder {path.parent}, "
             "so that every model starts from its own counterpart"
         )
-    if not path.is_file():
-        raise UsageError(f"argument --pretrained: {path} does not exist")
+    check_file(path, "--pretrained")
     return dataclasses.replace(config, pretrained=str(path), pretrained_hash=file_hash(path))
+
+
+def _training_of(folder: Path, train_seed: int) -> Path:
+    """The folder of the training with this train seed, given that of any training of its cell."""
+    try:
+        own = RunDir(folder).read_config().train_seed
+    except (OSError, ValueError):
+        return folder  # what is wrong with it is said where it is used
+    if own == train_seed:
+        return folder
+    return training_folder(folder.parent if own else folder, train_seed)
 
 
 def _check_counterpart(config: ExperimentConfig, start: RunDir) -> None:
     if not start.summary.is_file():
-        raise UsageError(f"argument --pretrained: {start.path} holds no finished run to start from")
+        again = f"; a model of train seed {config.train_seed} starts from one of that train seed"
+        raise UsageError(
+            f"argument --pretrained: {start.path} holds no finished run to start from"
+            + (again if config.train_seed else "")
+        )
     theirs = start.read_config()
+    if theirs.train_seed != config.train_seed:
+        raise UsageError(
+            f"argument --pretrained: {start.path} has train seed {theirs.train_seed}, here {config.train_seed}; "
+            "give the folder of a cell that has a training of this train seed"
+        )
     for name in SPLIT_FIELDS:
         if getattr(theirs, name) != getattr(config, name):
             raise UsageError(

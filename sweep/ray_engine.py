@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 120.0
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least: results are a line each, everything else travels through run folders
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
 CURRENT_CLUSTER = Path("ray") / "ray_current_cluster"  # written by `ray start`
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -339,7 +340,7 @@ class _Fleet:
             limit = self.rules.timeout
             overdue = flight.told_to_stop is not None and now - flight.told_to_stop > self.rules.grace
             if overdue or flight.silent > self.rules.silence:
-                self._send(flight, signal.SIGKILL)
+                self._send(flight, KILL)
                 flight.silent, flight.told_to_stop = 0.0, None
             elif flight.told_to_stop is None and limit is not None and now - flight.started > limit:
                 flight.timed_out = True

@@ -12,9 +12,9 @@ from statistics import fmean
 from typing import Any
 
 from artifacts.heartbeat import Beat, read_beat
+from artifacts.missing import check_runs_folder
 from artifacts.run_dir import RunDir, cell_folder, inspect_run, one_line
 from configs.config import ExperimentConfig
-from configs.errors import UsageError
 from sweep.planned import remembered
 
 # What makes two models cost the same, as far as that can be told before they are trained.
@@ -67,8 +67,7 @@ class CellState:
 
 def survey(runs_dir: Path) -> list[CellState]:
     """Every cell that is planned or there. UsageError when there is no such directory."""
-    if not runs_dir.is_dir():
-        raise UsageError(f"argument --runs-dir: {runs_dir} does not exist; train something first (python train.py)")
+    check_runs_folder(runs_dir)
     cells = [_planned_cell(config, runs_dir) for config in remembered(runs_dir)]
     known = {state.run.path for cell in cells for state in cell.runs}
     found: dict[tuple[str, Path], CellState] = {}

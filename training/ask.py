@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from artifacts.files import clear_temporaries
+from artifacts.progress import step
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings, Signals, load_signals, save_signals
 from configs.config import ExperimentConfig, Places
@@ -120,6 +121,7 @@ def ensure_signals(
     split = open_split(config, data)
     if split.split_hash() != summary["split_hash"]:
         raise RunError(f"{run.path} was trained on another split than its configuration gives")
+    step(f"querying {run.path}")
     where = pick_device(device)
     weights_hash = summary["hashes"][run.model.name]
     model = load_for_query(config, data, run, where, weights_hash)
@@ -153,6 +155,7 @@ def member_figures(signals: Signals, own: NDArray[np.bool_]) -> dict[str, float 
 
     own: bool [n], the part of the pool that this model is trained and held out on.
     """
+    assert signals.logits is not None, "a trained model's own answers have them"
     figures: dict[str, float | None] = {}
     for name, side in (("train", signals.membership), ("heldout", ~signals.membership & own)):
         accuracy, loss = _figures_of(signals.logits, signals.labels, side)

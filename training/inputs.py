@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from configs.config import ExperimentConfig
 from data.base import ImageData
+from data.duplicates import Duplicates, count_duplicates, picture_numbers
 from data.registry import load_dataset
 from data.splits import Split, draw_disjoint, draw_membership, draw_pool
 
@@ -20,6 +22,18 @@ def _cached_data(dataset: str, data_dir: str, image_size: int | None, seed: int)
 def open_data(config: ExperimentConfig, data_dir: str) -> tuple[ImageData, str]:
     """The data set of a configuration and its hash; kept in memory for the next model of the process."""
     return _cached_data(config.dataset, data_dir, config.image_size, config.seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _cached_numbers(*data_set: Any) -> Any:
+    return picture_numbers(_cached_data(*data_set)[0])
+
+
+def open_duplicates(config: ExperimentConfig, data_dir: str) -> Duplicates:
+    """Equal pictures in and beside the pool of a configuration; pictures are hashed once per data set and process."""
+    data, _ = open_data(config, data_dir)
+    numbers = _cached_numbers(config.dataset, data_dir, config.image_size, config.seed)
+    return count_duplicates(numbers, draw_pool(data.train_labels.numpy(), config.pool_size, config.seed))
 
 
 def open_split(config: ExperimentConfig, data: ImageData) -> Split:

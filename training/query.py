@@ -1,9 +1,10 @@
-"""Asking a trained model for its outputs: eval mode, float32, the same seeded queries for all models."""
+"""Asking a trained model for its outputs: eval mode, float32 (never TF32), the same seeded queries for all models."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -48,6 +49,26 @@ def largest_batches(device: torch.device, run: Callable[[int], Result]) -> Resul
         torch.cuda.empty_cache()
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Within it, float32 is float32 on CUDA too: cuDNN's own default from Ampere on is TF32, with 10 bits of mantissa.
+
+    The settings that were there before come back, also after an error.
+    """
+    cublas: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    switches = (cublas, cudnn.conv, cudnn.rnn)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
+
+
+@full_float32()
 def predict_logits(model: nn.Module, images: Tensor, augmenter: Augmenter, view: int = 0) -> NDArray[np.float32]:
     """Logits [n, C] of uint8 images [n, ch, H, W], each seen through query view `view`."""
     model.eval()
@@ -65,6 +86,7 @@ def predict_logits(model: nn.Module, images: Tensor, augmenter: Augmenter, view:
     return largest_batches(device, run)
 
 
+@full_float32()
 def sensitivity(
     model: nn.Module,
     images: Tensor,

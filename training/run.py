@@ -23,6 +23,7 @@ from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import BadNumbers, RunError, StopRequested
 from data.augment import Augmenter
 from data.base import ImageData
+from data.duplicates import Duplicates
 from data.splits import Split
 from models.flops import conv_flops, linear_flops
 from pruning.report import measure_sparsity
@@ -30,7 +31,7 @@ from training.ask import ask, load_for_query, member_figures
 from training.checkpoint import load_start_weights, load_state, save_model, save_state
 from training.device import describe_machine, memory_errors, own_share, pick_device
 from training.graphs import recorder_for
-from training.inputs import open_data, open_split
+from training.inputs import open_data, open_duplicates, open_split
 from training.loop import Trainer
 from training.query import accuracy_and_loss, predict_logits
 from training.tracking import Tracker
@@ -107,7 +108,8 @@ def _train_and_finish(
                 on_epoch(row)
 
         _train(trainer, run, keys, machine, report, started - spent)
-        summary = _finish(trainer, run, keys, split, queries, time.perf_counter() - started + spent)
+        seconds = time.perf_counter() - started + spent
+        summary = _finish(trainer, run, keys, split, queries, seconds, open_duplicates(config, places.data_dir))
         tracked.summary(summary)
     return summary
 
@@ -222,7 +224,13 @@ def _in_words(row: dict[str, Any], epochs: int) -> str:
 
 
 def _finish(
-    trainer: Trainer, run: RunDir, keys: dict[str, str], split: Split, queries: QuerySettings, seconds: float
+    trainer: Trainer,
+    run: RunDir,
+    keys: dict[str, str],
+    split: Split,
+    queries: QuerySettings,
+    seconds: float,
+    duplicates: Duplicates,
 ) -> dict[str, Any]:
     """Export, query, and write the summary last."""
     config, data, device = trainer.config, trainer.data, trainer.device
@@ -250,7 +258,9 @@ def _finish(
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "num_members": int(signals.membership.sum()),
+        "num_test": int(data.test_labels.shape[0]),
         "num_pool": int(split.own(config.model_index).sum()),
+        **dataclasses.asdict(duplicates),
         "measured_sparsity": report.sparsity,
         "sparsity_all_parameters": report.sparsity_all_parameters,
         "layer_sparsities": report.layers,
@@ -275,17 +285,18 @@ def _flops(model: nn.Module, data: ImageData, layer_sparsities: dict[str, float]
 
 
 def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
-    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set."""
+    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set.
+
+    A train seed other than 0 ends it, as it ends the path.
+    """
     folder = run.path if config.model_index == 0 else run.path.parent
-    again = f"train_seed_{config.train_seed}" if config.train_seed else ""
-    folder = folder.parent if again and folder.name == again else folder
-    standard = folder.name in (config.dataset_name, f"seed_{config.seed}", config.split)
-    if not standard:
-        return "_".join(filter(None, [folder.name, again]))
+    again = [f"train_seed_{config.train_seed}"] if config.train_seed else []
+    folder = folder.parent if [folder.name] == again else folder
+    if folder.name not in (config.dataset_name, f"seed_{config.seed}", config.split):
+        return "_".join([folder.name, *again])
     parts = [config.method] + ([f"{config.sparsity:g}"] if config.method != "dense" else []) + [config.dataset_name]
     parts += [f"seed_{config.seed}"] if config.seed else []
-    parts += [config.split] if config.split != "balanced" else []
-    return "_".join([*parts, *filter(None, [again])])
+    return "_".join(parts + ([config.split] if config.split != "balanced" else []) + again)
 
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from artifacts.heartbeat import Heartbeat
 from artifacts.run_dir import RunDir, one_line
-from configs.config import ExperimentConfig, Tracking
+from configs.config import ADDED_FIELDS, ExperimentConfig, Tracking
 
 log = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -89,7 +89,8 @@ class Tracker:
         """
         kind = "target" if config.model_index == 0 else "shadow"
         events = run.path / "tensorboard"
-        with self.job(kind, run.path.as_posix(), config.identity(), config.fingerprint(), events) as job:
+        about = {**{name: getattr(config, name) for name in ADDED_FIELDS}, **config.identity()}
+        with self.job(kind, run.path.as_posix(), about, config.fingerprint(), events) as job:
             job.sinks.append(Heartbeat(run.path, config.epochs, len(history)))
             for row in history:
                 job.epoch(row)

@@ -257,3 +257,42 @@ class TestWithOneRun:
         assert str(run.relative_to(Path.cwd())) in err
         assert "Traceback" not in err
         assert "Dense" in out
+
+
+NEAR_MISSES = [
+    (TRAIN, ["--num-shadow", "3"], "unrecognized arguments: --num-shadow 3; did you mean --num-shadows?"),
+    (TRAIN, ["--epoch=3"], "unrecognized arguments: --epoch=3; did you mean --epochs?"),
+    (TRAIN, ["-epochs", "3"], "; did you mean --epochs?"),
+    (EXPERIMENT, ["--prune-methods", "dpf"], "; did you mean --prune-method?"),
+    (UNIFIED, ["--run-dir", "x"], "; did you mean --runs-dir?"),
+    (ONE_CELL, ["--signal", "x.npz"], "; did you mean --signals?"),
+    (CHECK, ["--runsdir", "x"], "; did you mean --runs-dir?"),
+    (WEMEM, ["--QUIET"], "; did you mean --quiet?"),
+    ("reporting.report", ["--result-dir", "x"], "; did you mean --results-dir?"),
+    (TRAIN, ["--methods", "dense", "statc"], "--methods: 'statc' is unknown; choose from dense, static, dpf; did you"),
+    (TRAIN, ["--methods", "dense", "statc"], "; did you mean static?"),
+    (ADVANCED, ["--attacks", "liar"], "; did you mean lira?"),
+    (TRAIN, [*TINY, "--replicates", "1", "--replicate-cells", "dens"], "; did you mean dense?"),
+    (TRAIN, ["--preset", "quik"], "; did you mean quick?"),
+    (TRAIN, ["--split", "disjiont"], "; did you mean disjoint?"),
+    (TRAIN, [*TINY, "--methods", "dense", "--shadows-from", "dense_synthetc"], "; did you mean dense_synthetic?"),
+]
+
+
+@pytest.mark.parametrize(("script", "argv", "words"), NEAR_MISSES, ids=[" ".join(argv) for _, argv, _ in NEAR_MISSES])
+def test_near_misses_are_named(
+    script: str, argv: list[str], words: str, capfd: pytest.CaptureFixture[str], empty_folder: Path
+) -> None:
+    refused(script, argv, capfd, words)
+    assert tree(empty_folder) == []
+
+
+def test_what_is_near_nothing_is_not_guessed_at(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean" not in refused(TRAIN, ["--xyzzy"], capfd, "--xyzzy")
+    assert "did you mean" not in refused(TRAIN, ["surplus"], capfd, "unrecognized arguments: surplus")
+    assert "did you mean" not in refused(TRAIN, ["--methods", "magic"], capfd, "choose from dense, static, dpf")
+
+
+def test_a_near_miss_in_a_file_is_named(capfd: pytest.CaptureFixture[str], empty_folder: Path) -> None:
+    (empty_folder / "flags.json").write_text('{"num_shadow": 3}')
+    refused(TRAIN, ["--config", "flags.json"], capfd, "sets 'num_shadow'", "; did you mean num_shadows?")

@@ -121,26 +121,61 @@ def test_one_model_alone_is_attacked_without_shadows(here: Path) -> None:
 
 
 def test_membership_that_is_not_balanced(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arrays = made_up(models=13, gap=0.0)
+    arrays = made_up(models=17, gap=0.0)
     rng = np.random.default_rng(3)
-    # held by 3 to 9 of the 12 shadows, more by the first half of the pool; no member is told from a non-member
-    chance = np.where(np.arange(240) < 120, 0.7, 0.3)
-    arrays["membership"] = rng.random((13, 240)) < chance
-    arrays["membership"][1:5, :120], arrays["membership"][5:8, :120] = True, False
-    arrays["membership"][1:5, 120:], arrays["membership"][5:8, 120:] = False, True
+    # the first half of the pool is held by more models; no member is told from a non-member
+    arrays["membership"] = rng.random((17, 240)) < np.where(np.arange(240) < 120, 0.6, 0.4)
     np.savez(here / "uneven.npz", **arrays)
     (row,) = evaluate("uneven.npz", attacks="lira confidence", more="--num-targets all")
     assert abs(float(row["lira_auc"]) - 0.5) < 0.05
-    arrays["membership"][1:, 5] = False
+    arrays["membership"][1:, :20] = False
     np.savez(here / "gap.npz", **arrays)
     capfd.readouterr()
     argv = ["--signals", "gap.npz", "--attacks", "lira", "confidence", "loss", "--results-dir", "gap"]
     assert call(ONE_CELL, argv) == 0
-    assert "no shadow model holds 1 of 240 examples" in capfd.readouterr().err
+    assert "no shadow model holds 20 of 240 examples" in capfd.readouterr().err
     about = json.loads((here / "gap/evaluation.json").read_text())
     assert "hold" in about["unavailable"]["gap"]["confidence"]
     (row,) = read(here / "gap/mia_results.csv")
     assert row["loss_auc"]
+
+
+def test_three_one_sided_examples_are_left_out_and_counted(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arrays = made_up(models=17, gap=1.0)
+    arrays["membership"] = np.random.default_rng(5).random((17, 240)) < 0.5
+    arrays["membership"][1:, 7:10] = False
+    np.savez(here / "coins.npz", **arrays)
+    argv = ["--signals", "coins.npz", "--attacks", "lira", "confidence", "loss", "--num-targets", "2"]
+    capfd.readouterr()
+    assert call(ONE_CELL, [*argv, "--results-dir", "out"]) == 0
+    said = capfd.readouterr().err
+    assert "of 240 examples are not scored" in said
+    assert "no shadow model holds" not in said
+    about = json.loads((here / "out/evaluation.json").read_text())
+    assert not about["unavailable"]
+    (note,) = about["left_out"]
+    assert note in said
+    assert note in (here / "out/report.html").read_text(encoding="utf-8")
+    (row,) = read(here / "out/mia_results.csv")
+    assert all(row[f"{name}_auc"] for name in ("lira", "confidence", "loss"))
+    scored = {(row["target"], int(row["n_members"]) + int(row["n_non_members"])) for row in read(here / "out/tidy.csv")}
+    assert len(scored) == 2  # the same examples for every attack on a target
+    assert all(228 <= count < 238 for _, count in scored)
+
+
+def test_a_complement_does_not_serve_its_partner(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arrays = made_up(models=12, gap=0.0)
+    half = np.random.default_rng(5).random((6, 240)) < 0.5
+    arrays["membership"] = np.stack([half, ~half], axis=1).reshape(12, 240)
+    arrays["logits"] += 3 * np.arange(12)[:, None, None] * np.eye(4)[arrays["labels"]]  # models far from each other
+    np.savez(here / "pairs.npz", **arrays)
+    argv = ["--signals", "pairs.npz", "--attacks", "lira", "--num-targets", "all", "--results-dir", "out"]
+    capfd.readouterr()
+    assert call(ONE_CELL, argv) == 0
+    said = capfd.readouterr().err
+    assert "do not serve it: models 1 for 0; 0 for 1; 3 for 2, and for 9 more targets" in said
+    (row,) = read(here / "out/mia_results.csv")
+    assert abs(float(row["lira_auc"]) - 0.5) < 0.05
 
 
 def without(name: str) -> Callable[[Arrays], None]:
@@ -160,6 +195,11 @@ def minus_infinity(arrays: Arrays) -> None:
 
 
 WRONG: list[tuple[Callable[[Arrays], Any], list[str]]] = [
+    (without("logits"), ["no array 'logits'", "phi"]),
+    (put("meta", lambda a: meta(epochs="many")), ["meta: epochs is 'many'", "int"]),
+    (put("meta", lambda a: meta(population_order="sorted")), ["population_order", "drawn"]),
+    (put("meta", lambda a: meta(split_hash="0" * 64)), ["split_hash is not that of"]),
+    (put("train_accuracy", lambda a: np.full(7, 93.0)), ["train_accuracy", "[0, 1]"]),
     (without("labels"), ["no array 'labels'"]),
     (put("sensitivty", lambda a: a["logits"]), ["'sensitivty' is unknown", "sensitivity"]),
     (put("logits", lambda a: a["logits"][0]), ["logits has shape [240, 4]", "[M, n, C]"]),
@@ -210,7 +250,7 @@ def test_a_target_needs_both_sides(here: Path, capfd: pytest.CaptureFixture[str]
     arrays = made_up()
     arrays["membership"][2] = True
     np.savez(here / "x.npz", **arrays)
-    assert evaluate("x.npz", attacks="loss")[0]["num_targets"] == "1"
+    assert evaluate("x.npz", attacks="loss")[0]["num_targets"] == "6"  # of 7 models; nobody asked for that one
     argv = ["--signals", "x.npz", "--num-targets", "all", "--results-dir", "never"]
     capfd.readouterr()
     assert call(ONE_CELL, argv) == 2

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from artifacts.signals import phi
 from mia.evaluate import learn, measure, score
 from mia.interface import AttackInputs, AttackResult, AttackSettings
 from mia.metrics import METRICS
@@ -68,6 +69,22 @@ def test_noise_that_knows_its_example_holds_nothing(name: str, cell: Callable) -
     """Each example repeats its own signal in every model; only the count of IN shadows could tell a member."""
     for key, auc in aucs(name, cell(7, 3000, seed=1, own=3.0, noise=0.05, classes=2, queries=1)).items():
         assert abs(auc - 0.5) < 0.03, key
+
+
+@pytest.mark.parametrize("name", ["lira", "rmia", "confidence", "entropy", "modified_entropy", "loss", "lira_global"])
+def test_confident_networks_do_not_tie(name: str, cell: Callable) -> None:
+    """Margins of 38 to 60, where p_y rounds to 1 in float64: what the definitions tell apart stays apart."""
+    inputs = cell(7, 300, seed=2, gap=2.0, classes=3)[0]
+    surer = 44.0 * np.eye(3)[inputs.labels]
+    shadow_logits, target_logits = inputs.shadow_logits + surer, inputs.target_logits + surer
+    shadow_phi = np.stack([phi(logits, inputs.labels)[:, None] for logits in shadow_logits])
+    changed: dict[str, np.ndarray] = {"target_phi": phi(target_logits, inputs.labels)[:, None]}
+    for side in ("target", "shadow"):
+        changed[f"{side}_population"] = getattr(inputs, f"{side}_population")[..., :1] + 44.0
+    sure = replace(inputs, target_logits=target_logits, shadow_logits=shadow_logits, shadow_phi=shadow_phi, **changed)
+    for key, result in run(name, sure).items():
+        if key != "rmia_published":  # a share of few population examples, by definition
+            assert result.tied < 0.01, key
 
 
 def test_registry_entries_agree_with_their_code() -> None:

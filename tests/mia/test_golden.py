@@ -153,7 +153,7 @@ def test_rmia(gamma: float, a: float, inputs: AttackInputs) -> None:
     assert inputs.target_population is not None
     assert inputs.shadow_population is not None
     size, queries = inputs.target_population.shape
-    expected: dict[str, list[float]] = {"rmia_online": [], "rmia_offline": []}
+    shares_of: dict[str, list[float]] = {"rmia_online": [], "rmia_offline": []}
     for i in range(inputs.num_examples):
         shares: dict[str, list[float]] = {"rmia_online": [], "rmia_offline": []}
         for q in range(queries):
@@ -169,9 +169,12 @@ def test_rmia(gamma: float, a: float, inputs: AttackInputs) -> None:
                     beaten += ratio / other > gamma
                 shares[key].append(beaten / size)
         for key, found in shares.items():
-            expected[key].append(mean(found))
+            shares_of[key].append(mean(found))
     results = ATTACKS["rmia"].run(inputs, AttackSettings(rmia_gamma=gamma, rmia_a=a))
-    assert set(results) == {"rmia", *expected}
-    for key, values in expected.items():
-        np.testing.assert_allclose(results[key].scores, values, err_msg=key, **EXACT)
-    assert any(0 < score < 1 for score in expected["rmia_online"])
+    assert set(results) == {"rmia", "rmia_published", *shares_of}
+    np.testing.assert_allclose(results["rmia_published"].scores, shares_of["rmia_online"], **EXACT)
+    assert any(0 < score < 1 for score in shares_of["rmia_online"])
+    for key, shares in shares_of.items() if gamma == 1.0 else ():
+        extra = results[key].scores - shares
+        assert (extra > 0).all(), key
+        assert (extra < 1 / (size * queries)).all(), key

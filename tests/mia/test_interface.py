@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mia.interface import AttackInputs, AttackResult, AttackSettings, TooFewShadows, from_models, trim
+from mia.interface import AttackInputs, AttackResult, AttackSettings, TooFewShadows, from_models
+from mia.trimming import trim
 
 
 @given(st.integers(1, 9), st.integers(1, 30), st.floats(0.0, 1.0), st.integers(0, 5))
@@ -60,7 +61,7 @@ def test_the_targets_membership_row_is_not_used() -> None:
         ("labels", np.full(40, 4), "labels must be int64"),
         ("shadow_in", np.zeros((5, 40)), "must be bool"),
         ("shadow_in", np.ones((5, 40), dtype=bool), "both IN and OUT"),
-        ("shadow_in", np.eye(5, 40, dtype=bool), "use mia.interface.trim"),
+        ("shadow_in", np.eye(5, 40, dtype=bool), "use mia.trimming.trim"),
         ("target_sensitivity", None, "given together"),
     ],
 )

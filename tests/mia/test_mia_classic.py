@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mia import signals
 from mia.interface import AttackSettings, TooFewShadows
-from mia.mia_classic import best_threshold, class_thresholds, shadow_values
+from mia.mia_classic import best_threshold, class_thresholds, of_phi, shadow_values
 from mia.registry import ATTACKS
 
 SETTINGS = AttackSettings()
@@ -41,13 +41,14 @@ def test_best_threshold_needs_both_sides() -> None:
 def test_score_is_the_distance_to_the_classs_threshold(cell: Callable) -> None:
     inputs = cell(9, 400, seed=0, gap=2.0)[0]
     result = ATTACKS["confidence"].run(inputs, SETTINGS)["confidence"]
-    thresholds = class_thresholds(inputs, shadow_values(inputs, signals.confidence))
-    p_y = signals.confidence(inputs.target_logits, inputs.labels)
+    values = shadow_values(inputs, of_phi(signals.confidence))
+    thresholds = class_thresholds(inputs, values, inputs.num_classes)
+    p_y = signals.confidence(inputs.target_phi[:, 0])
     assert result.threshold == 0.0
     assert np.array_equal(result.scores >= 0.0, p_y >= thresholds[inputs.labels])
     for c in range(inputs.num_classes):
         own = inputs.labels == c
-        values = np.concatenate([signals.confidence(z[own], inputs.labels[own]) for z in inputs.shadow_logits])
+        values = np.concatenate([signals.confidence(one[own, 0]) for one in inputs.shadow_phi])
         side_in, side_out = inputs.shadow_in[:, own].ravel(), inputs.shadow_out[:, own].ravel()
         assert thresholds[c] == best_threshold(values[side_in | side_out], side_in[side_in | side_out])
 
@@ -55,9 +56,11 @@ def test_score_is_the_distance_to_the_classs_threshold(cell: Callable) -> None:
 def test_an_absent_class_takes_the_global_threshold(cell: Callable) -> None:
     inputs = cell(9, 60, seed=0)[0]
     inputs = replace(inputs, labels=np.where(inputs.labels == 3, 0, inputs.labels))
-    values = shadow_values(inputs, signals.confidence)
+    values = shadow_values(inputs, of_phi(signals.confidence))
     pairs = inputs.shadow_in | inputs.shadow_out
-    assert class_thresholds(inputs, values)[3] == best_threshold(values[pairs], inputs.shadow_in[pairs])
+    assert class_thresholds(inputs, values, inputs.num_classes)[3] == best_threshold(
+        values[pairs], inputs.shadow_in[pairs]
+    )
 
 
 def test_per_class_attacks_need_shadows_and_loss_does_not(cell: Callable) -> None:
@@ -67,4 +70,4 @@ def test_per_class_attacks_need_shadows_and_loss_does_not(cell: Callable) -> Non
     result = ATTACKS["loss"].run(inputs, SETTINGS)["loss"]
     assert result.threshold is None
     assert result.note is not None
-    np.testing.assert_allclose(result.scores, signals.log_confidence(inputs.target_logits, inputs.labels))
+    np.testing.assert_allclose(result.scores, signals.log_confidence(inputs.target_phi[:, 0]))

@@ -27,7 +27,8 @@ def test_moderate_logits_match_the_direct_formulas(logits: np.ndarray) -> None:
     wrong = np.ones((4, 4)) - np.eye(4)[LABELS]
     direct = (1 - p_y) * np.log(p_y) + (wrong * p * np.log(1 - p)).sum(axis=-1)
     np.testing.assert_allclose(signals.log_softmax(logits), np.log(p), rtol=1e-12)
-    np.testing.assert_allclose(signals.confidence(logits, LABELS), p_y, rtol=1e-12)
+    np.testing.assert_allclose(signals.confidence(phi(logits, LABELS)), p_y, rtol=1e-12)
+    np.testing.assert_allclose(signals.doubt(phi(logits, LABELS)), 1 - p_y, rtol=1e-12)
     np.testing.assert_allclose(signals.entropy(logits, LABELS), (p * np.log(p)).sum(axis=-1), rtol=1e-12)
     np.testing.assert_allclose(signals.modified_entropy(logits, LABELS), direct, rtol=1e-12)
     np.testing.assert_allclose(phi(logits, LABELS), np.log(p_y / (1 - p_y)), rtol=1e-9)
@@ -35,7 +36,7 @@ def test_moderate_logits_match_the_direct_formulas(logits: np.ndarray) -> None:
 
 def test_saturated_logits_are_neither_nan_nor_capped() -> None:
     z, right, wrong = np.array([[1000.0, 0.0]]), np.array([0]), np.array([1])
-    assert signals.log_confidence(z, wrong)[0] == -1000.0
+    assert signals.log_confidence(phi(z, wrong))[0] == -1000.0
     assert phi(z, right)[0] == 1000.0
     assert phi(z, wrong)[0] == -1000.0
     assert signals.modified_entropy(z, right)[0] == 0.0
@@ -46,9 +47,10 @@ def test_saturated_logits_are_neither_nan_nor_capped() -> None:
 def test_confident_outputs_are_told_apart() -> None:
     """p rounds to 1.0 in float64 beyond a margin of 37; the log-confidence must not."""
     z = np.array([[50.0, 0.0, 0.0], [60.0, 0.0, 0.0]], dtype=np.float32)
-    log_p = signals.log_confidence(z, np.array([0, 0]))
+    log_p = signals.log_confidence(phi(z, np.array([0, 0])))
     np.testing.assert_allclose(log_p, -2.0 * np.exp([-50.0, -60.0]), rtol=1e-12)
     assert log_p.dtype == np.float64
+    np.testing.assert_allclose(signals.doubt(phi(z, np.array([0, 0]))), 2.0 * np.exp([-50.0, -60.0]), rtol=1e-12)
 
 
 def test_ties_and_two_classes() -> None:

@@ -70,6 +70,7 @@ def row(experiment: str, attack: str, metric: str, mean: float | None, **changes
         "num_targets": 1,
         "false_positives": None,
         "expected_fpr": None,
+        "tied": 0.0,
         **changes,
     }
 
@@ -99,9 +100,11 @@ def compared(a: dict[str, Any], b: dict[str, Any], kind: str, **changes: Any) ->
         "ci_low": -0.07,
         "ci_high": -0.03,
         "p_value": 1e-5,
+        "family": "exploratory" if kind == "neighbouring_sparsity" else "primary",
         "p_holm": 1e-4,
-        "p_holm_family": 1e-4,
-        "num_targets": 1,
+        "detectable": 0.028,
+        "num_targets": 9,
+        "num_models": 17,
         "n": 4000,
         "accuracy_difference": a["test_accuracy"] - b["test_accuracy"],
         **changes,
@@ -153,12 +156,12 @@ def write_folder(folder: Path, cells: Sequence[dict[str, Any]], targets: int = 1
         kind = "against_dense" if b["method"] == "dense" else "neighbouring_sparsity"
         kind = "same_sparsity" if a["sparsity"] == b["sparsity"] else kind
         lost = {"p_value": 0.4, "p_holm": 1.0, "ci_low": -0.09} if kind == "same_sparsity" else {}
-        tables["comparisons"].append(compared(a, b, kind, **lost))
-        figures = dict.fromkeys(("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_low"), 0.2)
-        tables["exposure"].append(
-            {"experiment_a": a["experiment"], "experiment_b": b["experiment"], "attack": "lira", "top": 0.01,
-             "num_examples": 4000, "spearman_high": 0.3, "chance_jaccard": 0.005, **figures}
-        )  # fmt: skip
+        tested = {} if targets > 1 else {"p_value": None, "p_holm": None, "detectable": None}
+        tables["comparisons"].append(compared(a, b, kind, **{**lost, **tested}, num_targets=targets))
+    tables["exposure"] = [
+        {"kind": "reliability", "experiment_a": one["experiment"], "train_seed_a": 0, "reason": "trained once"}
+        for one in attacked
+    ]
     for name, columns in EVIDENCE_TABLES.items():
         write_table(folder / f"{name}.csv", tables[name], columns)
     np.savez(folder / "exposed_pictures.npz", allow_pickle=False, **pictures)

@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 from reporting_examples import GRID, cell, write_folder, write_results
 
-from mia.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting import charts
 from reporting.figures import Figure, Gallery, labels_of, setting_title, unique_slugs
 from reporting.inputs import read_inputs, settings_of
-from reporting.style import COLUMN, DPI, attack_colours, cell_label, method_colour, shades
+from reporting.style import COLUMN, DPI, cell_label, method_colour, shades
 
 
 def draw(folder: Path, suffix: str = "") -> dict[str, Figure]:
@@ -93,8 +92,6 @@ def test_labels_fall_back_on_names_that_differ() -> None:
 
 def test_colours() -> None:
     assert len({method_colour(method) for method in METHODS}) == len(METHODS)
-    titles = [attack.title for attack in ATTACKS.values()]
-    assert attack_colours(titles[3:4])[titles[3]] == attack_colours(titles)[titles[3]]
     assert shades("dpf", 1) == [method_colour("dpf")]
     lightness = [sum(colour) for colour in shades("dpf", 5)]
     assert lightness == sorted(lightness, reverse=True)

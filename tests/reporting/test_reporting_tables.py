@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ from reporting.tables import (
     write_csv,
     write_table,
 )
+from reporting.terminal import output_width
 
 LEAD = ["experiment", "method", "sparsity", "lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy"]
 UNTRAINED = "," * 15  # the columns of how a cell was trained, which these cells lack
@@ -125,8 +127,8 @@ def test_training_table() -> None:
     frame = training_table([{"experiment": "dense", "epochs": 3, "sparsity": 0.0, "unknown": 1}, {"reason": "failed"}])
     assert tuple(frame.columns) == TRAINING_COLUMNS
     assert frame.to_csv(index=False, lineterminator="\n").splitlines()[1:] == [
-        "dense,,0.0" + "," * 8 + "3" + "," * 33,
-        "," * 43 + "failed",
+        "dense,,0.0" + "," * 8 + "3" + "," * 35,
+        "," * 45 + "failed",
     ]
 
 
@@ -166,3 +168,47 @@ def test_a_table_of_an_earlier_version_is_read_with_the_later_columns_empty(tmp_
     write_table(tmp_path / "summary.csv", [row("dense", "lira", "auc", 0.6)], earlier[1:])
     with pytest.raises(UsageError, match="is not the table"):
         read_table(tmp_path / "summary.csv", SUMMARY_COLUMNS)
+
+
+SEEDS = [cell("static", 0.8, experiment=f"static_0.8_cifar10_seed_{seed}_balanced", seed=seed) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("named", [True, False])
+def test_the_table_fits_the_terminal(width: int, named: bool) -> None:
+    cells = SEEDS if named else [cell(method, sparsity) for method, sparsity in GRID]
+    text = summary_text([*cells, cell("dpf", 0.99, test_accuracy=None, reason=REASON * 3)], summary_of(cells), width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "LiRA AUC" in lines[0]
+    assert all("[" in line and "]" in line for line in lines[3 : 3 + len(cells)])  # its interval is never left out
+    assert "not attacked: 2 shadow" in " ".join(text.split())
+    assert "Majority baseline: 50.0 %" in " ".join(text.split())
+    assert ("Sparsity" in lines[0], "Test" in lines[0]) == ((False, False) if named and width == 60 else (True, True))
+
+
+def test_a_wider_terminal_shows_more_and_a_very_narrow_one_is_taken_for_60() -> None:
+    cells = [cell(method, sparsity) for method, sparsity in GRID]
+    headings = [summary_text(cells, summary_of(cells), width).splitlines()[0] for width in (60, 80, 120)]
+    assert headings[0].split() == ["Method", "Sparsity", "Test", "LiRA", "AUC", "LiRA", "TPR", "%"]
+    assert "LOSS" in headings[1]
+    assert "RMIA" in headings[2]
+    assert summary_text(cells, summary_of(cells), 20) == summary_text(cells, summary_of(cells), 60)
+    assert summary_text(cells, summary_of(cells)) == summary_text(cells, summary_of(cells), 110)
+
+
+def test_the_width_is_the_terminals_and_a_fixed_one_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert output_width() == 110
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert output_width() == 72
+
+
+def test_long_names_stay_apart() -> None:
+    names = [f"static_{sparsity}_cifar10_seed_{seed}_disjoint_halves" for sparsity in (0.8, 0.9) for seed in (1, 2)]
+    cells = [cell("static", 0.8, experiment=name) for name in names]
+    for width in (60, 110):
+        labels = [line.split()[0] for line in summary_text(cells, summary_of(cells), width).splitlines()[3:7]]
+        assert len(set(labels)) == 4
+        assert max(map(len, labels)) == 32

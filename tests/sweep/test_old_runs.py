@@ -38,14 +38,15 @@ def test_another_train_seed_is_another_model() -> None:
     assert RunDir.of(again, Path("runs")).path == Path("runs/dense/synthetic/train_seed_1")
 
 
-def test_skip_existing_keeps_an_old_run_byte_for_byte(tmp_path: Path) -> None:
+def test_skip_existing_keeps_old_runs_byte_for_byte(tmp_path: Path) -> None:
     shutil.copytree(OLD / "runs", tmp_path / "runs")
     run = tmp_path / "runs" / "dense" / "synthetic"
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert sum(path.name == "best_model.pth" for path in before) == 4
     flags = "--dataset synthetic --layers 8 --epochs 2 --batch-size 32 --pool-size 40 --precision float32"
-    flags += f" --num-shadows 3 --skip-existing --jobs 1 --runs-dir {tmp_path / 'runs'}"
+    flags += f" --num-shadows 3 --train-shadows --skip-existing --jobs 1 --runs-dir {tmp_path / 'runs'}"
     assert run_experiment(flags.split()) == 0
-    assert {name: (run / name).read_bytes() for name in before} == before
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_old_runs_are_found_as_cells_that_say_how_they_were_trained() -> None:

@@ -115,6 +115,16 @@ def test_a_shadow_is_a_job_of_its_own_type(
     assert fake()[0]["job_type"] == "shadow"
 
 
+def test_a_replicate_is_a_job_of_its_own(
+    fake: Callable[[], list[dict[str, Any]]], make_config: Make, tmp_path: Path
+) -> None:
+    for train_seed in (0, 1):
+        train(make_config(epochs=1, train_seed=train_seed), tmp_path / str(train_seed))
+    jobs = [call for call in fake() if call["kind"] == "init"]
+    assert [job["config"]["train_seed"] for job in jobs] == [0, 1]
+    assert len({job["id"] for job in jobs}) == 2
+
+
 def test_a_failed_run_is_marked(fake: Callable[[], list[dict[str, Any]]], make_config: Make, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train(make_config(epochs=2), tmp_path, stop_after=1)

@@ -1,0 +1,50 @@
+"""Cells with unequal numbers of finished models, attacked again with the models that both of a pair have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from evaluation.attack import Attacker, Scored, attack_cell
+from evaluation.pairing import Pair
+from mia.metrics import WeightArray
+from mia.registry import ATTACKS
+
+Which = tuple[str, tuple[int, ...] | None]  # experiment, and the models it is attacked with; None for all of them
+
+
+def sides(pair: Pair) -> tuple[Which, Which]:
+    """Which attack on a and which on b a comparison takes."""
+    return (pair.a.experiment, pair.models), (pair.b.experiment, pair.models)
+
+
+def attack_common(
+    chosen: Sequence[Pair], attacker: Attacker, weights_of: Callable[[tuple[str, ...]], WeightArray]
+) -> dict[Which, Scored]:
+    """For pairs of cells with other models, both on the same targets and shadows. weights_of: resamples of a split.
+
+    Only attacks that train nothing: the others would train their networks once more for each such pair.
+    """
+    cheap = tuple(name for name in attacker.names if not ATTACKS[name].trains_network)
+    found: dict[Which, Scored] = {}
+    for pair in chosen:
+        for which, asked in zip(sides(pair), (pair.a, pair.b), strict=True):
+            if pair.models is None or which in found:
+                continue
+            scored = Scored(asked.only(pair.models))
+            weights = weights_of(asked.split)
+            list(attack_cell(scored.asked, [], dataclasses.replace(attacker, names=cheap), scored, weights))
+            found[which] = scored
+    return found
+
+
+def in_words(chosen: Sequence[Pair], attacker: Attacker) -> list[str]:
+    """A line for each two cells that are compared on fewer models than one of them has."""
+    dear = [ATTACKS[name].title for name in attacker.names if ATTACKS[name].trains_network]
+    without = f"; {', '.join(dear)} would have to train again, and are not compared" if dear else ""
+    return [
+        f"{pair.a.experiment} and {pair.b.experiment} have {len(pair.a.cell.models)} and {len(pair.b.cell.models)} "
+        f"finished models: they are compared on the {len(pair.models)} that both have{without}"
+        for pair in chosen
+        if pair.models is not None
+    ]

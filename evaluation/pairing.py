@@ -1,0 +1,200 @@
+"""Which cells are compared, and which comparisons were planned before anyone saw a figure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
+from typing import Any
+
+from configs.config import RECIPE, SETTING
+from evaluation.accuracy import MATCHED, accuracy_difference
+from evaluation.attack import Asked
+from pruning.registry import METHODS
+
+# Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
+PLANNED = ("against_dense", "same_sparsity", "given")
+
+Variant = Sequence[Asked]  # one method at one sparsity with one set of its own knobs: a cell for each train seed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pair:
+    """A comparison a - b. models: the indices of the models that both are compared on, None where both have the same.
+
+    kinds: against_dense: a pruned cell and the dense one. same_sparsity: two pruning methods, the later in the registry
+    minus the earlier. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. other_knobs: one
+    method at one sparsity, with other values of its own knobs. matched_accuracy: two methods whose test accuracies lie
+    within a point and cannot be told apart, where no other kind compares them. replicate: a cell minus itself trained
+    again from another train seed, the null of all comparisons. given: cells that do not say what they are, each minus
+    those before it. other_recipe: cells of one split whose setting or recipe differ: no like is compared with like.
+    """
+
+    kind: str
+    a: Asked
+    b: Asked
+
+    @property
+    def differing(self) -> str:
+        """`name: a's value / b's value` of what the two cells do not share, beside method and sparsity."""
+        ours, theirs = self.a.cell.names, self.b.cell.names
+        shared = METHODS[_method(self.a)].knobs if _method(self.a) == _method(self.b) and _known(self.a) else ()
+        names = (*SETTING, "train_seed", *RECIPE, *shared)
+        apart = [name for name in names if ours[name] != theirs[name]]
+        return "; ".join(f"{name}: {_word(ours[name])} / {_word(theirs[name])}" for name in apart)
+
+    @property
+    def models(self) -> tuple[int, ...] | None:
+        """The models that both have, where one of the two lacks some; None where both have the same."""
+        ours, theirs = set(self.a.cell.models), set(self.b.cell.models)
+        return None if ours == theirs else tuple(sorted(ours & theirs))
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "not known"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def pairs(cells: Sequence[Asked]) -> list[Pair]:
+    """Every comparison among cells that share data and split (see `Pair` for the kinds).
+
+    Cells are alike where setting and recipe agree (two unknown values do); method, sparsity, train seed and the knobs
+    that a method declares as its own may differ. Cells of one train seed share initialisations and batches, so they are
+    paired within it; across train seeds only where two methods or sparsities have none in common.
+    """
+    found: list[Pair] = []
+    for split in dict.fromkeys(asked.split for asked in cells):
+        groups: dict[tuple[Any, ...], list[Asked]] = {}
+        for asked in cells:
+            if asked.split == split:
+                groups.setdefault(_conditions(asked), []).append(asked)
+        for group in groups.values():
+            found += _alike(group)
+        for earlier, later in combinations(groups.values(), 2):
+            found += _unlike(earlier, later)
+    return found
+
+
+def _conditions(asked: Asked) -> tuple[Any, ...]:
+    return tuple(asked.cell.names[name] for name in (*SETTING, *RECIPE))
+
+
+def _alike(group: Sequence[Asked]) -> list[Pair]:
+    found = list(_planned_pairs([asked for asked in group if _known(asked)]))
+    compared = {frozenset((pair.a.experiment, pair.b.experiment)) for pair in found}
+    found += [pair for pair in _matched(group) if frozenset((pair.a.experiment, pair.b.experiment)) not in compared]
+    compared |= {frozenset((pair.a.experiment, pair.b.experiment)) for pair in found}
+    given = [asked for asked in group if not asked.cell.trained_here]
+    return found + [
+        Pair("given", a, b)
+        for b, a in combinations(given, 2)
+        if frozenset((a.experiment, b.experiment)) not in compared and _says_nothing(a, b)
+    ]
+
+
+def _says_nothing(a: Asked, b: Asked) -> bool:
+    """Whether two files do not say what tells them apart."""
+    return not (_known(a) and _known(b)) or _variant(a) == _variant(b)
+
+
+def _planned_pairs(group: Sequence[Asked]) -> Iterator[Pair]:
+    variants = _variants(group)
+    pruned = sorted((one for one in variants if _prunes(one[0])), key=lambda one: _rank(one[0]))
+    for variant in variants:
+        for a, b in combinations(variant, 2):
+            if _train_seed(a) != _train_seed(b):
+                yield Pair("replicate", a, b)
+    for one in pruned:
+        for unpruned in variants:
+            if not _prunes(unpruned[0]):
+                yield from _by_train_seed("against_dense", one, unpruned)
+    for earlier, later in combinations(pruned, 2):
+        if _sparsity(earlier[0]) == _sparsity(later[0]):
+            kind = "other_knobs" if _method(earlier[0]) == _method(later[0]) else "same_sparsity"
+            yield from _by_train_seed(kind, later, earlier)
+    for lower, higher in _neighbours(pruned):
+        yield from _by_train_seed("neighbouring_sparsity", higher, lower)
+
+
+def _neighbours(pruned: Sequence[Variant]) -> Iterator[tuple[Variant, Variant]]:
+    """(lower, higher) sparsity of one method, one step apart; of several sets of knobs, those with the same ones."""
+    for method in dict.fromkeys(_method(one[0]) for one in pruned):
+        own = [one for one in pruned if _method(one[0]) == method]
+        steps = list(dict.fromkeys(_sparsity(one[0]) for one in own))
+        for low, high in pairwise(steps):
+            lower, higher = ([one for one in own if _sparsity(one[0]) == step] for step in (low, high))
+            every = [(b, a) for b in lower for a in higher]
+            same = [(b, a) for b, a in every if _knobs(b[0]) == _knobs(a[0])]
+            yield from same or every
+
+
+def _matched(group: Sequence[Asked]) -> Iterator[Pair]:
+    """Two methods within MATCHED of each other's test accuracy whose difference could be the test pictures' chance.
+
+    That is: the interval of the difference covers 0, or is not known. It does not say that they are equally accurate.
+    """
+    pruned = sorted(
+        (one for one in _variants([asked for asked in group if _known(asked)]) if _prunes(one[0])),
+        key=lambda one: _rank(one[0]),
+    )
+    for b, a in combinations(pruned, 2):
+        for pair in _by_train_seed("matched_accuracy", a, b):
+            apart = accuracy_difference(pair.a.summaries, pair.b.summaries)
+            if _method(pair.a) != _method(pair.b) and apart is not None and apart.cannot_be_told_apart(MATCHED):
+                yield pair
+
+
+def _unlike(earlier: Sequence[Asked], later: Sequence[Asked]) -> Iterator[Pair]:
+    """Like for like across two recipes: a pruned cell and a dense one, two methods, or one, at one sparsity."""
+    for a, b in ((a, b) for b in _variants(earlier) for a in _variants(later)):
+        same_method = _method(a[0]) == _method(b[0])
+        if (_known(a[0]) and _known(b[0]) and _prunes(a[0]) != _prunes(b[0])) or _sparsity(a[0]) == _sparsity(b[0]):
+            swap = not same_method and _known(a[0]) and not _prunes(a[0])
+            yield from _by_train_seed("other_recipe", *((b, a) if swap else (a, b)))
+
+
+def _variants(group: Sequence[Asked]) -> list[Variant]:
+    found: dict[tuple[Any, ...], list[Asked]] = {}
+    for asked in group:
+        found.setdefault(_variant(asked), []).append(asked)
+    return [sorted(cells, key=lambda asked: _train_seed(asked) or 0) for cells in found.values()]
+
+
+def _by_train_seed(kind: str, a: Variant, b: Variant) -> list[Pair]:
+    same = [Pair(kind, ours, theirs) for ours in a for theirs in b if _train_seed(ours) == _train_seed(theirs)]
+    return same or [Pair(kind, a[0], b[0])]
+
+
+def _variant(asked: Asked) -> tuple[Any, ...]:
+    return _method(asked), _sparsity(asked), _knobs(asked)
+
+
+def _knobs(asked: Asked) -> tuple[Any, ...]:
+    return tuple(asked.cell.names[name] for name in (METHODS[_method(asked)].knobs if _known(asked) else ()))
+
+
+def _method(asked: Asked) -> str:
+    return str(asked.cell.names["method"])
+
+
+def _known(asked: Asked) -> bool:
+    return _method(asked) in METHODS
+
+
+def _sparsity(asked: Asked) -> float | None:
+    sparsity: float | None = asked.cell.names["sparsity"]
+    return sparsity
+
+
+def _train_seed(asked: Asked) -> int | None:
+    seed: int | None = asked.cell.names["train_seed"]
+    return seed
+
+
+def _prunes(asked: Asked) -> bool:
+    return METHODS[_method(asked)].prunes
+
+
+def _rank(asked: Asked) -> tuple[int, float]:
+    return list(METHODS).index(_method(asked)), _sparsity(asked) or 0.0

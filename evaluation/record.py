@@ -1,0 +1,89 @@
+"""Evidence that is kept: the signals of finished cells as files that `--signals` reads back, without the networks."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artifacts.files import write_atomic
+from artifacts.foreign import ACCURACIES
+from artifacts.foreign_about import DRAWN
+from artifacts.run_dir import MODEL_FILE
+from configs.config import Places
+from configs.errors import UsageError
+from evaluation.write import pack_arrays
+from sweep.cells import Cell, load_cell
+
+log = logging.getLogger(__name__)
+MAX_BYTES = 10_000_000  # of a study that keeps its logits
+MAX_HALF = float(np.finfo(np.float16).max)
+
+
+def record(cells: Sequence[Cell], places: Places, device: str, folder: Path, population: int, logits: bool) -> int:
+    """Write `folder/<experiment>.npz` for every cell, all of them or none; returns their bytes.
+
+    The same cells give the same bytes. population: test examples for RMIA, at most. logits: whether float16 logits are
+    kept. UsageError where a cell is not finished, or where the files with logits would take more than MAX_BYTES.
+    """
+    packed = {}
+    for cell in cells:
+        _check_whole(cell)
+        stream = io.BytesIO()
+        pack_arrays(stream, _arrays(cell, places, device, population, logits))
+        packed[f"{cell.experiment}.npz"] = stream.getvalue()
+    total = sum(map(len, packed.values()))
+    if logits and total > MAX_BYTES:
+        raise UsageError(
+            f"argument --logits: the study would take {total:,} bytes, more than {MAX_BYTES:,}; leave it out"
+        )
+    for name, content in packed.items():
+        write_atomic(folder / name, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
+    others = sorted(path.name for path in folder.glob("*.npz") if path.name not in packed)
+    if others:
+        log.warning("%s also holds %s, of cells that are not in the runs folder", folder, ", ".join(others))
+    return total
+
+
+def _check_whole(cell: Cell) -> None:
+    missing = (cell.planned_models or 0) - len(cell.models)
+    if cell.reason or cell.problems or missing:
+        why = cell.reason or "; ".join(cell.problems) or f"{missing} of its models are not finished"
+        raise UsageError(f"argument --runs-dir: {cell.experiment} cannot be recorded: {why}")
+
+
+def _arrays(cell: Cell, places: Places, device: str, population: int, logits: bool) -> dict[str, Any]:
+    """A cell in the form of docs/signals.md."""
+    found = load_cell(cell, places, device, cell.queries(None, samia=False, population=population))
+    _check_whole(cell)
+    arrays: dict[str, Any] = {"labels": found.labels, "index": found.pool, "membership": found.membership}
+    arrays |= {"phi": found.phi, "population_phi": found.population_phi, "audited": found.audited}
+    if logits:
+        arrays["logits"] = _half(cell, found.logits)
+    summaries = [cell.summary_of(index) for index in found.indices]
+    for name in ACCURACIES:
+        values = [summary[name] for summary in summaries]
+        arrays[name] = None if None in values else np.array(values, dtype=np.float64)
+    text = json.dumps(_meta(cell, summaries[0]), sort_keys=True)
+    arrays["meta"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _half(cell: Cell, logits: Any) -> Any:
+    largest = float(np.abs(logits).max())
+    if largest > MAX_HALF:
+        raise UsageError(f"argument --logits: {cell.experiment} has logits up to {largest:g}, too large for float16")
+    return logits.astype(np.float16)
+
+
+def _meta(cell: Cell, target: dict[str, Any]) -> dict[str, Any]:
+    names = {("name" if name == "experiment" else name): value for name, value in cell.names.items()}
+    hashes = {name: target[name] for name in ("data_hash", "split_hash", "fingerprint")}
+    hashes["weights_hash"] = target["hashes"][MODEL_FILE]
+    meta = {**names, **hashes, "population_order": DRAWN, "machine": target.get("machine")}
+    return {name: value for name, value in meta.items() if value is not None}

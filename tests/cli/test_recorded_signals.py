@@ -1,0 +1,170 @@
+"""Recorded evidence: signals of trained cells in files give the very tables of the cells, with logits or without."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scripts import ONE_CELL, call, read
+
+from artifacts.arrays import read_arrays
+from benchmarks import record_signals, remake_tables
+from configs.config import ALL_TARGETS, AttackOptions, Places
+from evaluation import record
+from evaluation.attack import Attacker
+from evaluation.foreign import read_cells
+from evaluation.gather import gather
+from mia.registry import ATTACKS
+from reporting.tables import EVIDENCE_TABLES, write_table
+from sweep.attackable import Attackable
+from sweep.cells import find_cells
+
+FROM_PHI = ("lira", "rmia", "confidence", "loss", "lira_global")
+FROM_LOGITS = ("entropy", "modified_entropy")
+ALL = AttackOptions(num_targets=ALL_TARGETS)
+TABLES = ("cells", "tidy", "summary", "comparisons", "exposure", "transfer", "roc")
+
+
+def recorded(runs: Path, folder: Path, *more: str) -> list[str]:
+    argv = ["--runs-dir", str(runs), "--output", str(folder), "--device", "cpu", "--quiet", *more]
+    assert record_signals.main(argv) == 0
+    return sorted(map(str, folder.glob("*.npz")))
+
+
+def evaluated(cells: Sequence[Attackable], out: Path, *attacks: str) -> dict[str, list[dict[str, str]]]:
+    """The tables of an evaluation, as they are written."""
+    evidence = gather(cells, Attacker(attacks, ALL, Places(), "cpu"))
+    for name in TABLES:
+        write_table(out / f"{name}.csv", getattr(evidence, name), EVIDENCE_TABLES[name])
+    return {name: read(out / f"{name}.csv") for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def trained(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
+    """The tables of the trained sweep."""
+    return evaluated(find_cells(swept / "runs"), tmp_path_factory.mktemp("trained"), *FROM_PHI, *FROM_LOGITS)
+
+
+def of_attacks(rows: list[dict[str, str]], attacks: tuple[str, ...]) -> list[dict[str, str]]:
+    keys = {variant for name in attacks for variant in ATTACKS[name].variants}
+    return [row for row in rows if row.get("attack", attacks[0]) in keys]
+
+
+def test_phi_alone_gives_the_same_tables(home: Path, tmp_path: Path, trained: dict[str, Any]) -> None:
+    files = recorded(home / "runs", tmp_path / "signals")
+    assert len(files) == 3
+    again = evaluated(read_cells([Path(file) for file in reversed(files)], ALL), tmp_path / "out", *FROM_PHI)
+    free = {"p_holm": ""}  # corrected together with all other attacks
+    for name in TABLES:
+        ours, theirs = ([{**row, **free} for row in of_attacks(one[name], FROM_PHI)] for one in (again, trained))
+        assert len(ours) >= 3, name
+        assert ours == theirs, name
+    kinds = {row["kind"] for row in again["comparisons"]}
+    assert {"against_dense", "same_sparsity"} <= kinds
+    assert "given" not in kinds
+    assert {row["epochs"] for row in again["cells"]} == {"24"}
+    assert all(row["weights_hash"] for row in again["cells"])
+
+
+def test_who_needs_logits_says_so_where_there_are_none(home: Path, tmp_path: Path) -> None:
+    files = recorded(home / "runs", tmp_path / "signals")[:2]
+    out = tmp_path / "out"
+    argv = ["--signals", *files, "--attacks", "loss", *FROM_LOGITS, "samia", "top3_nn", "--results-dir", str(out)]
+    assert call(ONE_CELL, [*argv, "--quiet", "--device", "cpu"]) == 0
+    about = json.loads((out / "evaluation.json").read_text())
+    assert about["signals"] == {}  # trained here: the page says so
+    unavailable = about["unavailable"]
+    assert set(unavailable) == {Path(file).stem for file in files}
+    for reasons in unavailable.values():
+        assert set(reasons) == {*FROM_LOGITS, "samia", "top3_nn"}
+        assert all("needs logits" in reason for reason in reasons.values())
+
+
+def test_rounded_logits_serve_the_attacks_on_all_classes(home: Path, tmp_path: Path, trained: dict[str, Any]) -> None:
+    files = recorded(home / "runs", tmp_path / "signals", "--logits")
+    again = evaluated(read_cells([Path(file) for file in files], ALL), tmp_path / "out", *FROM_LOGITS)
+    assert again["cells"] == trained["cells"]
+    for ours, theirs in zip(again["summary"], of_attacks(trained["summary"], FROM_LOGITS), strict=True):
+        if ours["metric"] == "auc":
+            assert float(ours["mean"]) == pytest.approx(float(theirs["mean"]), abs=0.005)
+
+
+def test_the_same_cells_give_the_same_bytes(home: Path, tmp_path: Path) -> None:
+    first, second = (recorded(home / "runs", tmp_path / name) for name in "ab")
+    assert [Path(one).read_bytes() for one in first] == [Path(one).read_bytes() for one in second]
+    arrays = read_arrays(Path(first[0]))
+    assert arrays["phi"].dtype == np.float32
+    assert "logits" not in arrays
+    about = json.loads(arrays["meta"].tobytes())
+    assert about["train_seed"] == about["seed"] == 0
+    assert about["split"] == "balanced"
+    assert set(about["machine"]) >= {"torch", "device", "processor"}
+
+
+def test_what_cannot_be_recorded_is_one_line(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(record, "MAX_BYTES", 1000)
+    argv = ["--runs-dir", str(home / "runs"), "--output", str(tmp_path / "out"), "--device", "cpu", "--quiet"]
+    capfd.readouterr()
+    assert record_signals.main([*argv, "--logits"]) == 2
+    assert "argument --logits" in capfd.readouterr().err
+    shutil.copytree(home / "runs/dense", tmp_path / "runs/dense")
+    (tmp_path / "runs/dense/synthetic/shadow_003/best_model.pth").unlink()
+    assert record_signals.main(["--runs-dir", str(tmp_path / "runs"), *argv[2:]]) == 2
+    assert "cannot be recorded" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_are_made_again_and_checked(
+    home: Path, tmp_path: Path, trained: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    recorded(home / "runs", tmp_path / "tiny/signals", "--logits")
+    argv = ["tiny", "--output", str(tmp_path)]
+    assert remake_tables.main(argv) == 0
+    kept = read(tmp_path / "tiny/summary.csv")
+    assert {*FROM_PHI, *FROM_LOGITS} <= {row["attack"] for row in kept}
+    assert of_attacks(kept, FROM_PHI) == of_attacks(trained["summary"], FROM_PHI)
+    capfd.readouterr()
+    assert remake_tables.main([*argv, "--check"]) == 0
+    table = tmp_path / "tiny/comparisons.csv"
+    whole = table.read_text()
+    found = next(row["difference"] for row in read(table) if len(row["difference"]) > 10)
+    table.write_text(whole.replace(found, "0.123", 1))
+    assert remake_tables.main([*argv, "--check"]) == 1
+    assert "difference is '0.123'" in capfd.readouterr().err
+    assert table.read_text() != whole  # a check writes nothing
+    assert remake_tables.main(["none", "--output", str(tmp_path)]) == 2
+
+
+def changed(file: str, target: Path, change: Callable[[dict[str, Any]], None]) -> str:
+    arrays: dict[str, Any] = dict(read_arrays(Path(file)))
+    about = json.loads(arrays["meta"].tobytes())
+    arrays["meta"] = about
+    change(arrays)
+    arrays["meta"] = np.frombuffer(json.dumps(arrays["meta"]).encode(), np.uint8)
+    np.savez(target, **arrays)
+    return str(target)
+
+
+def test_a_file_cannot_pass_for_another_split(home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    files = recorded(home / "runs", tmp_path / "signals")
+
+    def swap(arrays: dict[str, Any]) -> None:
+        arrays["membership"] = arrays["membership"][::-1]
+
+    def relabel(arrays: dict[str, Any]) -> None:
+        arrays["labels"] = arrays["labels"].max() - arrays["labels"]
+        arrays["meta"]["name"] = "relabelled"
+
+    out = ["--attacks", "loss", "--results-dir", str(tmp_path / "out"), "--quiet"]
+    capfd.readouterr()
+    assert call(ONE_CELL, ["--signals", changed(files[0], tmp_path / "a.npz", swap), *out]) == 2
+    assert "split_hash is not that of" in capfd.readouterr().err
+    assert call(ONE_CELL, ["--signals", files[0], changed(files[0], tmp_path / "b.npz", relabel), *out]) == 2
+    assert "their labels differ" in capfd.readouterr().err
