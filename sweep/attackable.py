@@ -82,7 +82,7 @@ class Attackable(ABC):
     @abstractmethod
     def summary_of(self, index: int) -> dict[str, Any]:
         """train_accuracy, heldout_accuracy, test_accuracy, num_members, num_pool, hashes, fingerprint, data_hash and
-        split_hash of one model; None where not known."""
+        split_hash of one model; None where not known. num_test, test examples, where that was recorded."""
 
     def summary(self) -> dict[str, Any] | None:
         """The target's, if it is there."""
