@@ -23,6 +23,7 @@ KINDS: dict[str, type] = {
     "population_order": str,
     **dict.fromkeys(HASHES, str),
     "machine": dict,
+    "num_test": int,
 }
 MAX_SEED = 2**31 - 1
 
@@ -37,7 +38,7 @@ class About:
 
     sparsity: in [0, 1). population_order: DRAWN, or None where the order may mean something. data_hash, split_hash,
     fingerprint, weights_hash: of recorded evidence, the data set's, the split's, and the target's; machine: where it
-    was trained.
+    was trained. num_test: examples that `test_accuracy` was measured on.
     """
 
     name: str
@@ -48,6 +49,7 @@ class About:
     fingerprint: str | None = None
     weights_hash: str | None = None
     machine: dict[str, Any] | None = None
+    num_test: int | None = None
 
     @property
     def seed(self) -> int:
@@ -69,7 +71,7 @@ def read_about(path: Path, array: NDArray[np.generic] | None) -> About:
     about = About(
         name=fields.get("name", _file_name(path)),
         described=described,
-        **{name: fields[name] for name in ("population_order", *HASHES, "machine") if name in fields},
+        **{name: fields[name] for name in ("population_order", *HASHES, "machine", "num_test") if name in fields},
     )
     _check(about)
     return about
@@ -93,6 +95,8 @@ def _check(about: About) -> None:
     for name in ("seed", "train_seed"):
         if not 0 <= (about.described[name] or 0) <= MAX_SEED:
             raise Wrong(f"meta: {name} must lie in 0 to {MAX_SEED}")
+    if about.num_test is not None and about.num_test < 1:
+        raise Wrong(f"meta: num_test is {about.num_test}; it must be 1 or more")
     if about.population_order not in (None, DRAWN):
         raise Wrong(f"meta: population_order is {about.population_order!r}; it must be {DRAWN!r}, or left out")
 

@@ -106,8 +106,9 @@ def _why_not(one: Scored, trained_again: bool) -> str:
 
 
 def _crossed_rows(a: Sequence[Scored], b: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
-    if _train_seeds(a) != _train_seeds(b):
-        yield _row("crossed", (a[0], b[0]), reason="their trainings have other train seeds")
+    seeds_a, seeds_b = _train_seeds(a), _train_seeds(b)
+    if seeds_a[0] == seeds_b[1] or seeds_a[1] == seeds_b[0]:
+        yield _row("crossed", (a[0], b[0]), reason="the trainings to be crossed share a train seed")
         return
     together = _Together.of((*a, *b))
     if together is None:

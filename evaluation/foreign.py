@@ -116,6 +116,7 @@ class ForeignCell(Attackable):
         return {
             **accuracies,
             **{name: float(values[index]) for name, values in held.accuracies.items()},
+            "num_test": about.num_test,
             "num_members": int(members.sum()),
             "num_pool": int(own.sum()),
             "hashes": {MODEL_FILE: about.weights_hash} if about.weights_hash else {},

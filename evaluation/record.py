@@ -19,6 +19,7 @@ from configs.config import Places
 from configs.errors import UsageError
 from evaluation.write import pack_arrays
 from sweep.cells import Cell, load_cell
+from training.inputs import open_data
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 10_000_000  # of a study that keeps its logits
@@ -69,7 +70,7 @@ def _arrays(cell: Cell, places: Places, device: str, population: int, logits: bo
     for name in ACCURACIES:
         values = [summary[name] for summary in summaries]
         arrays[name] = None if None in values else np.array(values, dtype=np.float64)
-    text = json.dumps(_meta(cell, summaries[0]), sort_keys=True)
+    text = json.dumps(_meta(cell, summaries[0], places), sort_keys=True)
     arrays["meta"] = np.frombuffer(text.encode(), dtype=np.uint8)
     return {name: array for name, array in arrays.items() if array is not None}
 
@@ -81,9 +82,18 @@ def _half(cell: Cell, logits: Any) -> Any:
     return logits.astype(np.float16)
 
 
-def _meta(cell: Cell, target: dict[str, Any]) -> dict[str, Any]:
+def _meta(cell: Cell, target: dict[str, Any], places: Places) -> dict[str, Any]:
     names = {("name" if name == "experiment" else name): value for name, value in cell.names.items()}
     hashes = {name: target[name] for name in ("data_hash", "split_hash", "fingerprint")}
     hashes["weights_hash"] = target["hashes"][MODEL_FILE]
     meta = {**names, **hashes, "population_order": DRAWN, "machine": target.get("machine")}
+    meta["num_test"] = target.get("num_test") or _test_size(cell, places)
     return {name: value for name, value in meta.items() if value is not None}
+
+
+def _test_size(cell: Cell, places: Places) -> int | None:
+    """Of the data set, which earlier summaries did not name; None where it is not at hand."""
+    try:
+        return int(open_data(cell.config, places.data_dir)[0].test_labels.shape[0])
+    except (UsageError, OSError):
+        return None

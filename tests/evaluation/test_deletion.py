@@ -113,11 +113,12 @@ def test_a_headline_is_fitted_again_as_the_variant_that_it_is() -> None:
 
 
 def test_a_group_that_holds_all_targets_leaves_nothing() -> None:
-    models = cell(9)
+    models = cell(13)
     results = results_of(models, ["loss"], range(2))
     membership, weights = models.membership[:2], np.ones((5, 150), dtype=np.uint8)
-    pairs = [[0, 1], [2, 3], [4, 5], [6, 7, 8]]
+    rest = [[model] for model in range(3, 13)]
+    pairs = [[0, 1], [2], *rest]
     assert deletions(models, pairs, range(2), membership, results, SETTINGS, weights) == ({}, {})
-    apart = [[0, 2], [1, 3], [4, 5], [6, 7, 8]]
+    apart = [[0, 2], [1], *rest]
     found, _ = deletions(models, apart, range(2), membership, results, SETTINGS, weights)
-    assert np.isnan(found["loss"][0]["auc"]).all(axis=1).tolist() == [True, False, False, False]
+    assert np.isnan(found["loss"][0]["auc"]).all(axis=1).tolist() == [True] + [False] * 11
