@@ -113,12 +113,11 @@ def test_a_headline_is_fitted_again_as_the_variant_that_it_is() -> None:
 
 
 def test_a_group_that_holds_all_targets_leaves_nothing() -> None:
-    models = cell(13)
+    models = cell(14)
     results = results_of(models, ["loss"], range(2))
     membership, weights = models.membership[:2], np.ones((5, 150), dtype=np.uint8)
-    rest = [[model] for model in range(3, 13)]
-    pairs = [[0, 1], [2], *rest]
-    assert deletions(models, pairs, range(2), membership, results, SETTINGS, weights) == ({}, {})
-    apart = [[0, 2], [1], *rest]
-    found, _ = deletions(models, apart, range(2), membership, results, SETTINGS, weights)
-    assert np.isnan(found["loss"][0]["auc"]).all(axis=1).tolist() == [True] + [False] * 11
+    others = [[m, m + 1] for m in range(4, 14, 2)]
+    of = range(2), membership, results, SETTINGS, weights
+    assert deletions(models, [[0, 1], [2, 3], *others], *of) == ({}, {})
+    found, _ = deletions(models, [[0, 2], [1, 3], *others], *of)
+    assert np.isnan(found["loss"][0]["auc"]).all(axis=1).tolist() == [True] + [False] * 6
