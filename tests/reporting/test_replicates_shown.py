@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from reporting_examples import GRID, cell, write_folder
 
@@ -14,6 +16,7 @@ from reporting import charts
 from reporting.figures import Gallery, labels_of
 from reporting.inputs import read_inputs
 from reporting.labels import again, replicates, told_apart
+from reporting.style import STYLE
 from reporting.tables import summary_text
 
 RECIPE = {"epochs": 4, "batch_size": 32, "lr": 0.05}
@@ -33,6 +36,14 @@ def grid_with(*repeated: tuple[str, float, int]) -> list[dict[str, Any]]:
 
 CELLS = grid_with(("dense", 0.0, 1), ("dpf", 0.95, 1), ("dpf", 0.95, 2))
 AGAIN = {"dense_train_seed_1", "dpf_0.95_train_seed_1", "dpf_0.95_train_seed_2"}
+
+
+def drawn_by(draw: charts.Draw) -> Canvas:
+    figure = Canvas()
+    FigureCanvasAgg(figure)
+    with matplotlib.style.context(["default", STYLE]):
+        draw(figure)
+    return figure
 
 
 def gallery(cells: list[dict[str, Any]], folder: Path) -> Gallery:
@@ -83,8 +94,7 @@ def test_the_terminal_keeps_methods() -> None:
 def test_no_line_joins_a_replicate(tmp_path: Path) -> None:
     own = gallery(CELLS, tmp_path)._means("auc", "lira")
     assert set(own["experiment"][own["replicate"]]) == AGAIN
-    figure = Canvas()
-    charts.against_sparsity(own, [("lira", "LiRA")], "AUC")(figure)
+    figure = drawn_by(charts.against_sparsity(own, [("lira", "LiRA")], "AUC"))
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     for title in ("Static", "DPF"):
@@ -100,11 +110,8 @@ def test_no_line_joins_a_replicate(tmp_path: Path) -> None:
 def test_the_tradeoff_joins_first_trainings_alone(tmp_path: Path) -> None:
     drawn = gallery(CELLS, tmp_path)
     points = drawn._means("auc", "lira").merge(drawn.cells[["experiment", "test_accuracy"]])
-    figure = Canvas()
-    charts.tradeoff(points, "lira")(figure)
-    joined = [
-        line for line in figure.axes[0].get_lines() if line.get_linestyle() == "-" and line.get_marker() != "None"
-    ]
+    figure = drawn_by(charts.tradeoff(points, "lira"))
+    joined = [line for line in figure.axes[0].get_lines() if "None" not in (line.get_linestyle(), line.get_marker())]
     assert [len(line.get_xdata()) for line in joined] == [1, 2, 2]
 
 
