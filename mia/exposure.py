@@ -23,7 +23,8 @@ from mia.metrics import CHUNK_VALUES, WeightArray
 STATISTICS = ("pearson", "spearman", "pearson_across_models", "spearman_across_models")
 FEWEST_A_SIDE = 2  # models that hold an example, and that do not: of one alone the noise is not known
 # Corrected correlations must lie below this for a change. The correction is exact for a straight line only: where the
-# exposures of one cell are a bent function of the other's, one order gives 0.93 (benchmarks/results/exposure_null.csv).
+# exposures of one cell are a bent function of the other's, the ranks of one order give 0.92 to 0.96, and a limit of 1
+# would call a tenth of such pairs a change (benchmarks/results/exposure_null.csv).
 SAME_ORDER = 0.9
 
 
