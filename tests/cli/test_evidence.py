@@ -291,11 +291,12 @@ def test_every_model_is_a_target_where_that_is_cheap(home: Path, tmp_path: Path)
         rows = [row for row in read(tmp_path / "summary.csv") if row["metric"] == "auc"]
         counts = {row["attack"]: row["num_targets"] for row in rows}
         assert (counts["loss"], counts["rmia"], counts["neural_network"]) == (cheap, cheap, network)
-        moved = {row["num_targets"] for row in read(tmp_path / "transfer.csv") if row["attack"] in ("loss", "rmia")}
-        assert moved == {crossed}
+        moved = [row for row in read(tmp_path / "transfer.csv") if row["metric"] == "auc"]
+        assert {row["num_targets"] for row in moved if row["attack"] in ("loss", "rmia")} == {crossed}
         assert {row["num_targets"] for row in read(tmp_path / "cells.csv")} == {cheap}
         tests = [row for row in read(tmp_path / "comparisons.csv") if row["attack"] == "neural_network"]
-        assert {row["p_value"] == "" for row in tests if row["ci_low"]} == {network == "1"}
+        assert tests
+        assert network != "1" or {row["p_value"] for row in tests} == {""}
         assert "By whom" in report_text(tmp_path)
 
 
