@@ -1,4 +1,4 @@
-# make demo   install, train and attack the quick preset, print the result table   (about 4 minutes on two cores)
+# make demo   install, train and attack the quick preset, print the result table   (some minutes on two cores)
 # make test   install, then format check, linter, type checker and tests
 # make bench  install, then measure training, attacks and the growth of a sweep; tables in build/bench (half an hour)
 # make faults install, then kill, stop, fill, flip and forge: every fault test, with its table  (half an hour on two cores)

@@ -50,7 +50,8 @@ def _strongest(inputs: Inputs, auc: pd.DataFrame, attack: str, name: str) -> Ite
     if found.empty:
         return
     row = found.iloc[0]
-    choice = inputs.about["notes"].get(row["experiment"], {}).get(STRONGEST, "")
+    # what follows a semicolon is about the interval
+    choice = str(inputs.about["notes"].get(row["experiment"], {}).get(STRONGEST, "")).split("; ")[0]
     if choice != attack_title(attack):
         yield (
             f"The strongest attack on {name}, chosen for each target on its own shadow models ({choice}), has an AUC "

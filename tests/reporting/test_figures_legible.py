@@ -117,7 +117,7 @@ def test_an_axis_label_fits_whatever_attack_leads(tmp_path: Path, attack: str) -
     with style.matplotlib.style.context(["default", style.STYLE]):
         figure = Figure(figsize=(style.COLUMN, 2.7), layout="constrained", dpi=PIXELS)
         FigureCanvasAgg(figure)
-        charts.tradeoff(frame, attack)(figure)
+        charts.tradeoff(frame.assign(replicate=False), attack)(figure)
         figure.canvas.draw()
         box = figure.axes[0].yaxis.label.get_window_extent()
     assert box.y0 >= 0
@@ -172,7 +172,7 @@ def ink(looks: dict[str, dict[str, Any]], colour: Any) -> int:
     rates = np.geomspace(1e-3, 1.0, 40)
     frame = pd.DataFrame([{"curve": name, "fpr": x, "tpr": x**0.6} for name in looks for x in rates])
     with style.matplotlib.style.context(["default", style.STYLE]):
-        figure = Figure(figsize=(2.4, 2.4), layout="none", dpi=120)
+        figure = Figure(figsize=(2.4, 2.4), layout="none", dpi=160)
         canvas = FigureCanvasAgg(figure)
         charts.roc_curves(frame, dict.fromkeys(looks, ""), looks)(figure)
         figure.legends[0].remove()
