@@ -275,7 +275,8 @@ def attack_cell(
     }
     scored.notes = remarks(scored.results)
     if scored.chosen:
-        scored.notes[STRONGEST] = choice_in_words(scored.chosen)
+        said = [choice_in_words(scored.chosen), scored.notes.get(STRONGEST, "")]
+        scored.notes[STRONGEST] = "; ".join(words for words in said if words)
     step("its figures without each model", say=False)
     groups = [[model] for model in range(len(models.membership))]
     scored.deleted, words = deletions(models, groups, positions, own.membership, scored.results, settings, weights)

@@ -30,4 +30,4 @@ def choice_in_words(chosen: Sequence[str]) -> str:
         return ATTACKS[counts[0][0]].title
     (first, count), *others = counts
     rest = [f"{ATTACKS[name].title} for {number}" for name, number in others]
-    return ", ".join([f"{ATTACKS[first].title} for {count} targets", *rest])
+    return ", ".join([f"{ATTACKS[first].title} for {count} target{'s' if count > 1 else ''}", *rest])
