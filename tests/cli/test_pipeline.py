@@ -239,7 +239,7 @@ def test_each_script_in_a_process_from_any_folder(script: str, home: Path, tmp_p
 def test_a_script_in_a_process_does_real_work(home: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "mia/mia_advanced.py"), "--attacks", "lira", "--runs-dir"]
     done = subprocess.run(
-        [*command, str(home / "runs"), "--results-dir", "out"],
+        [*command, str(home / "runs"), "--results-dir", "out", "--quiet"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
