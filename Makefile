@@ -37,7 +37,9 @@ test: $(VENV)/.installed-dev browser
 	@echo "== types"
 	$(BIN)/mypy
 	@echo "== tests"
-	$(BIN)/python -m pytest -rs
+	@# A file's tests stay in one process, which trains once what several of them look at.
+	@cores=$$(getconf _NPROCESSORS_ONLN); set -x; \
+	  $(BIN)/python -m pytest -rs --durations 25 --dist loadfile -n $$((cores < 8 ? cores : 8))
 
 # Nothing else should run meanwhile: the figures are of the whole machine.
 bench: $(VENV)/.installed
