@@ -245,7 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         index=["model", "targets", "networks", "method"], columns=["quantity", "metric"], values="coverage"
     )
     print(ours.round(3).to_string(), "\n")
-    print(pd.read_csv(nulls).to_string(index=False))
+    if few:
+        print(pd.read_csv(nulls).to_string(index=False))
     print(f"\n{time.perf_counter() - started:.0f} s")
     return 0
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from mia.interface import BoolArray, Float64Array, IntArray
+from mia.interface import BoolArray, Float64Array
 
 FPR_LIMITS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
 FEWEST_FALSE_POSITIVES = 5  # below it, what FPR a threshold has is hardly known
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1", "advantage")
 METRICS = ("auc", *THRESHOLD_METRICS, "max_accuracy", *FPR_LIMITS)
 WeightArray = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.signedinteger]
 
 CHUNK_VALUES = 1 << 21  # resamples are drawn in chunks of about this many weights
 
@@ -81,7 +83,13 @@ def percentile_intervals(
 
 def clopper_pearson(rate: float, trials: int) -> tuple[float, float]:
     """The exact 95 % interval of a share seen in `trials` examples (Clopper & Pearson 1934)."""
-    found = binomtest(round(rate * trials), trials).proportion_ci(0.95, "exact")
+    return _clopper_pearson(round(rate * trials), trials)
+
+
+@lru_cache(maxsize=1 << 14)
+def _clopper_pearson(seen: int, trials: int) -> tuple[float, float]:
+    """The quantiles are searched for, which takes longer than all resamples of a target; few counts occur often."""
+    found = binomtest(seen, trials).proportion_ci(0.95, "exact")
     return float(found.low), float(found.high)
 
 
@@ -212,9 +220,12 @@ def resampled_values(
     claimed = None if threshold is None else int((ordered[starts] >= threshold).sum())
     allowed = allowed_false_positives(membership) if allowed is None else allowed
     step = max(1, CHUNK_VALUES // max(scores.size, 1))
+    # counts multiply to twice the pairs of a member and a non-member at most, half the square of what a resample draws
+    drawn_at_most = int(weights.sum(axis=1).max(initial=0))
+    counts = np.int32 if drawn_at_most**2 // 2 <= np.iinfo(np.int32).max else np.int64
     chunks = []
     for start in range(0, len(weights), step):
-        drawn = weights[start : start + step][:, order].astype(np.int64)
+        drawn = weights[start : start + step][:, order].astype(counts)
         true, false = (_by_group(drawn * side, starts) for side in (inside, ~inside))
         chunks.append(weighted_values(true, false, claimed, allowed))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
@@ -222,7 +233,9 @@ def resampled_values(
 
 def _by_group(counts: IntArray, starts: IntArray) -> IntArray:
     """Sums over runs of equal scores, [R, G]; most attacks have no ties, and summing runs of one is slow."""
-    return counts if starts.size == counts.shape[1] else np.asarray(np.add.reduceat(counts, starts, axis=1))
+    if starts.size == counts.shape[1]:
+        return counts
+    return np.asarray(np.add.reduceat(counts, starts, axis=1, dtype=counts.dtype))
 
 
 def weighted_values(
@@ -233,12 +246,13 @@ def weighted_values(
     true, false: members and non-members in each group of equal scores, highest score first, int [R, G], each row with
     one of either at least. claimed: how many groups reach the threshold, or None. allowed: false positives by metric.
     """
-    members, non_members = true.sum(axis=1), false.sum(axis=1)
-    true_sum, false_sum = np.cumsum(true, axis=1), np.cumsum(false, axis=1)
+    members, non_members = (side.sum(axis=1, dtype=side.dtype) for side in (true, false))
+    true_sum, false_sum = (np.cumsum(side, axis=1, dtype=side.dtype) for side in (true, false))
     # twice the pairs (member, non-member) in the right order, a tie counting one: exact in integers
     pairs = np.einsum("rg,rg->r", false, 2 * true_sum - true)
-    balance = (true_sum * non_members[:, None] - false_sum * members[:, None]).max(axis=1) / (members * non_members)
-    values = {"auc": pairs / (2.0 * members * non_members), "max_accuracy": 0.5 + np.maximum(balance, 0.0) / 2.0}
+    all_pairs = np.multiply(members, non_members, dtype=np.float64)
+    balance = (true_sum * non_members[:, None] - false_sum * members[:, None]).max(axis=1) / all_pairs
+    values = {"auc": pairs / (2.0 * all_pairs), "max_accuracy": 0.5 + np.maximum(balance, 0.0) / 2.0}
     for name, count in allowed.items():
         values[name] = _before(true_sum, (false_sum <= count).sum(axis=1)) / members
     if claimed is not None:

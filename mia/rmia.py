@@ -28,7 +28,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, log_expit
-from scipy.stats import rankdata
 
 from mia.interface import (
     AttackInputs,
@@ -138,9 +137,12 @@ def _what_is_missing(learned: AttackInputs, wants_a: bool) -> str:
 
 def log_ratio(phi: FloatArray, p_bar: Float64Array) -> Float64Array:
     """log(p / p_bar), [..., Q]; finite also where all shadows' p underflow. p_bar: [2, ..., Q]."""
+    return np.asarray(log_expit(phi.astype(np.float64)) - _log(p_bar))
+
+
+def _log(p_bar: Float64Array) -> Float64Array:
     p, rest = p_bar
-    log_p_bar = np.where(p < 0.5, np.log(np.maximum(p, np.finfo(np.float64).tiny)), np.log1p(-np.clip(rest, 0.0, 0.5)))
-    return np.asarray(log_expit(phi.astype(np.float64)) - log_p_bar)
+    return np.where(p < 0.5, np.log(np.maximum(p, np.finfo(np.float64).tiny)), np.log1p(-np.clip(rest, 0.0, 0.5)))
 
 
 def variant_scores(variant: Variant, phi: FloatArray, population: FloatArray, means: MeanConfidence) -> Float64Array:
@@ -235,18 +237,19 @@ def choose_a(inputs: AttackInputs) -> float | None:
     total = np.zeros(len(GRID_OF_A))
     for s, (phi, _, means) in enumerate(_in_the_targets_place(few)):
         pairs = few.shadow_in[s] | few.shadow_out[s]
-        ratios = (log_ratio(phi, guess(means.outside, a)).mean(axis=1)[pairs] for a in GRID_OF_A)
+        log_p = log_expit(phi.astype(np.float64))  # the same for every a; otherwise as in `log_ratio`
+        ratios = ((log_p - _log(guess(means.outside, a))).mean(axis=1)[pairs] for a in GRID_OF_A)
         total += [_auc(values, few.shadow_in[s, pairs]) for values in ratios]
     return GRID_OF_A[int(np.argmax(total))]
 
 
 def _auc(values: Float64Array, is_in: BoolArray) -> float:
     """Ties count one half; 0.5 where a side is empty."""
-    members = int(is_in.sum())
-    if members in (0, is_in.size):
+    inside, outside = np.sort(values[is_in]), np.sort(values[~is_in])
+    if not inside.size or not outside.size:
         return 0.5
-    above = rankdata(values)[is_in].sum() - members * (members + 1) / 2
-    return float(above / (members * (is_in.size - members)))
+    below = sum(int(np.searchsorted(outside, inside, side).sum()) for side in ("left", "right"))
+    return below / (2 * inside.size * outside.size)
 
 
 def _calibrations(inputs: AttackInputs, variants: dict[str, Variant]) -> dict[str, Calibration]:
