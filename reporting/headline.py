@@ -138,4 +138,4 @@ def _sureness(auc: pd.DataFrame, cells: pd.DataFrame) -> str:
             "these trained networks, and training again may say otherwise (--num-targets all attacks every model)."
         )
     counts = " to ".join(str(count) for count in dict.fromkeys([targets[0], targets[-1]]))
-    return f"Intervals are 95 %, over {pool} examples and {counts} target networks a cell."
+    return f"Intervals are 95 %, over {pool} examples and {counts} target networks per cell."

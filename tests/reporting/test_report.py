@@ -83,7 +83,7 @@ def test_the_strongest_attack_is_the_one_chosen_on_shadows(tmp_path: Path) -> No
 
 def test_several_targets_are_named(tmp_path: Path) -> None:
     write_results(tmp_path, targets=9)
-    assert "over 4,000 examples and 9 target networks a cell" in page(tmp_path)
+    assert "over 4,000 examples and 9 target networks per cell" in page(tmp_path)
 
 
 @pytest.mark.parametrize(
