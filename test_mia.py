@@ -5,23 +5,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from artifacts.missing import check_runs
-from cli.main import DONE, SOME_FAILED, run_main
+from cli.main import run_main
 from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine, Places
-from configs.knobs import add_flags, from_args
-
-if TYPE_CHECKING:
-    from sweep.cells import Cell
+from configs.config import AttackOptions, Machine
+from configs.knobs import add_flags
 
 # pytest must not take this script for a test module.
 __test__ = False
-
-Finding = tuple[bool, str]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,80 +27,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_files(cells: Sequence[Cell]) -> Iterator[Finding]:
-    """Every run's files verify, every cell has its target and all of its shadows."""
-    for cell in cells:
-        for problem in cell.problems:
-            yield False, problem
-        wanted = cell.config.num_shadows
-        complete = 0 in cell.models and cell.num_shadows == wanted
-        state = "target" if 0 in cell.models else "no finished target"
-        yield complete, f"{cell.experiment}: {state}, {cell.num_shadows} of {wanted} shadow models"
-
-
-def check_membership(cells: Sequence[Cell], args: argparse.Namespace) -> Iterator[Finding]:
-    """Membership is balanced, and members fit better than non-members, as they must if training used them."""
-    import numpy as np
-
-    from configs.errors import RunError
-    from sweep.cells import load_cell, queries_of
-
-    for cell in cells:
-        if cell.reason:
-            yield False, f"{cell.experiment}: {cell.reason}"
-            continue
-        try:
-            queries = queries_of(cell.config, args.num_queries, samia=False)
-            signals = load_cell(cell, from_args(Places, args), args.device, queries)
-        except RunError as error:
-            yield False, f"{cell.experiment}: {error}"
-            continue
-        share = 100 * signals.membership.mean(axis=1)
-        both = bool(share.min() > 0 and share.max() < 100)
-        yield both, f"{cell.experiment}: members are {share.min():.1f} to {share.max():.1f} % of each model's pool"
-        phi = signals.phi[:, :, 0]
-        gaps = [float(p[inside].mean() - p[~inside].mean()) for p, inside in zip(phi, signals.membership, strict=True)]
-        gap = float(np.mean(gaps))
-        yield gap > 0, f"{cell.experiment}: members' mean phi is {gap:+.3f} from non-members'"
-
-
-def check_attacks(cells: Sequence[Cell], args: argparse.Namespace) -> Iterator[Finding]:
-    """Every attack that the cell's shadows allow runs and gives finite scores."""
-    from dataclasses import replace
-
-    from cli.evaluation import attacker_of, evaluate
-    from mia.registry import ATTACKS, SUITES
-
-    attacker = attacker_of(args, SUITES)
-    for cell in cells:
-        if cell.reason:
-            continue
-        wanted = tuple(name for name in attacker.names if ATTACKS[name].min_shadows <= cell.num_shadows)
-        found = evaluate([cell], replace(attacker, names=wanted))
-        ran = {row["attack"] for row in found.tidy}
-        for name in wanted:
-            auc = next((row["value"] for row in found.tidy if (row["attack"], row["metric"]) == (name, "auc")), None)
-            yield name in ran, f"{cell.experiment}: {name} " + ("did not run" if auc is None else f"AUC {auc:.3f}")
-
-
 def body(args: argparse.Namespace) -> int:
     """Run all checks; every line says what was found."""
     check_runs(Path(args.runs_dir))
-    from sweep.cells import find_cells
+    from cli.check_cells import check_cells
 
-    cells = find_cells(Path(args.runs_dir))
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: check_files(cells),
-        lambda: check_membership(cells, args),
-        lambda: check_attacks(cells, args),
-    )
-    passed = failed = 0
-    for check in checks:
-        for good, text in check():
-            print(f"{'ok  ' if good else 'FAIL'} {text}")
-            passed, failed = passed + good, failed + (not good)
-    print(f"{passed} checks passed, {failed} failed")
-    return SOME_FAILED if failed else DONE
+    return check_cells(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

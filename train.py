@@ -4,24 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cli.export import add_export_flag, export_targets
-from cli.main import DONE, SOME_FAILED, run_main
+from cli.export import add_export_flag
+from cli.main import run_main
 from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
 from cli.status import add_status_flags, show_status
-from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
-from configs.errors import UsageError
-from configs.knobs import add_flags, from_args
-
-if TYPE_CHECKING:
-    from artifacts.signals import QuerySettings
-
-log = logging.getLogger("train")
+from configs.config import AttackOptions, SweepOptions
+from configs.knobs import add_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,113 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def body(args: argparse.Namespace) -> int:
-    """Plan, train what is missing, evaluate."""
+    """Show the state of a sweep, or run one."""
     if args.status or args.watch is not None:
         return show_status(Path(args.runs_dir), args.watch)
     if not args.print_config:
         check_training_inputs(args)
-    from cli.config_file import print_config
-    from cli.training import choose_runs, exit_code, prepare_runs, print_plan, runs_folder, template_of, train_runs
-    from sweep.plan import plan_cells, plan_runs
-    from sweep.planned import remember
+    from cli.sweep import run_sweep
 
-    options: AttackOptions = from_args(AttackOptions, args)
-    engine: EngineOptions = from_args(EngineOptions, args)
-    if args.export and engine.shard is not None:
-        raise UsageError("argument --export: cannot go with --shard; the last command, which attacks, exports")
-    cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
-    if args.print_config:
-        print_config(build_parser(), args, cells)
-        return DONE
-    if not args.no_mia:
-        from cli.evaluation import check_shadows
-
-        check_shadows(options, args.num_shadows, "every cell")
-        _check_names(cells, runs_folder(args), options)
-    planned = engine.share(plan_runs(cells, runs_folder(args)))
-    if args.dry_run:
-        print_plan(planned, engine.shard)
-        return DONE
-    chosen = choose_runs(planned, args.skip_existing, args.overwrite)
-    prepare_runs(chosen, args, planned)
-    if chosen:
-        remember(cells, runs_folder(args))
-    group = f"sweep-{args.dataset}-{args.arch}"
-    unfinished = train_runs(chosen, args, _queries(args, options), group)
-    if engine.shard is not None:
-        print(f"shard     {engine.shard}: {len(planned) - len(unfinished)} of its {len(planned)} runs are finished")
-        print("next      after all shards, the same command with --skip-existing instead of --shard attacks")
-        return exit_code(unfinished)
-    if unfinished and len(unfinished) == len(planned):
-        return exit_code(unfinished)  # nothing to attack
-    code = _evaluate(args, group, trained=bool(chosen))
-    if args.export:
-        targets = [one.run for one in planned if one.config.model_index == 0 and one.run.summary.is_file()]
-        if export_targets(targets, args.data_dir, Path(args.results_dir)):
-            code = code or SOME_FAILED
-    return exit_code(unfinished) or code
-
-
-def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:
-    """Refuse a --shadows-from that will name no cell before anything is trained, not after."""
-    from artifacts.run_dir import RunDir
-    from evaluation.attack import check_names
-    from sweep.cells import find_cells
-    from training.run import experiment_name
-
-    planned = [experiment_name(cell, RunDir.of(cell, runs_dir)) for cell in cells]
-    named = set(options.shadows_from or ()) - {*planned, "all", "own"}
-    there = [cell.experiment for cell in find_cells(runs_dir)] if named and runs_dir.is_dir() else []
-    check_names(options, [*planned, *there])
-
-
-def _queries(args: argparse.Namespace, options: AttackOptions) -> Callable[[ExperimentConfig], QuerySettings]:
-    """What a trained model is asked: all that the attacks to come will want."""
-    from mia.registry import ATTACKS
-    from sweep.cells import queries_of
-
-    wanted = ATTACKS if options.attacks is None else options.attacks
-    attacks = [ATTACKS[name] for name in wanted] if args.num_shadows > 0 and not args.no_mia else []
-    samia = any(attack.needs_sensitivity for attack in attacks)
-    population = options.rmia_population if any(attack.needs_population for attack in attacks) else 0
-    return lambda config: queries_of(config, args.num_queries, samia, population, options.samia_examples)
-
-
-def _evaluate(args: argparse.Namespace, group: str, trained: bool) -> int:
-    """Attack everything below --runs-dir (unless --no-mia) and write the two summary tables.
-
-    trained: whether this command trained something, so that an older training table had to change.
-    """
-    import torch
-
-    from artifacts.files import clear_temporaries, file_hash
-    from cli import evaluation
-    from configs.config import Tracking
-    from mia.registry import SUITES
-    from reporting import tables
-    from sweep.cells import find_cells
-    from sweep.local import cores
-    from training.tracking import Tracker
-
-    torch.set_num_threads(args.num_threads or cores())
-    cells = find_cells(Path(args.runs_dir))
-    summary_dir = Path(args.summary_dir)
-    training_file = summary_dir / "training_results.csv"
-    clear_temporaries(summary_dir, training_file.name)
-    before = file_hash(training_file) if training_file.is_file() else None
-    after = tables.write_csv(training_file, tables.training_table(evaluation.training_rows(cells)))
-    if not trained and before not in (None, after):
-        log.warning("%s did not say what the runs say: it is written anew", training_file)
-    if args.no_mia:
-        print(f"training  {training_file}")
-        return DONE
-    attacker = evaluation.attacker_of(args, SUITES)
-    wide = summary_dir / "comprehensive_mia_results.csv"
-    tracker = Tracker(from_args(Tracking, args), group, Path(args.results_dir))
-    with evaluation.results_folder(attacker, wide):
-        code = evaluation.finish(evaluation.evaluate(cells, attacker), attacker, wide, tracker)
-    print(f"training {training_file}")
-    return code
+    return run_sweep(args, build_parser())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

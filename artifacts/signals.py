@@ -182,3 +182,13 @@ def _digest(arrays: dict[str, NDArray[np.generic]]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def split_hash(pool: NDArray[np.int64], membership: NDArray[np.bool_], audited: NDArray[np.bool_] | None) -> str:
+    """SHA-256 (hex) over the shape, the pool's indices [n] and every membership bit [M, n]; see `data.splits.Split`."""
+    digest = hashlib.sha256(repr(membership.shape).encode("ascii"))
+    digest.update(pool.astype("<i8").tobytes())
+    digest.update(np.packbits(membership, axis=1).tobytes())
+    if audited is not None:
+        digest.update(np.packbits(audited).tobytes())
+    return digest.hexdigest()

@@ -29,15 +29,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from attacks import networks
+from attacks.arrays import BoolArray
+from attacks.inputs import AttackInputs
+from attacks.interface import AttackSettings
+from attacks.metrics import evaluate_scores
+from attacks.models import from_models
+from attacks.registry import ATTACKS
 from benchmarks import compiled_samia
 from benchmarks.attacks import made_up
 from cli.help_text import HelpText
 from configs.config import Places
-from mia import networks
-from mia.interface import AttackInputs, AttackSettings, BoolArray, from_models
-from mia.metrics import evaluate_scores
-from mia.registry import ATTACKS
-from sweep.cells import find_cells, load_cell, queries_of
+from evaluation.cells import find_cells, load_cell, queries_of
 
 KEY = ("signals", "examples", "shadows", "attack")
 NETWORKS = ("shokri_nn", "top3_nn", "class_label_nn", "samia", "neural_network")

@@ -35,10 +35,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
 from artifacts.signals import phi
+from attacks.evaluate import learn_each, score
+from attacks.inputs import AttackInputs
+from attacks.interface import RECIPES, AttackSettings
+from attacks.models import Models
+from attacks.registry import ATTACKS
 from cli.help_text import HelpText
-from mia.evaluate import learn_each, score
-from mia.interface import RECIPES, AttackInputs, AttackSettings, Models
-from mia.registry import ATTACKS
 
 CLASSES = 10
 

@@ -1,4 +1,4 @@
-"""SAMIA's attack network trained as by `mia.networks`, compiled: the published recipe in half the time, on a CPU.
+"""SAMIA's attack network trained as by `attacks.networks`, compiled: the published recipe in half the time, on a CPU.
 
 Same network, initial weights, loss, optimiser and schedule. Batches and dropout masks are drawn alike and are other
 draws. The masks are taken, a random stretch a step, from a stock that is drawn anew every epoch: a million fresh ones
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mia.networks import WEIGHT_DECAY, Plan, _batches
+from attacks.networks import WEIGHT_DECAY, Plan, _batches
 
 STOCK_STEPS = 64  # as many steps' masks are in stock
 
@@ -26,7 +26,7 @@ def masks_needed(network: nn.Module, batch: int) -> int:
 
 
 def forward(network: nn.Module, tokens: Tensor, masks: Tensor) -> Tensor:
-    """Logits [N, 2] of `mia.networks.build_samia`'s network in training mode; tokens: [N, C, 3].
+    """Logits [N, 2] of `attacks.networks.build_samia`'s network in training mode; tokens: [N, C, 3].
 
     masks: float32 [at least `masks_needed`], 0 where an element is dropped, else 1 / (1 - p).
     """
@@ -53,7 +53,7 @@ def forward(network: nn.Module, tokens: Tensor, masks: Tensor) -> Tensor:
 
 
 def fit(network: nn.Module, features: Tensor, is_in: Tensor, rows: Tensor, plan: Plan) -> None:
-    """Train in place, as `mia.networks._fit` does by a plan of SGD with dropout; without dropout the same batches."""
+    """Train in place, as `attacks.networks._fit` does by SGD with dropout; without dropout the same batches."""
     if plan.adamw or not plan.dropout or len(rows) != 1:
         raise ValueError(f"not SAMIA's published recipe: {plan}, {len(rows)} networks")
 

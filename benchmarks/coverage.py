@@ -46,6 +46,8 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from attacks.intervals import Sample, difference, holm, mean_interval
+from attacks.metrics import Metric, allowed_false_positives, evaluate_scores, example_weights, expected_fpr
 from benchmarks.simulated_cells import (
     CROSSED,
     LIRA,
@@ -58,8 +60,6 @@ from benchmarks.simulated_cells import (
     crossed_truth,
 )
 from cli.help_text import HelpText
-from mia.inference import Sample, difference, holm, mean_interval
-from mia.metrics import Metric, allowed_false_positives, evaluate_scores, example_weights, expected_fpr
 
 RESAMPLES = 200
 Result = TypeVar("Result")

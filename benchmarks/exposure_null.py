@@ -39,10 +39,10 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from attacks.arrays import BoolArray, Float64Array
+from attacks.exposure import STATISTICS, Crossing, crossings, has_changed, is_reliable
+from attacks.metrics import example_weights
 from cli.help_text import HelpText
-from mia.exposure import STATISTICS, Crossing, crossings, has_changed, is_reliable
-from mia.interface import BoolArray, Float64Array
-from mia.metrics import example_weights
 
 SMALL, LARGE = (9, 1400), (16, 4000)  # models, examples
 CLASSES = 10

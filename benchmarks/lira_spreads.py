@@ -28,10 +28,12 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.files import write_text
+from attacks.arrays import BoolArray, FloatArray
+from attacks.inputs import AttackInputs
+from attacks.interface import AttackSettings
+from attacks.metrics import evaluate_scores
+from attacks.registry import ATTACKS
 from cli.help_text import HelpText
-from mia.interface import AttackInputs, AttackSettings, BoolArray, FloatArray
-from mia.metrics import evaluate_scores
-from mia.registry import ATTACKS
 
 METRICS = ("auc", "tpr_at_fpr_0.01")
 PER_EXAMPLE, FIXED = "lira_online", "lira_online_fixed"

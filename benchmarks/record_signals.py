@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Record every cell below --runs-dir."""
+    from evaluation.cells import find_cells
     from evaluation.record import record
-    from sweep.cells import find_cells
 
     cells = find_cells(Path(args.runs_dir))
     places: Places = from_args(Places, args)

@@ -20,14 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from attacks.registry import ATTACKS
 from cli.main import DONE, FAILED, run_main
 from cli.parser import new_parser
 from configs.config import ALL_TARGETS, AttackOptions, Places
 from configs.errors import RunError, UsageError
 from evaluation.attack import Attacker
-from evaluation.foreign import read_cells
+from evaluation.foreign_cells import read_cells
 from evaluation.gather import Evidence, gather
-from mia.registry import ATTACKS
 from reporting import tables
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attacks.arrays import BoolArray, Float64Array
+from attacks.evaluate import learn_each, score
+from attacks.interface import AttackResult, AttackSettings
+from attacks.intervals import Sample
+from attacks.metrics import allowed_false_positives, evaluate_scores, roc
+from attacks.models import Models
 from evaluation.deletion import Deletions, deletions
 from evaluation.estimates import Measured, measured, sample
-from mia.evaluate import learn_each, score
-from mia.inference import Sample
-from mia.interface import AttackResult, AttackSettings, BoolArray, Float64Array, Models
-from mia.metrics import allowed_false_positives, evaluate_scores, roc
 
 MODELS, LIRA_MODELS = 18, 9
 EXAMPLES = {"crossed": 1400, "lira": 1000}  # by model; a TPR at 1 % FPR needs the 1,400

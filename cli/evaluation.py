@@ -11,19 +11,19 @@ from typing import Any
 
 from artifacts.files import clear_temporaries
 from artifacts.locks import locked
+from attacks.registry import ATTACKS
 from cli.main import DONE, FAILED, SOME_FAILED
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import UsageError
 from configs.knobs import from_args
 from evaluation.attack import Attacker, check_names
+from evaluation.attackable import Attackable
+from evaluation.cells import Cell
 from evaluation.gather import Evidence, gather
 from evaluation.write import write_evidence
-from mia.registry import ATTACKS
 from reporting import tables
 from reporting.page import clear_folders
 from reporting.terminal import output_width
-from sweep.attackable import Attackable
-from sweep.cells import Cell
 from sweep.local import cores
 from training.tracking import Tracker
 

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from artifacts.missing import check_file, check_pictures
+from attacks.registry import ATTACKS
 from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_text import HelpText
 from configs.config import PRUNING_KNOBS, EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
 from configs.knobs import add_flags
+from configs.limits import AUGMENTATIONS
 from configs.presets import PRESETS
 from configs.suggest import did_you_mean
 from configs.version import VERSION
-from data.registry import AUGMENTATIONS, DATASETS
-from mia.registry import ATTACKS
+from data.registry import DATASETS
 from models.registry import ARCHITECTURES
 from pruning.registry import METHODS
 

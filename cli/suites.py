@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from artifacts.missing import check_runs
+from artifacts.missing import check_file, check_runs
+from attacks.registry import SUITES
 from cli.parser import CHOICES, add_places, new_parser
 from configs.config import AttackOptions, Machine
-from configs.knobs import add_flags
+from configs.errors import UsageError
+from configs.knobs import add_flags, from_args
+
+if TYPE_CHECKING:
+    from evaluation.attackable import Attackable
 
 
 def suite_parser(
@@ -27,7 +33,27 @@ def attack_all(args: argparse.Namespace, suites: Sequence[str], table: str = "mi
     """Attack every cell below --runs-dir; the wide table goes to --summary-dir where there is one."""
     check_runs(Path(args.runs_dir))
     from cli.evaluation import run_evaluation
-    from sweep.cells import find_cells
+    from evaluation.cells import find_cells
 
     folder = Path(getattr(args, "summary_dir", args.results_dir))
     return run_evaluation(args, suites, find_cells(Path(args.runs_dir)), folder / table)
+
+
+def attack_one(args: argparse.Namespace) -> int:
+    """Attack the trained cell in --run-dir, or the cells whose signals are the files of --signals."""
+    if (args.run_dir is None) == (args.signals is None):
+        raise UsageError("argument --run-dir: give either the folder of a trained cell, or --signals FILE.npz")
+    for name in args.signals or ():
+        check_file(Path(name), "--signals")
+    if args.run_dir is not None:
+        check_runs(Path(args.run_dir), "--run-dir")
+    from cli.evaluation import run_evaluation
+    from evaluation.cells import find_cell
+    from evaluation.foreign_cells import read_cells
+
+    if args.signals is not None:
+        options: AttackOptions = from_args(AttackOptions, args)
+        cells: Sequence[Attackable] = read_cells([Path(name) for name in args.signals], options)
+    else:
+        cells = [find_cell(Path(args.run_dir))]
+    return run_evaluation(args, SUITES, cells, Path(args.results_dir) / "mia_results.csv")

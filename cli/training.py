@@ -30,7 +30,7 @@ IN_THE_WAY_SHOWN = 3
 
 def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConfig:
     """The configuration that the flags describe; `auto` precision becomes what this machine computes in."""
-    from training.capacity import check_models_per_device
+    from sweep.capacity import check_models_per_device
     from training.device import pick_device, pick_precision
 
     device = pick_device(args.device)
@@ -79,7 +79,7 @@ def check_inputs(configs: Iterable[ExperimentConfig], data_dir: str) -> dict[tup
 
     Says where pictures of a pool are equal. Returns the hashes of both for each setting (`_setting`).
     """
-    from training.inputs import open_data, open_duplicates, open_split
+    from data.inputs import open_data, open_duplicates, open_split
 
     hashes = {}
     for setting, config in {_setting(config): config for config in configs}.items():
@@ -121,8 +121,8 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
 
 
 def _warn_of_space(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
-    from training.inputs import open_data
-    from training.space import run_bytes, shortfall
+    from data.inputs import open_data
+    from sweep.space import run_bytes, shortfall
 
     asked = QuerySettings(args.num_queries or 2, samia=True, population=getattr(args, "rmia_population", 0))
     one_of_each = {one.config.cell_fingerprint(): one.config for one in chosen}
@@ -142,6 +142,35 @@ def _check_data(planned: PlannedRun, hashes: dict[str, str]) -> None:
                 f"{planned.run.path} holds another experiment (its {name.replace('_hash', '')} differs from what "
                 "--data-dir gives now); give another --runs-dir, or --overwrite to replace it"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """any: whether there was something to train. unfinished: the outcomes of the runs that are not finished."""
+
+    any: bool
+    unfinished: list[Outcome]
+
+
+def train_planned(
+    planned: Sequence[PlannedRun],
+    args: argparse.Namespace,
+    queries: Callable[[ExperimentConfig], QuerySettings],
+    group: str,
+    before: Callable[[], None] = lambda: None,
+) -> Trained | None:
+    """Choose, check and train planned runs; None after `--dry-run`, which prints them.
+
+    queries: what each model is asked once it is trained. before: called once all is checked, if anything is to train.
+    """
+    if args.dry_run:
+        print_plan(planned, getattr(args, "shard", None))
+        return None
+    chosen = choose_runs(planned, args.skip_existing, args.overwrite)
+    prepare_runs(chosen, args, planned)
+    if chosen:
+        before()
+    return Trained(bool(chosen), train_runs(chosen, args, queries, group))
 
 
 def train_runs(
@@ -180,9 +209,9 @@ def train_runs(
 def _run(
     jobs: Sequence[Job], machine: Machine, options: EngineOptions, on_epoch: EpochHook, on_done: DoneHook
 ) -> list[Outcome]:
+    from sweep.capacity import spread
     from sweep.engine import Rules
     from sweep.local import cores, run_here, run_jobs
-    from training.capacity import spread
 
     given: dict[str, Any] = {"retries": options.retries, "timeout": options.timeout, "silence": options.silence}
     rules = Rules(**{name: value for name, value in given.items() if value is not None})

@@ -10,12 +10,29 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from configs.errors import UsageError
-from configs.knobs import check_fields, flag_name, knob
+from configs.knobs import check_fields, flag_name, knob, later_fields
 
 # Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
 SCHEMA_VERSION = 1
-# Fields added since: left out of a run's identity while they hold their default, so that older runs stay what they are.
-ADDED_FIELDS = ("split", "train_seed")
+# The fields whose values always enter a run's identity. Closed for good: a field that is added declares `absent`.
+FIRST_FIELDS = frozenset(
+    (
+        *(
+            "method",
+            "sparsity",
+            "dataset",
+            "dataset_name",
+            "image_size",
+            "pool_size",
+            "train_fraction",
+            "arch",
+            "layers",
+        ),
+        *("width_mult", "epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision"),
+        *("select", "pretrained", "pretrained_hash", "prune_epoch", "prune_freq", "target_epoch", "freeze_epoch"),
+        *("seed", "num_shadows", "model_index"),
+    )
+)
 # What names a cell beside method and sparsity; a report has a block for each.
 SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 # How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
@@ -36,8 +53,10 @@ T = TypeVar("T")
 class ExperimentConfig:
     """Everything that decides one model's weights, and nothing else.
 
-    A field that does not apply to the method is None (see `sweep.plan.resolve`), so a new knob of one method leaves
-    the runs of all others alone.
+    A field that does not apply to the method is None (see `sweep.plan.resolve`). Adding a field, or changing a default,
+    leaves the runs there are what they are: a field that is none of FIRST_FIELDS declares the value that its absence
+    means (`absent`), and only another value enters the identity. What `absent` is of a method's knob, every run of that
+    method made before had.
     """
 
     method: str = "dense"
@@ -64,6 +83,7 @@ class ExperimentConfig:
         "who trains on what: every model on its own half of one pool, or (disjoint) the target in one half of the pool "
         "and its shadow models in the other",
         choices=("balanced", "disjoint"),
+        absent="balanced",
     )
     arch: str = knob("resnet", "architecture", choices="architectures")
     layers: int | None = knob(None, "depth", kind=int, low=1, shown="20 for resnet, 28 for wideresnet")
@@ -120,6 +140,7 @@ class ExperimentConfig:
         kind=int,
         low=0,
         high=2**31 - 1,
+        absent=0,
     )
     num_shadows: int = knob(8, "shadow models a cell", kind=int, low=0, high=4096)
     model_index: int = 0
@@ -147,9 +168,9 @@ class ExperimentConfig:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
         fields = dataclasses.asdict(self)
         del fields["pretrained"]
-        for field in dataclasses.fields(self):
-            if field.name in ADDED_FIELDS and fields[field.name] == field.default:
-                del fields[field.name]
+        for name, absent in later_fields(self).items():
+            if fields[name] in (absent, None):  # None: a knob of another method
+                del fields[name]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
     def fingerprint(self) -> str:
@@ -171,14 +192,14 @@ class ExperimentConfig:
 
     @classmethod
     def from_dict(cls, fields: Any) -> ExperimentConfig:
-        """Read back what `to_json` wrote; unknown or ill-typed fields raise UsageError."""
+        """Read back what `to_json` wrote, also before fields were added; UsageError for unknown or ill-typed ones."""
         if not isinstance(fields, dict):
             raise UsageError("a configuration must be a JSON object")
         known = {field.name: field for field in dataclasses.fields(cls)}
         extra = sorted(set(fields) - set(known) - {"schema_version", "fingerprint"})
         if extra:
             raise UsageError(f"unknown configuration field {extra[0]!r}")
-        values = {name: value for name, value in fields.items() if name in known}
+        values = later_fields(cls) | {name: value for name, value in fields.items() if name in known}
         for name, value in values.items():
             kind = known[name].metadata.get("kind", int if name == "model_index" else str)
             allowed = (int, float) if kind is float else kind

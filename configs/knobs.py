@@ -12,6 +12,7 @@ from configs.errors import UsageError
 from configs.suggest import did_you_mean
 
 Choices = Mapping[str, Iterable[str]]
+NOT_LATER: Any = object()  # of a field that was there from the beginning
 LONGEST = 50  # letters of choices in braces beside their flag; longer ones are listed in its help
 
 
@@ -28,12 +29,14 @@ def knob(
     shown: str | None = None,
     metavar: str | None = None,
     word: tuple[str, int | None] | None = None,
+    absent: Any = NOT_LATER,
 ) -> Any:
     """Declare a dataclass field that is also a command-line flag.
 
     `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
     the entry layer supplies. `shown` words the default where None stands for something derived. `word` is a word that
-    stands for a number, and the number (None: derived).
+    stands for a number, and the number (None: derived). `absent`, of a field of `ExperimentConfig` that was added after
+    runs had been made: the value that all these runs had, which never changes, whatever becomes of the default.
     """
     meta = {
         "help": help,
@@ -46,8 +49,15 @@ def knob(
         "shown": shown,
         "metavar": metavar,
         "word": word,
+        "absent": absent,
     }
     return dataclasses.field(default=default, metadata=meta)
+
+
+def later_fields(cls: Any) -> dict[str, Any]:
+    """By name, what its absence means, for the fields of a dataclass that were added after runs had been made."""
+    found = {field.name: field.metadata.get("absent", NOT_LATER) for field in dataclasses.fields(cls)}
+    return {name: value for name, value in found.items() if value is not NOT_LATER}
 
 
 def flag_name(field_name: str) -> str:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from configs.errors import UsageError
-from data.registry import AUGMENTATIONS, MAX_QUERIES
+from configs.limits import AUGMENTATIONS, MAX_QUERIES
 
 
 def padding(image_size: int) -> int:

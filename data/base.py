@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from configs.errors import UsageError
-from data.registry import IMAGE_SIZE_RANGE
+from configs.limits import IMAGE_SIZE_RANGE
 
 MIN_SIDE = IMAGE_SIZE_RANGE[0]
 DEFAULT_MEAN = 0.5

@@ -11,14 +11,10 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from configs.errors import UsageError
+from configs.limits import DEFAULT_IMAGE_SIZE, IMAGE_SIZE_RANGE
 
 if TYPE_CHECKING:
     from data.base import ImageData
-
-AUGMENTATIONS = ("standard", "flip", "none")
-MAX_QUERIES = 18
-DEFAULT_IMAGE_SIZE = 32
-IMAGE_SIZE_RANGE = (4, 1024)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ change between numpy releases; a test pins the result.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.signals import split_hash
 from configs.errors import UsageError
 
 IntArray = NDArray[np.int64]
@@ -68,12 +68,7 @@ class Split:
 
     def split_hash(self) -> str:
         """SHA-256 (hex) over the shape, the pool's indices and every membership bit."""
-        digest = hashlib.sha256(repr(self.membership.shape).encode("ascii"))
-        digest.update(self.pool.astype("<i8").tobytes())
-        digest.update(np.packbits(self.membership, axis=1).tobytes())
-        if self.audited is not None:
-            digest.update(np.packbits(self.audited).tobytes())
-        return digest.hexdigest()
+        return split_hash(self.pool, self.membership, self.audited)
 
 
 def draw_pool(labels: IntArray, pool_size: int | None, seed: int) -> IntArray:

@@ -17,26 +17,20 @@ import numpy as np
 
 from artifacts.progress import announced, step
 from artifacts.signals import QuerySettings, Signals
+from attacks.arrays import BoolArray, Float64Array, IntArray
+from attacks.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, score, too_few
+from attacks.interface import AttackResult, AttackSettings, Outputs
+from attacks.metrics import WeightArray
+from attacks.registry import ATTACKS, STRONGEST
 from configs.config import SETTING, AttackOptions, Places
 from configs.errors import RunError, UsageError
 from configs.suggest import did_you_mean
+from evaluation.attackable import Attackable
+from evaluation.cells import CellSignals, load_cell, load_model, read_models
 from evaluation.deletion import Deletions, deletions
 from evaluation.left_out import left_out_words
 from evaluation.remarks import remarks
 from evaluation.strongest import choice_in_words, strongest
-from mia.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, score, too_few
-from mia.interface import (
-    AttackResult,
-    AttackSettings,
-    BoolArray,
-    Float64Array,
-    IntArray,
-    Outputs,
-)
-from mia.metrics import WeightArray
-from mia.registry import ATTACKS, STRONGEST
-from sweep.attackable import Attackable
-from sweep.cells import CellSignals, load_cell, load_model, read_models
 from training.device import pick_device
 
 log = logging.getLogger(__name__)

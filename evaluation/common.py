@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from attacks.metrics import WeightArray
+from attacks.registry import ATTACKS
 from evaluation.attack import Attacker, Scored, attack_cell
 from evaluation.pairing import Pair
-from mia.metrics import WeightArray
-from mia.registry import ATTACKS
 
 Which = tuple[str, tuple[int, ...] | None]  # experiment, and the models it is attacked with; None for all of them
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from attacks.intervals import difference, holm
+from attacks.metrics import METRICS
 from evaluation.accuracy import accuracy_difference, mean_test_accuracy
 from evaluation.estimates import Measured, paired_samples
 from evaluation.pairing import PLANNED, Pair
-from mia.inference import difference, holm
-from mia.metrics import METRICS
 
 PRIMARY_METRICS = ("auc", "tpr_at_fpr_0.01")
 FAMILIES = ("primary", "exploratory")

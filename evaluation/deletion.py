@@ -1,4 +1,4 @@
-"""A cell's figures without each of its models in turn (`mia.jackknife`), measured as the figures themselves are."""
+"""A cell's figures without each of its models in turn (`attacks.jackknife`), measured as the figures themselves are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from mia.interface import AttackResult, AttackSettings, BoolArray, Float64Array, Models
-from mia.jackknife import MOST_GROUPS, TRIMMINGS, Deletion, Groups, delete_each
-from mia.metrics import METRICS, WeightArray, allowed_false_positives, resampled_values
-from mia.registry import ATTACKS
+from attacks.arrays import BoolArray, Float64Array
+from attacks.interface import AttackResult, AttackSettings
+from attacks.jackknife import MOST_GROUPS, TRIMMINGS, Deletion, Groups, delete_each
+from attacks.metrics import METRICS, WeightArray, allowed_false_positives, resampled_values
+from attacks.models import Models
+from attacks.registry import ATTACKS
 
 RESAMPLES = 25  # each gives a variance for every group, and only the sum over groups counts
 FITTED_PER_EXAMPLE = ("lira", "rmia")  # what shadows are dropped matters more to these than to one threshold for all

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from configs.config import Places
 from configs.errors import RunError, UsageError
 from data.duplicates import Duplicates
+from data.inputs import open_data, open_duplicates
 from evaluation.attack import Asked
-from sweep.cells import Cell
-from training.inputs import open_data, open_duplicates
+from evaluation.cells import Cell
 
 log = logging.getLogger(__name__)
 DUPLICATES = tuple(field.name for field in dataclasses.fields(Duplicates))

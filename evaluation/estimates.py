@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.deletion import Deletions
-from mia.inference import Estimate, Sample, mean_interval
-from mia.interface import AttackResult, BoolArray, Float64Array
-from mia.jackknife import Deleted
-from mia.metrics import (
+from attacks.arrays import BoolArray, Float64Array
+from attacks.interface import AttackResult
+from attacks.intervals import Estimate, Sample, mean_interval
+from attacks.jackknife import Deleted
+from attacks.metrics import (
     Metric,
     WeightArray,
     evaluate_scores,
@@ -21,6 +21,7 @@ from mia.metrics import (
     percentile_intervals,
     resampled_values,
 )
+from evaluation.deletion import Deletions
 
 RESAMPLES = 1000
 
@@ -38,8 +39,8 @@ class Measured:
     """One variant on one target: its figures by metric, and the defined ones on every resample, [B] each.
 
     result: of the scored examples; inside: which of these are members; weights: [B, k], of these. allowed: the false
-    positives of the metrics at a low FPR (`mia.metrics.allowed_false_positives`), the same for all targets of a cell.
-    deleted: the metrics without each group of models, as of `evaluation.deletion`, where that is known.
+    positives of the metrics at a low FPR (`attacks.metrics.allowed_false_positives`), the same for all targets of a
+    cell. deleted: the metrics without each group of models, as of `evaluation.deletion`, where that is known.
     """
 
     result: AttackResult
@@ -81,7 +82,7 @@ def measured(
 ) -> Measured:
     """Resample what was measured; the target's own intervals come from the same resamples.
 
-    membership: bool [n], of all examples; values: of `mia.metrics.evaluate_scores`, or a part of it, with the same
+    membership: bool [n], of all examples; values: of `attacks.metrics.evaluate_scores`, or a part of it, with the same
     `allowed`; weights: [B, k], of the k examples that have a score.
     """
     inside = result.among(membership)

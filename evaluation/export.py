@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artifacts.checkpoint import load_model
 from artifacts.files import file_hash, write_atomic, write_text
 from artifacts.run_dir import CARD_FILE, DENSE_FILE, MODEL_FILE, SPARSE_FILE, RunDir
 from artifacts.sparse import save_sparse
 from configs.config import PRUNING_KNOBS, RECIPE, ExperimentConfig
 from configs.errors import RunError
 from data.base import ImageData
-from evaluation.card import Card, write_card
+from data.inputs import open_data
+from reporting.card import Card, write_card
 from reporting.tables import EVIDENCE_TABLES, read_table
 from training.ask import load_for_query
-from training.checkpoint import load_model
-from training.inputs import open_data
 
 
 @dataclass(frozen=True)

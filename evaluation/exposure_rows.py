@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from attacks.arrays import BoolArray, Float64Array
+from attacks.exposure import Estimate, comparable, correlations, crossings, estimate, exposure
+from attacks.metrics import WeightArray
 from configs.config import Places
 from configs.errors import RunError, UsageError
 from data.base import ImageData
+from data.inputs import open_data
 from evaluation.attack import Answers, Scored
-from mia.exposure import Estimate, comparable, correlations, crossings, estimate, exposure
-from mia.interface import BoolArray, Float64Array
-from mia.metrics import WeightArray
-from sweep.cells import Cell
-from training.inputs import open_data
+from evaluation.cells import Cell
 
 SHOWN = 12  # most exposed examples of a cell that are listed, and drawn
 FEWEST_EXAMPLES = 30  # of which correlations are given: with fewer, a resample may hold none

@@ -10,23 +10,24 @@ import numpy as np
 
 from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
+from attacks.arrays import BoolArray, Float64Array
+from attacks.evaluate import SUITE_OF
+from attacks.interface import AttackResult
+from attacks.intervals import Estimate
+from attacks.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
+from attacks.registry import ATTACKS, headline_of
+from attacks.trimming import LEFT_OUT
 from configs.config import MOST_TARGETS
 from configs.errors import RunError
 from data.duplicates import Duplicates
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
+from evaluation.attackable import Attackable
 from evaluation.common import Which, attack_common, in_words, sides
 from evaluation.compare import compare, correct
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_pictures
 from evaluation.pairing import pairs
-from mia.evaluate import SUITE_OF
-from mia.inference import Estimate
-from mia.interface import AttackResult, BoolArray, Float64Array
-from mia.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
-from mia.registry import ATTACKS, headline_of
-from mia.trimming import LEFT_OUT
-from sweep.attackable import Attackable
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mia.trimming import Service
+from attacks.trimming import Service
 
 NAMED = 3  # targets whose tied models are named; of more, their number is said
 

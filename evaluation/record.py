@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from artifacts.files import write_atomic
-from artifacts.foreign import ACCURACIES
 from artifacts.foreign_about import DRAWN
+from artifacts.foreign_signals import ACCURACIES
 from artifacts.run_dir import MODEL_FILE
 from configs.config import Places
 from configs.errors import UsageError
+from data.inputs import open_data
+from evaluation.cells import Cell, load_cell
 from evaluation.write import pack_arrays
-from sweep.cells import Cell, load_cell
-from training.inputs import open_data
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 10_000_000  # of a study that keeps its logits

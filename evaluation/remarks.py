@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mia.interface import AttackResult
+from attacks.interface import AttackResult
 
 MANY_TIES = 0.1
 

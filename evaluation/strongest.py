@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mia.interface import AttackResult
-from mia.registry import ATTACKS
+from attacks.interface import AttackResult
+from attacks.registry import ATTACKS
 
 
 def strongest(results: Mapping[str, AttackResult]) -> str | None:

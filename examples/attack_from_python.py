@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from artifacts.signals import phi
+from attacks.evaluate import evaluate
+from attacks.interface import AttackSettings
+from attacks.models import Models
+from attacks.registry import ATTACKS
 from cli.help_text import HelpText
-from mia.evaluate import evaluate
-from mia.interface import AttackSettings, Models
-from mia.registry import ATTACKS
 
 
 def made_up_models(

@@ -14,16 +14,11 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from artifacts.missing import check_file, check_runs
 from cli.main import run_main
-from cli.suites import suite_parser
-from configs.config import AttackOptions
-from configs.errors import UsageError
-from configs.knobs import from_args
-from mia.registry import SUITES
+from cli.suites import attack_one, suite_parser
 
 if TYPE_CHECKING:
-    from sweep.attackable import Attackable
+    pass
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,22 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def body(args: argparse.Namespace) -> int:
     """Attack the cell in --run-dir, or those in --signals."""
-    if (args.run_dir is None) == (args.signals is None):
-        raise UsageError("argument --run-dir: give either the folder of a trained cell, or --signals FILE.npz")
-    for name in args.signals or ():
-        check_file(Path(name), "--signals")
-    if args.run_dir is not None:
-        check_runs(Path(args.run_dir), "--run-dir")
-    from cli.evaluation import run_evaluation
-    from evaluation.foreign import read_cells
-    from sweep.cells import find_cell
-
-    if args.signals is not None:
-        options: AttackOptions = from_args(AttackOptions, args)
-        cells: Sequence[Attackable] = read_cells([Path(name) for name in args.signals], options)
-    else:
-        cells = [find_cell(Path(args.run_dir))]
-    return run_evaluation(args, SUITES, cells, Path(args.results_dir) / "mia_results.csv")
+    return attack_one(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

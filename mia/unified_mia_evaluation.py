@@ -13,9 +13,9 @@ if not __package__:
 import argparse
 from collections.abc import Sequence
 
+from attacks.registry import SUITES
 from cli.main import run_main
 from cli.suites import attack_all, suite_parser
-from mia.registry import SUITES
 
 
 def build_parser() -> argparse.ArgumentParser:

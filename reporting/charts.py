@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from mia.metrics import FPR_LIMITS
+from attacks.metrics import FPR_LIMITS
 from reporting.legends import lines_of, place_legend
 from reporting.style import (
     GREY,

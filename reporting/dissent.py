@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mia.inference import holm
-from mia.registry import ATTACKS
+from attacks.intervals import holm
+from attacks.registry import ATTACKS
 from reporting.figures import FOUND
 from reporting.style import attack_title
 from reporting.verdicts import LESS, LOST, MORE, NONE, detectable, difference, verdict

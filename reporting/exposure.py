@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mia.exposure import SAME_ORDER, STATISTICS, has_changed, is_reliable
+from attacks.exposure import SAME_ORDER, STATISTICS, has_changed, is_reliable
 from reporting.frames import is_empty
 from reporting.style import prunes
 
@@ -30,7 +30,7 @@ def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame, labels: Labels) 
     """Whether each cell exposes the examples that an unpruned one does; rows: of exposure.csv, of one setting.
 
     "Partly other examples" only where both cells agree with themselves and every corrected correlation of both pairings
-    lies below `mia.exposure.SAME_ORDER`; else what kept it from being said.
+    lies below `attacks.exposure.SAME_ORDER`; else what kept it from being said.
     """
     reliability = rows[rows["kind"] == "reliability"]
     firsts = list(dict.fromkeys(reliability["experiment_a"]))

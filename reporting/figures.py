@@ -12,7 +12,7 @@ import pandas as pd
 
 from artifacts.files import write_text
 from artifacts.progress import step
-from mia.registry import ATTACKS
+from attacks.registry import ATTACKS
 from reporting import charts, fonts
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv

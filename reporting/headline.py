@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from attacks.registry import STRONGEST
 from data.duplicates import Duplicates
-from mia.registry import STRONGEST
 from reporting.dissent import dissent
 from reporting.figures import RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack

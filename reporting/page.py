@@ -12,9 +12,9 @@ import pandas as pd
 
 from artifacts.files import clear_temporaries, write_text
 from artifacts.progress import announced
+from attacks.metrics import METRICS
+from attacks.registry import ATTACKS
 from configs.errors import UsageError
-from mia.metrics import METRICS
-from mia.registry import ATTACKS
 from reporting import exposure, headline, verdicts
 from reporting.columns import without_empty_columns
 from reporting.figures import (

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from artifacts.files import write_atomic
-from mia.registry import ATTACKS
+from attacks.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting.fonts import BASE
 from reporting.labels import again

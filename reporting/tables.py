@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from artifacts.files import write_text
+from attacks.metrics import METRICS
+from attacks.registry import ATTACKS
 from configs.config import PRUNING_KNOBS, RECIPE, SETTING
 from configs.errors import UsageError
-from mia.metrics import METRICS
-from mia.registry import ATTACKS
 from reporting.frames import to_csv, to_frame, unescape
 from reporting.terminal import PIPED, render
 

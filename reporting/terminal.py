@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mia.registry import ATTACKS
+from attacks.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting.frames import is_empty
 from reporting.labels import again, told_apart

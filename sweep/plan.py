@@ -13,8 +13,9 @@ from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, trainin
 from configs.config import ExperimentConfig, SweepOptions
 from configs.errors import UsageError
 from configs.knobs import flag_name
+from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
-from data.registry import AUGMENTATIONS, DATASETS, DEFAULT_IMAGE_SIZE, folder_name
+from data.registry import DATASETS, folder_name
 from models.registry import ARCHITECTURES, check_architecture
 from pruning.registry import METHODS
 

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from repository import REPOSITORY
 
-LAYERS = {
-    "configs": 0,
-    "data": 1,
-    "models": 1,
-    "pruning": 1,
-    "artifacts": 1,
-    "training": 2,
-    "mia": 2,
-    "sweep": 3,
-    "reporting": 3,
-    "evaluation": 4,
-    "cli": 5,
-}
-ENTRY = 5
-ENTRY_FILES = {
-    *("train.py", "run_experiment.py", "test_mia.py", "mia/mia_advanced.py", "mia/mia_wemem.py"),
-    *("mia/run_mia_evaluation.py", "mia/unified_mia_evaluation.py", "reporting/report.py"),
-}
-NEVER_MEET = {("training", "mia"), ("mia", "training")}
+LAYERS = (
+    ("attacks", "configs"),
+    ("artifacts", "models", "pruning"),
+    ("data",),
+    ("reporting", "training"),
+    ("sweep",),
+    ("evaluation",),
+    ("cli",),
+    ("mia", "train.py", "run_experiment.py", "test_mia.py"),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+PACKAGES = [name for name in LEVEL if not name.endswith(".py")]
+NEVER_MEET = ("training", "attacks")
 
 
-def sources() -> Iterator[tuple[str, int, str]]:
-    """Every source file with its layer and package."""
-    for package, layer in LAYERS.items():
-        for path in sorted((REPOSITORY / package).rglob("*.py")):
-            name = path.relative_to(REPOSITORY).as_posix()
-            yield name, ENTRY if name in ENTRY_FILES else layer, package
-    for name in sorted(ENTRY_FILES):
-        if "/" not in name:
-            yield name, ENTRY, ""
+def sources() -> Iterator[tuple[str, str]]:
+    """Every source file with the package, or the script, that it belongs to."""
+    for name in LEVEL:
+        for path in [REPOSITORY / name] if name.endswith(".py") else sorted((REPOSITORY / name).rglob("*.py")):
+            yield path.relative_to(REPOSITORY).as_posix(), name
 
 
 def imported(path: Path) -> set[str]:
@@ -49,22 +41,52 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found.add((node.module or "").split(".")[0])
-    return found & set(LAYERS)
+    return found & set(LEVEL)
 
 
 def test_imports_only_go_down() -> None:
-    wrong = []
-    for name, layer, package in sources():
-        for other in imported(REPOSITORY / name) - {package}:
-            sideways = LAYERS[other] == layer and layer in (2, 3)
-            if LAYERS[other] > layer or (sideways and layer == 2) or (layer < 4 and (package, other) in NEVER_MEET):
-                wrong.append(f"{name} imports {other}")
+    """A package imports only those of lower levels: not one above, and none beside it."""
+    wrong = [
+        f"{name} imports {other}"
+        for name, package in sources()
+        for other in imported(REPOSITORY / name) - {package}
+        if LEVEL[other] >= LEVEL[package] or (package, other) == NEVER_MEET
+    ]
     assert wrong == []
 
 
+def test_attacks_import_nothing_of_ours_and_no_torch_at_once() -> None:
+    for path in (REPOSITORY / "attacks").glob("*.py"):
+        assert imported(path) <= {"attacks"}, path
+    code = "import sys, pkgutil, attacks, importlib\n"
+    code += "for one in pkgutil.iter_modules(attacks.__path__): importlib.import_module('attacks.' + one.name)\n"
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.strip() == "False"
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Circles between files, also through imports for type checkers alone."""
+    edges = {name: set(modules(REPOSITORY / name)) for name, _ in sources()}
+    while edges:
+        ends = [name for name, others in edges.items() if not others & edges.keys() - {name}]
+        assert ends, f"circle among {sorted(edges)}"
+        for name in ends:
+            del edges[name]
+
+
+def modules(path: Path) -> Iterator[str]:
+    """The files of this project that a file imports from."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                name = dotted.replace(".", "/") + ".py"
+                if (REPOSITORY / name).is_file():
+                    yield name
+
+
 def test_the_rule_covers_every_package() -> None:
-    packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
-    assert packages == set(LAYERS)
+    assert {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} == set(PACKAGES)
 
 
 def test_init_files_hold_a_docstring_at_most() -> None:
@@ -75,7 +97,7 @@ def test_init_files_hold_a_docstring_at_most() -> None:
 
 
 def test_no_utils_and_no_unsafe_loading() -> None:
-    for name, _, _ in sources():
+    for name, _ in sources():
         assert not name.endswith(("utils.py", "util.py"))
         for node in ast.walk(ast.parse((REPOSITORY / name).read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):

@@ -47,8 +47,8 @@ def test_links_lead_to_files(readme: str) -> None:
 
 @pytest.mark.parametrize("readme", READMES)
 def test_every_attack_and_data_set_is_documented(readme: str) -> None:
+    from attacks.registry import ATTACKS
     from data.registry import DATASETS
-    from mia.registry import ATTACKS
 
     text = (REPOSITORY / readme).read_text(encoding="utf-8")
     for name in (*ATTACKS, *DATASETS):

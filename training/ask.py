@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from artifacts.checkpoint import check_like, load_model
 from artifacts.files import clear_temporaries
 from artifacts.progress import step
 from artifacts.run_dir import RunDir, one_line
@@ -19,11 +20,10 @@ from configs.config import ExperimentConfig, Places
 from configs.errors import BadNumbers, RunError
 from data.augment import Augmenter
 from data.base import ImageData
+from data.inputs import open_data, open_split
 from data.splits import Split, draw_population, draw_probed
 from pruning.weights import prunable_weights
-from training.checkpoint import check_like, load_model
 from training.device import pick_device, to_device
-from training.inputs import open_data, open_split
 from training.loop import new_model
 from training.query import accuracy_and_loss, query, view_phi
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from artifacts.checkpoint import TrainedModel, check_like
 from artifacts.run_dir import one_line
 from configs.config import ExperimentConfig
 from configs.errors import BadNumbers, RunError
@@ -20,7 +21,6 @@ from data.augment import Augmenter
 from data.base import ImageData
 from models.registry import build_model
 from pruning.registry import build_pruner
-from training.checkpoint import TrainedModel, check_like
 from training.graphs import Recorder, open_step
 from training.lr import learning_rate
 from training.query import accuracy_and_loss, predict_logits

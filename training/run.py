@@ -14,6 +14,7 @@ import pandas as pd
 from torch import nn
 
 from artifacts import stopping
+from artifacts.checkpoint import load_start_weights, load_state, save_model, save_state
 from artifacts.files import clear_temporaries, write_text
 from artifacts.locks import locked
 from artifacts.logs import log_file
@@ -24,14 +25,13 @@ from configs.errors import BadNumbers, RunError, StopRequested
 from data.augment import Augmenter
 from data.base import ImageData
 from data.duplicates import Duplicates
+from data.inputs import open_data, open_duplicates, open_split
 from data.splits import Split
 from models.flops import conv_flops, linear_flops
-from pruning.report import measure_sparsity
+from pruning.sparsity import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
-from training.checkpoint import load_start_weights, load_state, save_model, save_state
 from training.device import describe_machine, memory_errors, own_share, pick_device
 from training.graphs import recorder_for
-from training.inputs import open_data, open_duplicates, open_split
 from training.loop import Trainer
 from training.query import accuracy_and_loss, predict_logits
 from training.tracking import Tracker

@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from artifacts.heartbeat import Heartbeat
 from artifacts.run_dir import RunDir, one_line
-from configs.config import ADDED_FIELDS, ExperimentConfig, Tracking
+from configs.config import ExperimentConfig, Tracking
+from configs.knobs import later_fields
 
 log = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -89,7 +90,7 @@ class Tracker:
         """
         kind = "target" if config.model_index == 0 else "shadow"
         events = run.path / "tensorboard"
-        about = {**{name: getattr(config, name) for name in ADDED_FIELDS}, **config.identity()}
+        about = {**{name: getattr(config, name) for name in later_fields(config)}, **config.identity()}
         with self.job(kind, run.path.as_posix(), about, config.fingerprint(), events) as job:
             job.sinks.append(Heartbeat(run.path, config.epochs, len(history)))
             for row in history:

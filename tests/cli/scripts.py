@@ -9,8 +9,8 @@ from pathlib import Path
 
 TRAIN, EXPERIMENT, CHECK = "train", "run_experiment", "test_mia"
 UNIFIED, ADVANCED = "mia.unified_mia_evaluation", "mia.mia_advanced"
-WEMEM, ONE_CELL = "mia.mia_wemem", "mia.run_mia_evaluation"
-SCRIPTS = (TRAIN, EXPERIMENT, CHECK, UNIFIED, ADVANCED, WEMEM, ONE_CELL)
+WEMEM, ONE_CELL, CLASSIC = "mia.mia_wemem", "mia.run_mia_evaluation", "mia.mia_classic"
+SCRIPTS = (TRAIN, EXPERIMENT, CHECK, UNIFIED, ADVANCED, WEMEM, CLASSIC, ONE_CELL)
 TINY = [
     *("--dataset", "synthetic", "--layers", "8", "--epochs", "2", "--pool-size", "60", "--augment", "none"),
     *("--batch-size", "32", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--jobs", "1"),

@@ -268,7 +268,7 @@ NEAR_MISSES = [
     (ONE_CELL, ["--signal", "x.npz"], "; did you mean --signals?"),
     (CHECK, ["--runsdir", "x"], "; did you mean --runs-dir?"),
     (WEMEM, ["--QUIET"], "; did you mean --quiet?"),
-    ("reporting.report", ["--result-dir", "x"], "; did you mean --results-dir?"),
+    ("mia.report", ["--result-dir", "x"], "; did you mean --results-dir?"),
     (TRAIN, ["--methods", "dense", "statc"], "--methods: 'statc' is unknown; choose from dense, static, dpf; did you"),
     (TRAIN, ["--methods", "dense", "statc"], "; did you mean static?"),
     (ADVANCED, ["--attacks", "liar"], "; did you mean lira?"),

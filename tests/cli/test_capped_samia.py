@@ -13,8 +13,8 @@ import pytest
 from scripts import ONE_CELL, TINY, TRAIN, call, read
 
 from artifacts.signals import load_signals
+from attacks import networks
 from data.splits import draw_probed
-from mia import networks
 
 POOL, CAP = 200, 100
 SWEEP = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scripts import EXPERIMENT, TINY, UNIFIED, call
 
-from sweep.cells import find_cell, find_cells
+from evaluation.cells import find_cell, find_cells
 
 
 @pytest.fixture(scope="module")

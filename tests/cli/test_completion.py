@@ -47,7 +47,7 @@ def test_every_script_completes_its_flags(script: str, tmp_path: Path) -> None:
     assert "--data-dir" in complete(path_of(script), "--data", tmp_path)
 
 
-@pytest.mark.parametrize("script", [*map(path_of, SCRIPTS), "reporting/report.py"])
+@pytest.mark.parametrize("script", [*map(path_of, SCRIPTS), "mia/report.py"])
 def test_every_script_carries_the_mark(script: str) -> None:
     with (REPOSITORY / script).open(encoding="utf-8") as stream:
         assert "PYTHON_ARGCOMPLETE_OK" in stream.read(1024)

@@ -17,8 +17,9 @@ from scripts import FLAGS, TRAIN, UNIFIED, call, read
 from sklearn.metrics import roc_auc_score
 
 from artifacts.signals import load_signals
-from mia.interface import AttackSettings, from_models
-from mia.registry import ATTACKS
+from attacks.interface import AttackSettings
+from attacks.models import from_models
+from attacks.registry import ATTACKS
 
 CELLS = ("dense_synthetic", "static_0.6_synthetic", "dpf_0.6_synthetic")
 DIGITS = [
@@ -63,7 +64,7 @@ def test_claim_one_the_headline_is_the_auc_of_the_scores(every: Path) -> None:
 
 
 def test_claim_two_a_difference_and_its_interval(every: Path) -> None:
-    """Both by explicit resampling of whole examples and the formula of mia/inference.py, with other random numbers."""
+    """By explicit resampling of whole examples and the formula of attacks/intervals.py, with other random numbers."""
     cells = [scores_of(every / "mia", cell) for cell in TRAINED[1::-1]]
     targets, n, rng = MODELS, POOL, np.random.default_rng(5)
 

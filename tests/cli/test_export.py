@@ -13,9 +13,9 @@ import torch
 from repository import REPOSITORY
 from scripts import EXPERIMENT, TINY, call
 
+from artifacts.checkpoint import load_model
 from artifacts.sparse import load_sparse
-from evaluation.card import escaped
-from training.checkpoint import load_model
+from reporting.card import escaped
 
 ARGV = [*TINY, "--epochs", "2", "--prune", "--prune-method", "static", "--sparsity", "0.9", "--num-shadows", "1"]
 

@@ -10,7 +10,7 @@ from scipy import stats
 from scripts import TINY, TRAIN, UNIFIED, call, read
 
 from artifacts.signals import load_signals
-from mia.exposure import STATISTICS
+from attacks.exposure import STATISTICS
 
 CELLS = ("dense_synthetic", "static_0.6_synthetic")
 AGAIN = tuple(f"{name}_train_seed_1" for name in CELLS)

@@ -36,7 +36,7 @@ def widest(text: str) -> int:
     return max(map(len, text.splitlines()))
 
 
-@pytest.mark.parametrize("module", [*SCRIPTS, "reporting.report", *WITH_FLAGS])
+@pytest.mark.parametrize("module", [*SCRIPTS, "mia.report", *WITH_FLAGS])
 def test_80_columns_are_enough(
     module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,7 +51,7 @@ def test_80_columns_are_enough(
         assert help_of(module, capsys) == text
 
 
-@pytest.mark.parametrize("module", [*SCRIPTS, "reporting.report"])
+@pytest.mark.parametrize("module", [*SCRIPTS, "mia.report"])
 def test_narrow_terminals_are_served_too(
     module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

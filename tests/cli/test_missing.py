@@ -11,7 +11,7 @@ import pytest
 from repository import REPOSITORY
 from scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, TRAIN, UNIFIED, WEMEM
 
-REPORT = "reporting.report"
+REPORT = "mia.report"
 NO_RUNS = "argument --runs-dir: nowhere does not exist; train something first (python train.py)"
 CASES = [
     (UNIFIED, "--runs-dir nowhere", NO_RUNS),

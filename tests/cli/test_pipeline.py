@@ -28,8 +28,8 @@ from scripts import (
 )
 from sklearn.metrics import roc_auc_score
 
-from mia.metrics import METRICS
-from mia.registry import ATTACKS
+from attacks.metrics import METRICS
+from attacks.registry import ATTACKS
 
 
 def test_folders_follow_the_design(home: Path) -> None:
@@ -85,9 +85,10 @@ def test_low_fpr_figures_are_empty_where_there_are_too_few_non_members(home: Pat
 
 def test_a_split_that_no_model_used_gives_one_half(home: Path) -> None:
     from artifacts.signals import load_signals
+    from attacks.interface import AttackSettings
+    from attacks.metrics import evaluate_scores
+    from attacks.models import from_models
     from data.splits import draw_membership
-    from mia.interface import AttackSettings, from_models
-    from mia.metrics import evaluate_scores
 
     cell = home / "runs/dense/synthetic"
     signals = [load_signals(path / "signals.npz") for path in (cell, *sorted(cell.glob("shadow_*")))]

@@ -13,16 +13,16 @@ import pytest
 from scripts import ONE_CELL, call, read
 
 from artifacts.arrays import read_arrays
+from attacks.registry import ATTACKS
 from benchmarks import record_signals, remake_tables
 from configs.config import ALL_TARGETS, AttackOptions, Places
 from evaluation import record
 from evaluation.attack import Attacker
-from evaluation.foreign import read_cells
+from evaluation.attackable import Attackable
+from evaluation.cells import find_cells
+from evaluation.foreign_cells import read_cells
 from evaluation.gather import gather
-from mia.registry import ATTACKS
 from reporting.tables import EVIDENCE_TABLES, write_table
-from sweep.attackable import Attackable
-from sweep.cells import find_cells
 
 FROM_PHI = ("lira", "rmia", "confidence", "loss", "lira_global")
 FROM_LOGITS = ("entropy", "modified_entropy")

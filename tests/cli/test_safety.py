@@ -13,9 +13,9 @@ import pytest
 from repository import REPOSITORY
 from scripts import EXPERIMENT, TINY, TRAIN, UNIFIED, call
 
+from artifacts.checkpoint import load_state
 from artifacts.locks import locked
 from artifacts.run_dir import RunDir
-from training.checkpoint import load_state
 
 BAD = [*TINY, "--lr", "1e30", "--num-shadows", "1"]
 

@@ -15,8 +15,8 @@ from scripts import ONE_CELL, call, read
 from artifacts.files import file_hash
 from artifacts.signals import load_signals
 from configs.config import AttackOptions, Places
-from evaluation.foreign import read_cells
-from sweep.cells import load_cell
+from evaluation.cells import load_cell
+from evaluation.foreign_cells import read_cells
 
 Arrays = dict[str, Any]
 

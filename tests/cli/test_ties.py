@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scripts import ONE_CELL, call
 
-from mia import networks
-from mia.registry import ATTACKS
+from attacks import networks
+from attacks.registry import ATTACKS
 
 TARGETS = 2
 AREA = 0.002  # half of roc.csv's largest step, reached by no curve

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from configs.errors import UsageError
+from configs.limits import AUGMENTATIONS, MAX_QUERIES
 from data.augment import Augmenter, padding, query_views
-from data.registry import AUGMENTATIONS, MAX_QUERIES
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -9,13 +9,14 @@ import pytest
 from asked_cells import asked
 from scipy import stats
 
+from attacks.arrays import Float64Array
+from attacks.interface import AttackResult
+from attacks.intervals import Sample, difference
+from attacks.metrics import Metric
 from evaluation.accuracy import accuracy_difference
 from evaluation.compare import compare, correct
 from evaluation.estimates import Measured
 from evaluation.pairing import Pair
-from mia.inference import Sample, difference
-from mia.interface import AttackResult, Float64Array
-from mia.metrics import Metric
 
 
 def row(

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from artifacts.signals import phi
+from attacks.evaluate import learn_each, score
+from attacks.interface import AttackResult, AttackSettings
+from attacks.jackknife import TRIMMINGS, delete
+from attacks.metrics import allowed_false_positives, evaluate_scores
+from attacks.models import Models
 from evaluation.deletion import RESAMPLES, Deletions, deletions
 from evaluation.estimates import common_weights, estimate, measured
-from mia.evaluate import learn_each, score
-from mia.interface import AttackResult, AttackSettings, Models
-from mia.jackknife import TRIMMINGS, delete
-from mia.metrics import allowed_false_positives, evaluate_scores
 
 SETTINGS = AttackSettings()
 Found = tuple[dict[str, list[Deletions]], dict[str, str]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attacks.interface import AttackResult
+from attacks.metrics import allowed_false_positives, evaluate_scores
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured, paired_samples
-from mia.interface import AttackResult
-from mia.metrics import allowed_false_positives, evaluate_scores
 
 AT_ONE_PERCENT = "tpr_at_fpr_0.01"
 

@@ -8,10 +8,10 @@ from typing import cast
 import numpy as np
 import pytest
 
+from attacks.exposure import STATISTICS
+from attacks.metrics import example_weights
 from evaluation.attack import Answers, Scored
 from evaluation.exposure_rows import exposure_rows
-from mia.exposure import STATISTICS
-from mia.metrics import example_weights
 
 MODELS, EXAMPLES = 6, 60
 

@@ -10,11 +10,12 @@ import pytest
 from asked_cells import asked
 from scipy import stats
 
+from attacks.arrays import Float64Array
+from attacks.interface import AttackResult
+from attacks.metrics import Metric
 from evaluation.compare import compare, correct
 from evaluation.estimates import Measured
 from evaluation.pairing import pairs
-from mia.interface import AttackResult, Float64Array
-from mia.metrics import Metric
 from reporting.dissent import dissent
 from reporting.verdicts import comparison, finding
 

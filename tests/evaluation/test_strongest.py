@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attacks.evaluate import learn, score
+from attacks.interface import AttackResult, AttackSettings
+from attacks.models import Models
+from attacks.registry import ATTACKS
+from attacks.thresholds import best_threshold, calibration
 from evaluation.strongest import choice_in_words, strongest
-from mia.evaluate import learn, score
-from mia.interface import AttackResult, AttackSettings, Models
-from mia.mia_classic import best_threshold, calibration
-from mia.registry import ATTACKS
 
 
 def result(shadow_auc: float | None) -> AttackResult:
@@ -29,7 +30,7 @@ def test_the_choice_in_words() -> None:
 
 
 def test_what_trains_a_network_is_declared() -> None:
-    networks = {name for name, attack in ATTACKS.items() if attack.implementation.startswith("mia.networks:")}
+    networks = {name for name, attack in ATTACKS.items() if attack.implementation.startswith("attacks.networks:")}
     assert {name for name, attack in ATTACKS.items() if attack.trains_network} == networks
 
 

@@ -18,9 +18,9 @@ from faults.trials import Tally, Trial
 
 SCRIPTS = (
     *("train", "run_experiment", "test_mia", "mia.unified_mia_evaluation", "mia.mia_advanced", "mia.mia_wemem"),
-    *("mia.run_mia_evaluation", "reporting.report"),
+    *("mia.run_mia_evaluation", "mia.report"),
 )
-AS_MODULES = ("reporting.report",)
+AS_MODULES = ("mia.report",)
 SECONDS = 1.0  # of processor time, which other work on the machine does not stretch
 REAL_EVERY = 12  # of so many command lines one starts an interpreter of its own
 SMALL = ("--dataset", "synthetic", "--layers", "8")
@@ -80,7 +80,7 @@ def cases() -> list[tuple[str, tuple[str, ...], bool]]:
         for argv in LATER
     ]
     found += [("mia.run_mia_evaluation", ("--run-dir", name), False) for name in ("nowhere", ".", os.devnull)]
-    found += [("reporting.report", ("--results-dir", name), False) for name in ("nowhere", ".", os.devnull)]
+    found += [("mia.report", ("--results-dir", name), False) for name in ("nowhere", ".", os.devnull)]
     return found
 
 

@@ -76,7 +76,7 @@ def checkpoint_without_a_key(trial: Trial) -> Tally:
     def spoil(path: Path) -> None:
         import torch
 
-        from training.checkpoint import save_state
+        from artifacts.checkpoint import save_state
 
         content = torch.load(path, map_location="cpu", weights_only=True)
         gone = str(trial.rng.choice(sorted(content)))

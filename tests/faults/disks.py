@@ -102,11 +102,11 @@ def _wrong(end: Ended) -> str:
 
 def _invalid(folder: Path, old: dict[Path, bytes]) -> str:
     """What is wrong with the files that a full disk left; each of them must be whole."""
+    from artifacts.checkpoint import load_state
     from artifacts.files import read_json
     from artifacts.run_dir import RunDir
     from artifacts.signals import load_signals
     from configs.errors import RunError, UsageError
-    from training.checkpoint import load_state
 
     for path, content in old.items():
         if path.read_bytes() != content:

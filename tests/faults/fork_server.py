@@ -28,11 +28,19 @@ WARM = (
         "evaluation.gather",
         "training.run",
         "sweep.worker",
-        "reporting.report",
+        "mia.report",
         "reporting.page",
     ),
-    *("mia.lira", "mia.mia_classic", "mia.rmia", "train", "run_experiment", "test_mia", "mia.unified_mia_evaluation"),
-    *("mia.mia_advanced", "mia.mia_wemem", "mia.run_mia_evaluation", "reporting.report", "faults.hooks"),
+    *(
+        "attacks.lira",
+        "attacks.thresholds",
+        "attacks.rmia",
+        "train",
+        "run_experiment",
+        "test_mia",
+        "mia.unified_mia_evaluation",
+    ),
+    *("mia.mia_advanced", "mia.mia_wemem", "mia.run_mia_evaluation", "mia.report", "faults.hooks"),
 )
 
 

@@ -90,7 +90,7 @@ def code_in_a_training_state(trial: Trial, work: Path, canary: Path) -> tuple[En
     """Sealed, so that only the way of loading stands between it and execution."""
     import torch
 
-    from training.checkpoint import save_state
+    from artifacts.checkpoint import save_state
 
     shutil.copytree(undisturbed_model(trial)[1], work, dirs_exist_ok=True)
     path = work / RUN / "checkpoint.pth"
@@ -265,7 +265,7 @@ def script_in_tables(trial: Trial, work: Path, canary: Path) -> tuple[Ended, str
     story = json.loads((results / "evaluation.json").read_text())
     story.update(problems=[SCRIPT], notes={SCRIPT: {"loss": SCRIPT}}, machine={**story["machine"], "device": SCRIPT})
     (results / "evaluation.json").write_text(json.dumps(story))
-    end = trial.server.run("reporting.report", ["--results-dir", "results/mia"], work, env=_env(trial))
+    end = trial.server.run("mia.report", ["--results-dir", "results/mia"], work, env=_env(trial))
     if end.code != 0:
         return end, "" if "Traceback" not in end.err else f"a traceback: {end.err[-400:]}"
     return end, "" if SCRIPT not in (results / "report.html").read_text() else "script in the report"

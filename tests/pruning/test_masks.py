@@ -9,8 +9,8 @@ from torch.nn.utils import prune
 
 from configs.errors import RunError
 from models.registry import build_model
-from pruning.report import measure_sparsity
 from pruning.schedule import cubic_sparsity
+from pruning.sparsity import measure_sparsity
 from pruning.weights import FlatWeights, magnitude_mask, prunable_weights
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mia.metrics import FPR_LIMITS, METRICS
-from mia.registry import ATTACKS
+from attacks.metrics import FPR_LIMITS, METRICS
+from attacks.registry import ATTACKS
 from reporting.tables import EVIDENCE_TABLES, write_table
 
 GRID = (("dense", 0.0), ("static", 0.8), ("static", 0.95), ("dpf", 0.8), ("dpf", 0.95))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from reporting_examples import GRID, cell, row, write_results
 
-from evaluation.card import _table
+from reporting.card import _table
 from reporting.columns import without_empty_columns
 from reporting.page import write_report
 from reporting.tables import summary_text

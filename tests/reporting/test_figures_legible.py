@@ -16,7 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from reporting_examples import cell, write_folder
 
-from mia.registry import ATTACKS
+from attacks.registry import ATTACKS
 from reporting import charts, figures, fonts, style
 from reporting.figures import Gallery
 from reporting.inputs import read_inputs

@@ -18,10 +18,10 @@ from reporting_examples import GRID, cell, compared, write_folder, write_results
 from repository import REPOSITORY
 
 from artifacts.files import file_hash
+from mia.report import main
 from reporting.headline import sentences
 from reporting.inputs import about_digest, read_inputs, settings_of
 from reporting.page import write_report
-from reporting.report import main
 from reporting.verdicts import comparison, finding
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
@@ -312,7 +312,10 @@ def test_the_module_rewrites_it_and_refuses_bad_folders(tmp_path: Path, capsys: 
         assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("way", [[str(REPOSITORY / "reporting" / "report.py")], ["-m", "reporting.report"]])
+WAYS = [[str(REPOSITORY / name / "report.py")] for name in ("mia", "reporting")]
+
+
+@pytest.mark.parametrize("way", [*WAYS, ["-m", "mia.report"], ["-m", "reporting.report"]])
 def test_the_script_runs_as_a_file_and_as_a_module(way: list[str], tmp_path: Path) -> None:
     write_results(tmp_path / "mia")
     done = subprocess.run(

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from reporting_examples import GRID, cell, write_folder, write_results
 
-from mia.exposure import STATISTICS
+from attacks.exposure import STATISTICS
+from mia.report import main
 from reporting.exposure import agreement_table, exposure_sentences, pictures_caption
 from reporting.frames import to_frame
 from reporting.inputs import read_inputs
 from reporting.page import write_report
-from reporting.report import main
 from reporting.tables import EXPOSURE_COLUMNS, SUMMARY_COLUMNS, SUPERSEDED, write_table
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"

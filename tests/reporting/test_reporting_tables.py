@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reporting_examples import GRID, cell, row, summary_of
 
+from attacks.metrics import METRICS
 from configs.errors import UsageError
-from mia.metrics import METRICS
 from reporting.frames import escape, unescape
 from reporting.tables import (
     CELL_COLUMNS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from artifacts.run_dir import RunDir, inspect_run
-from configs.config import ExperimentConfig
+from configs.config import FIRST_FIELDS, ExperimentConfig
+from configs.knobs import knob, later_fields
+from evaluation.cells import find_cells
 from reporting.inputs import read_inputs
 from reporting.tables import EVIDENCE_TABLES
 from run_experiment import main as run_experiment
-from sweep.cells import find_cells
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates"
 TARGETS = ("dense/synthetic", "static/sparsity_0.8/synthetic", "dpf/sparsity_0.8/synthetic")
@@ -36,6 +38,41 @@ def test_another_train_seed_is_another_model() -> None:
     assert again.fingerprint() != first.fingerprint()
     assert again.cell_fingerprint() != first.cell_fingerprint()
     assert RunDir.of(again, Path("runs")).path == Path("runs/dense/synthetic/train_seed_1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Later(ExperimentConfig):
+    """A later version's: one field for all methods, one knob of static, and another default of a field there was."""
+
+    label_noise: float = knob(0.1, "share of wrong labels", kind=float, absent=0.0)
+    prune_rounds: int | None = knob(None, "static: steps to the sparsity", kind=int, low=1, absent=1)
+    split: str = knob("disjoint", "who trains on what", choices=("balanced", "disjoint"), absent="balanced")
+    epochs: int = knob(100, "passes over the members", kind=int, low=1)
+
+
+@pytest.mark.parametrize("folder", TARGETS)
+def test_a_field_that_is_added_leaves_old_runs_alone(folder: str) -> None:
+    run = RunDir(OLD / "runs" / folder)
+    written = json.loads(run.config.read_text(encoding="utf-8"))
+    config = Later.from_dict(written)
+    assert (config.label_noise, config.prune_rounds, config.split, config.epochs) == (0.0, 1, "balanced", 2)
+    assert config.fingerprint() == written["fingerprint"]
+    assert config.cell_fingerprint() == run.read_config().cell_fingerprint()
+    assert inspect_run(run, config).kind == "finished"
+    # what resolving leaves of another method's knob, and what a command line of today asks for
+    assert dataclasses.replace(config, prune_rounds=None).fingerprint() == written["fingerprint"]
+    for change in ({"label_noise": 0.1}, {"prune_rounds": 2}, {"split": "disjoint"}):
+        other = dataclasses.replace(config, **change)
+        assert other.identity() == config.identity() | change
+        assert inspect_run(run, other).kind == "stale"
+        assert Later.from_dict(json.loads(other.to_json())) == other
+
+
+def test_every_field_added_since_says_what_its_absence_means() -> None:
+    later = later_fields(ExperimentConfig)
+    assert {field.name for field in dataclasses.fields(ExperimentConfig)} == FIRST_FIELDS | set(later)
+    assert not FIRST_FIELDS & set(later)
+    assert later == {"split": "balanced", "train_seed": 0}
 
 
 def test_skip_existing_keeps_old_runs_byte_for_byte(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
 from configs.config import PRUNING_KNOBS, ExperimentConfig, Machine, Places, SweepOptions, Tracking
 from configs.errors import UsageError
-from sweep.cells import find_cell, find_cells
+from evaluation.cells import find_cell, find_cells
 from sweep.plan import all_knobs, plan_cells, plan_runs, with_start
 from sweep.planned import remember, remembered
 from sweep.worker import Job

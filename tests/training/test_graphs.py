@@ -13,8 +13,8 @@ from recording import TapeRecorder
 
 from configs.config import ExperimentConfig
 from data.base import ImageData
+from data.inputs import open_data, open_split
 from training import graphs
-from training.inputs import open_data, open_split
 from training.loop import Trainer
 
 Make = Callable[..., ExperimentConfig]

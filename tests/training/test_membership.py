@@ -13,7 +13,7 @@ from torch import Tensor
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals
 from configs.config import ExperimentConfig, Machine, Places
-from training.inputs import open_data, open_split
+from data.inputs import open_data, open_split
 from training.loop import Trainer
 from training.run import run_one
 

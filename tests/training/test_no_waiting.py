@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.config import ExperimentConfig
+from data.inputs import open_data, open_split
 from training import graphs
-from training.inputs import open_data, open_split
 from training.loop import Trainer
 
 Make = Callable[..., ExperimentConfig]

@@ -14,10 +14,10 @@ from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals, phi, save_signals
 from configs.config import ExperimentConfig, Machine, Places
 from data.augment import Augmenter
+from data.inputs import open_data
 from data.splits import draw_population
 from training import ask
 from training.ask import ensure_signals, load_for_query
-from training.inputs import open_data
 from training.query import predict_logits
 from training.run import run_one
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from artifacts import stopping
+from artifacts.checkpoint import _Sink, load_model, load_state
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings, load_signals
 from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import BadNumbers, DiskFull, RunError, StopRequested
+from data.inputs import open_data
 from training.ask import ensure_signals
-from training.checkpoint import _Sink, load_model, load_state
 from training.device import describe_machine
-from training.inputs import open_data
 from training.loop import Trainer
 from training.run import run_one
 
@@ -332,7 +332,7 @@ def test_a_full_disk_is_known_behind_the_error_that_torch_makes_of_it(
     size = len(before["checkpoint.pth"])
     for room in range(0, size, size // 7):
         with monkeypatch.context() as patch:
-            patch.setattr("training.checkpoint._Sink", lambda stream, room=room, real=_Sink: real(Full(room)))
+            patch.setattr("artifacts.checkpoint._Sink", lambda stream, room=room, real=_Sink: real(Full(room)))
             with pytest.raises(DiskFull, match=r"the disk is full: .*checkpoint\.pth was not written"):
                 train(config, run.path)
         assert {path.name: path.read_bytes() for path in run.path.glob("*.pth")} == before

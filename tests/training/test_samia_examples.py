@@ -16,7 +16,7 @@ from artifacts.signals import QuerySettings, load_signals
 from configs.config import ExperimentConfig, Machine, Places
 from data.augment import Augmenter
 from data.splits import draw_probed
-from sweep.cells import find_cells, load_cell, load_model
+from evaluation.cells import find_cells, load_cell, load_model
 from training import ask, query
 from training.ask import ensure_signals
 from training.run import run_one

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from artifacts.checkpoint import load_model
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals
 from configs.config import ExperimentConfig, Machine, Places
+from data.inputs import open_data, open_split
 from training import loop
-from training.checkpoint import load_model
-from training.inputs import open_data, open_split
 from training.loop import EPOCH_STREAM, INIT_STREAM, Trainer, new_model, stream_seed
 from training.run import run_one
 

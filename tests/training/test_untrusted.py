@@ -17,14 +17,14 @@ import pytest
 import torch
 from repository import REPOSITORY
 
+from artifacts.checkpoint import load_model, load_start_weights, load_state, save_state
 from artifacts.files import file_hash
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings
 from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import RunError, UsageError
+from data.inputs import open_data
 from training.ask import load_for_query
-from training.checkpoint import load_model, load_start_weights, load_state, save_state
-from training.inputs import open_data
 from training.run import CHECKPOINT_KEYS, run_one
 
 Make = Callable[..., ExperimentConfig]
@@ -79,7 +79,7 @@ def test_forged_models_are_refused_whatever_the_environment_says(forced: str, tm
         (tmp_path / f"{name}.pth").write_bytes(content)
     code = (
         "import sys\nfrom pathlib import Path\nfrom configs.errors import RunError\n"
-        "from training.checkpoint import load_model, load_start_weights\n"
+        "from artifacts.checkpoint import load_model, load_start_weights\n"
         "for name in sorted(Path('.').glob('*.pth')):\n"
         "    for load in (load_model, load_start_weights):\n"
         "        try: load(name)\n"
