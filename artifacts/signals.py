@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from artifacts.arrays import read_arrays
 from artifacts.files import write_atomic
+from attacks.statistics import phi as phi  # what the cache's array of that name holds
 from configs.errors import RunError
 
 FORMAT = 1
@@ -108,18 +108,6 @@ class Signals:
             "population_phi": self.population_phi,
         }
         return {name: np.ascontiguousarray(array) for name, array in named.items() if array is not None}
-
-
-def phi(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`z_y - logsumexp_{c != y} z_c`, the logit of the true class's probability (Carlini et al. 2022, stable form).
-
-    logits [..., C] with C >= 2, labels broadcast to [...]; float64 [...], higher = more confident in the true class.
-    """
-    z = np.array(logits, dtype=np.float64)
-    index = np.broadcast_to(labels, z.shape[:-1])[..., None]
-    true = np.take_along_axis(z, index, axis=-1)[..., 0]
-    np.put_along_axis(z, index, -np.inf, axis=-1)
-    return np.asarray(true - logsumexp(z, axis=-1))
 
 
 def save_signals(path: Path, signals: Signals) -> None:

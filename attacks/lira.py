@@ -1,4 +1,6 @@
-"""LiRA, the likelihood-ratio attack (Carlini et al. 2022, arXiv 2112.03570), all variants at once.
+"""LiRA, the likelihood-ratio attack (Carlini et al. 2022, arXiv 2112.03570), for all examples at once.
+
+`attacks.lira_definition` is the plain form of the same.
 
 For each example and query, Gaussians are fitted to phi of the shadows that held it (IN) and of those that did not
 (OUT): centre = median, spread = standard deviation (n - 1 in the denominator). Scores are averaged over queries.

@@ -34,6 +34,18 @@ def log_probabilities(logits: FloatArray) -> tuple[Float64Array, Float64Array]:
     return log_p, log_not_p
 
 
+def phi(logits: FloatArray, labels: IntArray) -> Float64Array:
+    """`z_y - logsumexp_{c != y} z_c`, the logit of the true class's probability (Carlini et al. 2022, stable form).
+
+    logits [..., C] with C >= 2, labels broadcast to [...]; float64 [...], higher = more confident in the true class.
+    """
+    z = np.array(logits, dtype=np.float64)
+    index = np.broadcast_to(labels, z.shape[:-1])[..., None]
+    true = np.take_along_axis(z, index, axis=-1)[..., 0]
+    np.put_along_axis(z, index, -np.inf, axis=-1)
+    return np.asarray(true - logsumexp(z, axis=-1))
+
+
 def log_confidence(phi: FloatArray) -> Float64Array:
     """log p_y, [...], the negative cross-entropy loss, from phi = log p_y - log(1 - p_y)."""
     return np.asarray(-np.logaddexp(0.0, -np.asarray(phi, dtype=np.float64)))

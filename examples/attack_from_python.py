@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from artifacts.signals import phi
 from attacks.evaluate import evaluate
 from attacks.interface import AttackSettings
 from attacks.models import Models
 from attacks.registry import ATTACKS
+from attacks.statistics import phi
 from cli.help_text import HelpText
 
 

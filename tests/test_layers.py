@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from repository import REPOSITORY
@@ -63,6 +66,28 @@ def test_attacks_import_nothing_of_ours_and_no_torch_at_once() -> None:
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "False"
+
+
+def test_attacks_work_outside_the_repository(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "attacks", tmp_path / "attacks", ignore=shutil.ignore_patterns("__pycache__"))
+    code = """if True:
+        import numpy as np
+        from attacks.evaluate import evaluate
+        from attacks.models import Models
+        from attacks.statistics import phi
+        rng = np.random.default_rng(0)
+        membership = rng.random((9, 80)).argsort(axis=0) < 4
+        labels = rng.integers(3, size=80)
+        logits = rng.normal(size=(9, 80, 3)) + 3 * membership[:, :, None] * np.eye(3)[labels]
+        models = Models(logits, phi(logits, labels)[:, :, None], membership, labels, seed=0)
+        rows = evaluate(models.leave_out(0), membership[0], attacks=["lira", "confidence", "loss"])
+        print({row["attack"]: round(row["value"], 3) for row in rows if row["metric"] == "auc"})
+    """
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = partial(subprocess.run, capture_output=True, text=True, check=True, cwd=tmp_path, env=clean)
+    found = ast.literal_eval(run([sys.executable, "-c", code]).stdout)
+    assert found["lira"] > 0.8
+    assert found["loss"] > 0.8
 
 
 def test_no_two_files_import_each_other() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from artifacts.signals import phi
 from attacks.arrays import BoolArray, Float64Array
 from attacks.inputs import AttackInputs
 from attacks.models import from_models
+from attacks.statistics import phi
 
 Cell = tuple[AttackInputs, BoolArray]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from artifacts.signals import phi
 from attacks.evaluate import learn, measure, score
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings
 from attacks.metrics import METRICS
 from attacks.registry import ATTACKS, SUITES
+from attacks.statistics import phi
 
 SETTINGS = AttackSettings(recipe="fast")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from artifacts.signals import phi
 from attacks.arrays import BoolArray
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings
 from attacks.models import from_models
 from attacks.registry import ATTACKS
+from attacks.statistics import phi
 
 SETTINGS = AttackSettings(recipe="fast")
 ONLINE = {"lira_online", "lira_online_fixed", "lira_online_fixed_reference", "rmia_online"}

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from artifacts.signals import phi
 from attacks.evaluate import evaluate, learn, learn_each, score
 from attacks.interface import AttackSettings, AttackUnavailable
 from attacks.metrics import evaluate_scores
 from attacks.models import Models
 from attacks.registry import ATTACKS
+from attacks.statistics import phi
 
 SHADOWLESS = {name for name, attack in ATTACKS.items() if attack.min_shadows == 0}
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artifacts.signals import phi
 from attacks.evaluate import learn, score
 from attacks.interface import AttackSettings
 from attacks.intervals import Sample, difference, half_width
@@ -16,6 +15,7 @@ from attacks.jackknife import Deleted, delete, delete_each, networks_variance, w
 from attacks.metrics import example_weights, resampled_values
 from attacks.models import Models, from_models
 from attacks.registry import ATTACKS
+from attacks.statistics import phi
 
 SETTINGS = AttackSettings()
 CLOSED_FORM = [name for name, attack in ATTACKS.items() if not attack.trains_network]

@@ -1,4 +1,4 @@
-"""LiRA by hand, and against slow loops over scipy's densities."""
+"""LiRA by hand, and against its definition."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, TooFewShadows
 from attacks.leave_one_out import NOBODY, make_side, moments
 from attacks.lira import gaussians, lira_each, variant_scores
+from attacks.lira_definition import lira_scores
 from attacks.metrics import evaluate_scores
 from attacks.models import Models
 from attacks.registry import ATTACKS
@@ -45,39 +45,12 @@ def test_four_shadows_by_hand() -> None:
     np.testing.assert_allclose(scores["lira_offline_reference"], 9.0 / 4.0 + 0.5 * np.log(4.0 * np.pi))
 
 
-def slow(inputs: AttackInputs) -> dict[str, np.ndarray]:
-    """Every variant, example by example and query by query."""
-    n, queries = inputs.target_phi.shape
-    out: dict[str, np.ndarray] = {}
-    for q in range(queries):
-        fixed = [np.sqrt(np.mean([np.var(inputs.shadow_phi[side[:, i], i, q], ddof=1) for i in range(n)]))
-                 for side in (inputs.shadow_in, inputs.shadow_out)]  # fmt: skip
-        raw = np.std(inputs.shadow_phi[inputs.shadow_in])
-        for i in range(n):
-            x = inputs.target_phi[i, q]
-            held, rest = (inputs.shadow_phi[side[:, i], i, q] for side in (inputs.shadow_in, inputs.shadow_out))
-            m_in, m_out = np.median(held), np.median(rest)
-            s_in, s_out = max(held.std(ddof=1), 0.1 * fixed[0]), max(rest.std(ddof=1), 0.1 * fixed[1])
-            values = {
-                "lira_online": norm.logpdf(x, m_in, s_in) - norm.logpdf(x, m_out, s_out),
-                "lira_online_fixed": norm.logpdf(x, m_in, fixed[0]) - norm.logpdf(x, m_out, fixed[1]),
-                "lira_online_fixed_reference": norm.logpdf(x, m_in, raw) - norm.logpdf(x, m_out, raw),
-                "lira_offline": -norm.logsf((x - m_out) / s_out),
-                "lira_offline_fixed": -norm.logsf((x - m_out) / fixed[1]),
-                "lira_offline_reference": -norm.logpdf(x, m_out, s_out),
-            }
-            for key, value in values.items():
-                out.setdefault(key, np.zeros(n))[i] += value / queries
-    return out
-
-
 @pytest.mark.parametrize(("models", "dtype"), [(6, np.float64), (9, np.float64), (12, np.float32)])
-def test_variants_match_slow_loops(models: int, dtype: type, cell: Callable) -> None:
+def test_variants_are_those_of_the_definition(models: int, dtype: type, cell: Callable) -> None:
     inputs = cell(models, 25, seed=models, gap=1.0, own=2.0)[0]
     inputs = replace(inputs, target_phi=inputs.target_phi.astype(dtype), shadow_phi=inputs.shadow_phi.astype(dtype))
-    results, expected = lira(inputs), slow(
-        replace(inputs, target_phi=inputs.target_phi.astype(float), shadow_phi=inputs.shadow_phi.astype(float))
-    )  # fmt: skip
+    exact = replace(inputs, target_phi=inputs.target_phi.astype(float), shadow_phi=inputs.shadow_phi.astype(float))
+    results, expected = lira(inputs), lira_scores(exact)
     assert set(results) == {"lira", *expected}
     for key, values in expected.items():
         np.testing.assert_allclose(results[key].scores, values, rtol=1e-9, atol=1e-9)

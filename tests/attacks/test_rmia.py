@@ -10,13 +10,13 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from artifacts.signals import phi as phi_of
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable
 from attacks.metrics import evaluate_scores
 from attacks.models import Models
 from attacks.registry import ATTACKS
 from attacks.rmia import GRID_OF_A, PUBLISHED_A, choose_a, standing
+from attacks.statistics import phi as phi_of
 
 
 def rmia(inputs: AttackInputs, **knobs: float) -> dict[str, AttackResult]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artifacts.signals import phi
 from attacks import statistics
+from attacks.statistics import phi
 
 LABELS = np.array([0, 2, 1, 3])
 

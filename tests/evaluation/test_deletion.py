@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artifacts.signals import phi
 from attacks.evaluate import learn_each, score
 from attacks.interface import AttackResult, AttackSettings
 from attacks.jackknife import TRIMMINGS, delete
 from attacks.metrics import allowed_false_positives, evaluate_scores
 from attacks.models import Models
+from attacks.statistics import phi
 from evaluation.deletion import RESAMPLES, Deletions, deletions
 from evaluation.estimates import common_weights, estimate, measured
 
