@@ -120,7 +120,7 @@ def _mask(path: Path, name: str, packed: NDArray[Any], shape: Any) -> NDArray[np
     size = math.prod(shape)
     if packed.size != -(-size // 8) or (size % 8 and packed[-1] & ((1 << (-size % 8)) - 1)):
         raise RunError(f"{path} is damaged: the mask of {name} does not fit its shape {shape}")
-    return np.unpackbits(packed, count=size).astype(np.bool_).reshape(shape)
+    return np.asarray(np.unpackbits(packed, count=size).astype(np.bool_).reshape(shape))
 
 
 def _seal(tensors: Mapping[str, NDArray[Any]], about: Any) -> str:

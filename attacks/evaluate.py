@@ -86,7 +86,7 @@ def learn_each(
             cheap[name] = learner
     ahead = {name: _ahead(learner, targets) for name, learner in cheap.items()}
     for number, target in enumerate(targets):
-        told = (lambda name: None) if progress is None else partial(progress, number)
+        told: Callable[[str], None] = _nothing if progress is None else partial(progress, number)
         others = [name for name in attacks if name not in cheap and number < most.get(name, len(targets))]
         found = learn(models.leave_out(target), others, settings, told) if others else Knowledge()
         scorers = found.scorers
@@ -95,6 +95,10 @@ def learn_each(
             scorers |= {name: next(learned)}
         ordered = {name: scorers[name] for name in attacks if name in scorers}
         yield Knowledge(ordered, found.unavailable)
+
+
+def _nothing(name: str) -> None:
+    """Where nobody wants to be told."""
 
 
 def _ahead(learner: Callable[[int], Scorer], targets: Sequence[int]) -> Iterator[Scorer]:

@@ -63,7 +63,7 @@ def _centred(phi: FloatArray, membership: BoolArray) -> Float64Array:
 def comparable(membership: BoolArray) -> BoolArray:
     """The examples that enough models hold, and enough do not, for `correlations`, bool [n]."""
     held = membership.sum(axis=0)
-    return (held >= FEWEST_A_SIDE) & (len(membership) - held >= FEWEST_A_SIDE)
+    return np.asarray((held >= FEWEST_A_SIDE) & (len(membership) - held >= FEWEST_A_SIDE))
 
 
 def correlations(phis: Sequence[FloatArray], membership: BoolArray, weights: WeightArray) -> dict[str, Float64Array]:
@@ -98,7 +98,7 @@ def correlations(phis: Sequence[FloatArray], membership: BoolArray, weights: Wei
 def _side(membership: BoolArray) -> Float64Array:
     """How many models are on each model's side of each example, [M, n]."""
     held = membership.sum(axis=0, dtype=np.float64)
-    return np.where(membership, held, len(membership) - held)
+    return np.asarray(np.where(membership, held, len(membership) - held))
 
 
 def _without_each(phi: FloatArray, membership: BoolArray) -> Float64Array:
@@ -108,7 +108,7 @@ def _without_each(phi: FloatArray, membership: BoolArray) -> Float64Array:
     sums = np.where(
         membership, np.where(membership, centred, 0.0).sum(axis=0), np.where(membership, 0.0, centred).sum(axis=0)
     )
-    return exposure(phi, membership) + sign * (sums / side - centred) / (side - 1)
+    return np.asarray(exposure(phi, membership) + sign * (sums / side - centred) / (side - 1))
 
 
 def _ranked(values: Float64Array) -> Float64Array:

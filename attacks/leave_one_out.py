@@ -49,7 +49,7 @@ class Side:
     @property
     def count(self) -> IntArray:
         """Models on this side, int64 [n]."""
-        return self.held.sum(axis=1)
+        return np.asarray(self.held.sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

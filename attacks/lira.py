@@ -73,7 +73,7 @@ def gaussians(left: Moments, fixed: float) -> Gaussians:
 
 def log_density(x: Float64Array, centre: Float64Array, spread: Float64Array | float) -> Float64Array:
     """log N(x; centre, spread), broadcast."""
-    return -0.5 * ((x - centre) / spread) ** 2 - np.log(spread) - 0.5 * np.log(2.0 * np.pi)
+    return np.asarray(-0.5 * ((x - centre) / spread) ** 2 - np.log(spread) - 0.5 * np.log(2.0 * np.pi))
 
 
 def variant_scores(

@@ -134,7 +134,9 @@ def log_ratio(phi: FloatArray, p_bar: Float64Array) -> Float64Array:
 
 def _log(p_bar: Float64Array) -> Float64Array:
     p, rest = p_bar
-    return np.where(p < 0.5, np.log(np.maximum(p, np.finfo(np.float64).tiny)), np.log1p(-np.clip(rest, 0.0, 0.5)))
+    return np.asarray(
+        np.where(p < 0.5, np.log(np.maximum(p, np.finfo(np.float64).tiny)), np.log1p(-np.clip(rest, 0.0, 0.5)))
+    )
 
 
 def variant_scores(variant: Variant, phi: FloatArray, population: FloatArray, means: MeanConfidence) -> Float64Array:

@@ -63,7 +63,7 @@ def _correlations(membership: BoolArray, target: int) -> Float64Array:
     joint = membership[:, membership[target]].sum(axis=1)
     spread = np.sqrt(held * (examples - held) * held[target] * (examples - held[target]))
     covariance = examples * joint - held * held[target]
-    return np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0))
 
 
 def scored_examples(held_by: IntArray, shadows: int) -> tuple[BoolArray | None, int]:

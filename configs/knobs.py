@@ -6,11 +6,15 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from configs.errors import UsageError
 from configs.suggest import did_you_mean
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
 Choices = Mapping[str, Iterable[str]]
 NOT_LATER: Any = object()  # of a field that was there from the beginning
 LONGEST = 50  # letters of choices in braces beside their flag; longer ones are listed in its help
@@ -172,7 +176,7 @@ def _parser_of(field: dataclasses.Field[Any]) -> Callable[[str], Any]:
     return parse
 
 
-def from_args(cls: type, args: argparse.Namespace, **overrides: Any) -> Any:
+def from_args(cls: type[Options], args: argparse.Namespace, **overrides: Any) -> Options:
     """Build the dataclass from parsed arguments; a list of a `many` knob becomes a tuple."""
     values = {}
     for field in dataclasses.fields(cls):

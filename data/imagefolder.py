@@ -34,7 +34,7 @@ SMALL_FILE_BYTES = 4000
 _log = logging.getLogger("data")
 
 
-class _Listing(ImageFolder):
+class _Listing(ImageFolder):  # type: ignore[misc] # torchvision is not typed
     """torchvision's listing without hidden folders and files, which are thumbnails and the like, not pictures."""
 
     def __init__(self, root: Path) -> None:
@@ -45,7 +45,8 @@ class _Listing(ImageFolder):
         return names, {name: index for index, name in enumerate(names)}
 
     def counts(self) -> list[int]:
-        return np.bincount(np.asarray(self.targets, dtype=np.int64), minlength=len(self.classes)).tolist()
+        counts: list[int] = np.bincount(np.asarray(self.targets, dtype=np.int64), minlength=len(self.classes)).tolist()
+        return counts
 
 
 def load(data_dir: Path, image_size: int, seed: int, progress: bool) -> ImageData:

@@ -52,7 +52,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.stage3(self.stage2(self.stage1(out)))
-        return self.linear(out.mean(dim=(2, 3)))
+        logits: Tensor = self.linear(out.mean(dim=(2, 3)))
+        return logits
 
 
 def build(layers: int, width_mult: int, in_channels: int, num_classes: int) -> ResNet:

@@ -30,7 +30,8 @@ class WideBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.bn1(x))
         out = self.conv2(F.relu(self.bn2(self.conv1(activated))))
-        return out + (x if self.shortcut is None else self.shortcut(activated))
+        result: Tensor = out + (x if self.shortcut is None else self.shortcut(activated))
+        return result
 
 
 class WideResNet(nn.Module):
@@ -52,7 +53,8 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.stage3(self.stage2(self.stage1(self.conv1(x))))
-        return self.linear(F.relu(self.bn(out)).mean(dim=(2, 3)))
+        logits: Tensor = self.linear(F.relu(self.bn(out)).mean(dim=(2, 3)))
+        return logits
 
 
 def build(layers: int, width_mult: int, in_channels: int, num_classes: int) -> WideResNet:

@@ -42,4 +42,5 @@ METHODS: dict[str, Method] = {
 def build_pruner(config: ExperimentConfig, steps_per_epoch: int) -> Pruner:
     """The pruner of one run."""
     cls: Any = pkgutil.resolve_name(METHODS[config.method].pruner)
-    return cls(config, steps_per_epoch)
+    pruner: Pruner = cls(config, steps_per_epoch)
+    return pruner

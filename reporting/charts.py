@@ -132,7 +132,8 @@ def _position(sparsity: Any) -> Any:
 
 def _in_series(frame: pd.DataFrame) -> pd.DataFrame:
     """With a column `series`: cells of one method and sparsity are in different ones, and so in lines of their own."""
-    return frame.assign(series=frame.groupby(["attack", "metric", "method", "sparsity"]).cumcount())
+    told_apart: pd.DataFrame = frame.assign(series=frame.groupby(["attack", "metric", "method", "sparsity"]).cumcount())
+    return told_apart
 
 
 def _guessing(metric: str, rows: pd.DataFrame) -> float:

@@ -55,7 +55,8 @@ def _between(rows: pd.DataFrame, again: Mapping[str, str], base: str, other: str
     ours, theirs = ({name, again[name]} for name in (base, other))
     a, b = rows["experiment_a"], rows["experiment_b"]
     either = (a.isin(ours) & b.isin(theirs)) | (a.isin(theirs) & b.isin(ours))
-    return rows[(rows["kind"] == "crossed") & either]
+    chosen: pd.DataFrame = rows[(rows["kind"] == "crossed") & either]
+    return chosen
 
 
 def _verdict(rows: pd.DataFrame, base: str, other: str, labels: Labels) -> str:

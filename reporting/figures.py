@@ -107,7 +107,8 @@ class Gallery:
     def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
         frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
         frame = frame.assign(replicate=frame["experiment"].isin(self.replicates))
-        return frame if attack is None else frame[frame["attack"] == attack]
+        chosen: pd.DataFrame = frame if attack is None else frame[frame["attack"] == attack]
+        return chosen
 
     def _hollow(self) -> str:
         """What a caption says of the cells that are trained again."""

@@ -23,26 +23,30 @@ def to_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd
 
     Integers stay integers where some are missing (Int64), which pandas on its own would turn into floats.
     """
-    return pd.DataFrame({name: _column([record.get(name) for record in records]) for name in columns})
+    frame: pd.DataFrame = pd.DataFrame({name: _column([record.get(name) for record in records]) for name in columns})
+    return frame
 
 
 def _column(values: Sequence[Any]) -> pd.Series[Any]:
     values = [None if is_empty(value) else value for value in values]
     present = [value for value in values if value is not None]
     if any(isinstance(value, bool) or not isinstance(value, Real) for value in present):
-        return pd.Series(values, dtype="object")
-    whole = bool(present) and all(isinstance(value, Integral) for value in present)
-    return pd.Series(values, dtype="Int64" if whole else "float64")
+        dtype = "object"
+    else:
+        dtype = "Int64" if present and all(isinstance(value, Integral) for value in present) else "float64"
+    column: pd.Series[Any] = pd.Series(values, dtype=dtype)
+    return column
 
 
 def to_csv(frame: pd.DataFrame) -> str:
     """CSV text: floats in their shortest form that reads back equal, LF line ends, formulas made harmless."""
-    text = {
+    fields = {
         name: [_as_field(value) for value in column]
         for name, column in frame.items()
         if not pd.api.types.is_numeric_dtype(column)
     }
-    return frame.assign(**text).to_csv(index=False, lineterminator="\n")  # type: ignore[arg-type]
+    text: str = frame.assign(**fields).to_csv(index=False, lineterminator="\n")  # type: ignore[arg-type]
+    return text
 
 
 def _as_field(value: Any) -> Any:

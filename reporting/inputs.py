@@ -43,13 +43,15 @@ class Inputs:
         """The rows of a table whose `columns` (default: experiment) all name one of these experiments."""
         frame = self.tables[name]
         kept = frame[list(columns or ("experiment",))].isin(experiments).all(axis=1)
-        return frame[kept]
+        chosen: pd.DataFrame = frame[kept]
+        return chosen
 
     def comparisons(self, experiments: list[str]) -> pd.DataFrame:
         """Those among these experiments, and those of one of them with a cell of another setting."""
         frame = self.tables["comparisons"]
         inside = frame["experiment_b"].isin(experiments) | (frame["kind"] == "other_recipe")
-        return frame[frame["experiment_a"].isin(experiments) & inside]
+        chosen: pd.DataFrame = frame[frame["experiment_a"].isin(experiments) & inside]
+        return chosen
 
 
 def read_inputs(results_dir: Path) -> Inputs:

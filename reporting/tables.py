@@ -141,7 +141,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     text = {name: str for name in columns if _TEXT.fullmatch(name)}
     try:
         # names may look like numbers or like NaN: only an empty field is missing
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+        frame: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; an evaluation writes it") from None
     except (OSError, ValueError) as error:

@@ -32,7 +32,7 @@ def run_bytes(config: ExperimentConfig, data: ImageData, queries: QuerySettings)
     classes = data.num_classes * (2 if queries.samia else 1)
     population = min(queries.population, len(data.test_labels))
     signals = pool * (17 + NUMBER * (classes + queries.num_queries)) + NUMBER * population * queries.num_queries
-    return weights + STATES * state + signals
+    return int(weights + STATES * state + signals)
 
 
 def shortfall(needed: Iterable[int], folder: Path) -> str | None:
