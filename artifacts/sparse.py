@@ -1,7 +1,7 @@
 """A pruned network in one small file: the kept weights and bit-packed masks, as safetensors.
 
 A tensor NAME with dropped weights is stored as NAME.values, its kept weights in the order of memory (row-major), and
-NAME.mask, one bit a weight, 1 = kept, the first weight in the highest bit of the first byte, padded with 0 (numpy's
+NAME.mask, one bit per weight, 1 = kept, the first weight in the highest bit of the first byte, padded with 0 (numpy's
 `packbits`). A dropped weight is +0.0. Every other tensor is stored as it is. The header, JSON, is the metadata's entry
 `sparse`: `shapes` of the tensors with a mask, `about` the network, and a `digest` of the unpacked tensors and `about`,
 so that a flipped bit is noticed. No torch is needed to read it.

@@ -20,7 +20,7 @@ from attacks.trimming import LEFT_OUT
 Row = dict[str, str | int | float | None]
 
 LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
-FEWEST_A_SIDE = 10  # members and non-members among the examples that a partial result has to have
+FEWEST_PER_SIDE = 10  # members and non-members among the examples that a partial result has to have
 SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
 SUITE_OF |= {STRONGEST: "chosen"}
 ATTACK_OF = {variant: attack for attack in ATTACKS.values() for variant in attack.variants}
@@ -196,8 +196,8 @@ def too_few(result: AttackResult, membership: BoolArray) -> str | None:
     """Why a result on some of the examples is not measured; None where it is. membership: as of `measure`."""
     inside = result.among(membership)
     members, others = int(inside.sum()), int((~inside).sum())
-    if result.rows is None or min(members, others) >= FEWEST_A_SIDE:
+    if result.rows is None or min(members, others) >= FEWEST_PER_SIDE:
         return None
     few = f"its {inside.size} examples hold {members} members and {others} non-members of a target, and "
     capped = " (--samia-examples)" if result.rows.mean() < 1.0 - LEFT_OUT else ""
-    return f"{few}{FEWEST_A_SIDE} of each are needed{capped}"
+    return f"{few}{FEWEST_PER_SIDE} of each are needed{capped}"

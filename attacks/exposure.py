@@ -21,7 +21,7 @@ from attacks.arrays import BoolArray, Float64Array, FloatArray
 from attacks.metrics import CHUNK_VALUES, WeightArray
 
 STATISTICS = ("pearson", "spearman", "pearson_across_models", "spearman_across_models")
-FEWEST_A_SIDE = 2  # models that hold an example, and that do not: of one alone the noise is not known
+FEWEST_PER_SIDE = 2  # models that hold an example, and that do not: of one alone the noise is not known
 # Corrected correlations must lie below this for a change. The correction is exact for a straight line only: where the
 # exposures of one cell are a bent function of the other's, the ranks of one order give 0.92 to 0.96, and a limit of 1
 # would call a tenth of such pairs a change (benchmarks/results/exposure_null.csv).
@@ -63,7 +63,7 @@ def _centred(phi: FloatArray, membership: BoolArray) -> Float64Array:
 def comparable(membership: BoolArray) -> BoolArray:
     """The examples that enough models hold, and enough do not, for `correlations`, bool [n]."""
     held = membership.sum(axis=0)
-    return np.asarray((held >= FEWEST_A_SIDE) & (len(membership) - held >= FEWEST_A_SIDE))
+    return np.asarray((held >= FEWEST_PER_SIDE) & (len(membership) - held >= FEWEST_PER_SIDE))
 
 
 def correlations(phis: Sequence[FloatArray], membership: BoolArray, weights: WeightArray) -> dict[str, Float64Array]:

@@ -12,7 +12,7 @@ the networks held fixed, resamples b of the examples say how much of it that is:
     V_int = (G - 1) / G  sum_g Var_b(theta*_(-g)b - mean over g of theta*_(-g)b)
 
 so that V_J - V_int is what the networks add, where the examples add V_ex = Var_b(mean over targets of theta*_tb). Alone
-V_J is far too wide: an attack with one shadow model fewer a side differs much, and differently for every example. The
+V_J is far too wide: an attack with one shadow model fewer per side differs much, and differently for every example. The
 difference is unbiased, and being one of two large numbers it is often far too small, or negative: it is not believed
 below a fifth of V_J. The fifth and the number of trimmings were chosen on simulated cells; `benchmarks/coverage.py`
 measures what they give.

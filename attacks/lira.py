@@ -8,11 +8,11 @@ For each example and query, Gaussians are fitted to phi of the shadows that held
 A per-example spread is not allowed below a tenth of the typical one (the fixed spread): below that it is the luck of
 few shadows rather than a property of the example, and it would decide the whole score. A spread of zero becomes 1e-6.
 
-Thresholds: every shadow plays the target, served by the others, trimmed again: one shadow fewer a side than the target
+Thresholds: every shadow plays the target, served by the others, trimmed again: one shadow fewer per side than the target
 itself has, so with few shadows they sit on scores that are noisier than the target's. Where shadows x examples exceed
 `CALIBRATION_PAIRS`, that many pairs, drawn with the seed, stand for all.
 
-`lira`, the variant to report, has per-example spreads from ONLINE_SHADOWS a side on. Below, the fixed spread won in
+`lira`, the variant to report, has per-example spreads from ONLINE_SHADOWS per side on. Below, the fixed spread won in
 every cell and metric that was measured (benchmarks/lira_spreads.py). At 31, the most that 64 models allow, the two tie
 in AUC on dense digits; on networks pruned by DPF to 90 %, and in TPR at 1 % FPR, the fixed spread is still .005 to .01
 ahead.
@@ -39,7 +39,7 @@ MIN_SHADOWS = 5  # gives two per side after leave-one-out and trimming
 SPREAD_FLOOR = 0.1  # of the fixed spread
 SMALLEST_SPREAD = 1e-6
 CALIBRATION_PAIRS = 1 << 16
-TOO_FEW_A_SIDE = "too few shadow models a side for a shadow to play the target"
+TOO_FEW_PER_SIDE = "too few shadow models per side for a shadow to play the target"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def variant_scores(
 def pooled_spread(left: Moments) -> float:
     """The spread common to all examples of one query.
 
-    With m shadows a side, residuals about an example's own mean are too small by (m - 1) / m in variance: the sum of
+    With m shadows per side, residuals about an example's own mean are too small by (m - 1) / m in variance: the sum of
     squares is divided by n (m - 1), which matters when m is 2.
     """
     return max(float(np.sqrt(left.squares.sum() / (left.squares.size * (left.kept - 1)))), SMALLEST_SPREAD)
@@ -132,8 +132,8 @@ def shared_spreads(inside: list[Moments] | None, outside: list[Moments]) -> Shar
 class Shadows:
     """The shadow models of one target: two sides of R models, and who of them does not serve.
 
-    phi: [R, n, Q]. rows: [S], the shadows among the R models. gone: int64 [G, n] a side, on it and left out. kept:
-    shadows a side that are left, the same for every example.
+    phi: [R, n, Q]. rows: [S], the shadows among the R models. gone: int64 [G, n] per side, on it and left out. kept:
+    shadows per side that are left, the same for every example.
     """
 
     phi: FloatArray
@@ -175,7 +175,7 @@ class Shadows:
         shadow, column, partner = self._pairs()
         is_in = self.sides[0].held[column, shadow]
         gone = [
-            np.vstack([self.gone[side][:, column], self._who_goes(side, shadow, column, partner)]) for side in (0, 1)
+            np.vstack([self.gone[side][:, column], self._removed(side, shadow, column, partner)]) for side in (0, 1)
         ]
         scores: dict[str, Float64Array] = {}
         for q in range(self.phi.shape[2]):
@@ -202,7 +202,7 @@ class Shadows:
             serves |= side.held[column, shadow] & (gone[:, column] != shadow).all(axis=0)
         return shadow[serves], column[serves], partner[serves]
 
-    def _who_goes(self, side: int, shadow: IntArray, column: IntArray, partner: IntArray) -> IntArray:
+    def _removed(self, side: int, shadow: IntArray, column: IntArray, partner: IntArray) -> IntArray:
         """Which shadow of a side goes when `shadow` plays the target: itself, or a random one (trimming again), [P]."""
         own, gone = self.sides[side], self.gone[side][:, column]
         taken = np.where(gone == NOBODY, own.held.shape[1], own.place[column, gone]).astype(np.int64)
@@ -249,8 +249,9 @@ def _of_inputs(inputs: AttackInputs) -> Shadows:
 def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     """Every variant of LiRA that the shadows allow, and `lira`, the one to report.
 
-    `lira` is lira_online with 31 shadows a side or more, else lira_online_fixed; lira_offline where the shadows held no
-    example. Raises TooFewShadows with fewer than 5 shadows, AttackUnavailable with fewer than 2 OUT shadows an example.
+    `lira` is lira_online with 31 shadows per side or more, else lira_online_fixed; lira_offline where the shadows held
+    no example. Raises TooFewShadows with fewer than 5 shadows, AttackUnavailable with fewer than 2 OUT shadows per
+    example.
     """
     asked = inputs.asked
     if inputs.num_shadows < MIN_SHADOWS:
@@ -265,7 +266,7 @@ def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
     if learned is not asked and learned.out_count >= 2:
         shadows = _of_inputs(learned)  # offline thresholds: nobody held what is asked, so the others calibrate
         shared = shadows.fit()[1]
-    missing = TOO_FEW_A_SIDE if learned.has_pairs else NO_PAIRS
+    missing = TOO_FEW_PER_SIDE if learned.has_pairs else NO_PAIRS
     learned_of = shadows.calibrations(shared) if settings.calibrate else {}
     return _scorer(ends, learned_of, _headline((asked.in_count, asked.out_count)), missing)
 
@@ -297,7 +298,7 @@ def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Score
         shadows = Shadows(models.phi, sides, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed)
         ends, shared = shadows.fit()
         learned = shadows.calibrations(shared) if settings.calibrate else {}
-        return _scorer(ends, learned, _headline(shadows.kept), TOO_FEW_A_SIDE)
+        return _scorer(ends, learned, _headline(shadows.kept), TOO_FEW_PER_SIDE)
 
     return fit
 

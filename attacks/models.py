@@ -77,7 +77,7 @@ def from_models(
     logits: [M, n, C] or None; phi: [M, n, Q]; membership: bool [M, n]; labels: int64 [n]; sensitivity: [M, n, C] or
     None; population: [M, P, Q] or None; audited: bool [n] or None.
     Who serves an example does not depend on the target's membership of it. With memberships drawn independently, up to
-    5 % of the examples, those with the fewest shadows a side, are neither learned from nor scored.
+    5 % of the examples, those with the fewest shadows per side, are neither learned from nor scored.
     """
     if not 0 <= target < membership.shape[0]:
         raise ValueError(f"target is {target}; allowed: 0 to {membership.shape[0] - 1}")

@@ -44,7 +44,7 @@ CALIBRATION_PAIRS = 1 << 16  # of more, that many stand for all, drawn with the 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one network is trained: optimiser steps, pairs a step, peak learning rate, optimiser, schedule.
+    """How one network is trained: optimiser steps, pairs per step, peak learning rate, optimiser, schedule.
 
     adamw: AdamW, else SGD with momentum 0.9. muon_lr: peak rate of Muon (Jordan et al. 2024), which then takes the
     weight matrices and leaves the rest to AdamW. warmup: the fraction of the steps in which the rate rises from 0,

@@ -18,7 +18,7 @@ Near p = 1 neither p nor the ratio has digits left, so 1 - p is averaged beside 
 is exact.
 
 What is chosen or calibrated comes from shadows that play the target, served by the others, trimmed again: one shadow
-fewer a side than the target itself has.
+fewer per side than the target itself has.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ONLINE, OFFLINE, PUBLISHED = "rmia_online", "rmia_offline", "rmia_published"
 PUBLISHED_A = 0.3
 GRID_OF_A = tuple(i / 10 for i in range(11))
 CHOICE_PAIRS = 1 << 16  # pairs of a shadow and an example that choose a
-TOO_FEW_A_SIDE = "too few shadow models a side for a shadow to play the target"
+TOO_FEW_PER_SIDE = "too few shadow models per side for a shadow to play the target"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _variants(online: bool, settings: AttackSettings, chosen: float | None) -> d
 
 
 def _what_is_missing(learned: AttackInputs, wants_a: bool) -> str:
-    why = TOO_FEW_A_SIDE if learned.has_pairs else NO_PAIRS
+    why = TOO_FEW_PER_SIDE if learned.has_pairs else NO_PAIRS
     return f"{why}; a is the published {PUBLISHED_A}" if wants_a else why
 
 
@@ -188,7 +188,7 @@ def _population_sum(inputs: AttackInputs) -> Float64Array:
 
 
 def _can_play(inputs: AttackInputs) -> bool:
-    """Whether a shadow can play the target: the others leave one a side."""
+    """Whether a shadow can play the target: the others leave one per side."""
     return min(inputs.in_count, inputs.out_count) >= 2
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
 
 LEFT_OUT = 0.05  # of the examples, at most
-FEWEST_A_SIDE = 2  # shadows for which examples are left out
+FEWEST_PER_SIDE = 2  # shadows for which examples are left out
 BALANCED_RANGE = 2  # IN shadows of an example, most minus fewest, under a balanced split of any number of models
 TIE_ERRORS = 6.0  # standard errors of a correlation over the examples, by which a tie differs from the other models
 
@@ -74,7 +74,7 @@ def scored_examples(held_by: IntArray, shadows: int) -> tuple[BoolArray | None, 
     """
     fewer = np.minimum(held_by, shadows - held_by)
     k = int(np.sort(fewer)[int(LEFT_OUT * fewer.size + 1e-9)])
-    if k < FEWEST_A_SIDE or fewer.min() >= k or np.ptp(held_by) <= BALANCED_RANGE:
+    if k < FEWEST_PER_SIDE or fewer.min() >= k or np.ptp(held_by) <= BALANCED_RANGE:
         return None, int(fewer.min())
     return fewer >= k, k
 
@@ -84,7 +84,7 @@ class Service:
     """Who serves one target as a shadow, and on which examples.
 
     tied: bool [M], the models that do not serve, beside the target itself. shadows: how many serve. held_by: int [n],
-    how many of these hold an example. scored: bool [n], or None for all. fewest: shadows a side of a scored example,
+    how many of these hold an example. scored: bool [n], or None for all. fewest: shadows per side of a scored example,
     at least (with an audited group: of the others).
     """
 

@@ -1,4 +1,4 @@
-"""From how many shadow models a side does LiRA gain from per-example spreads? Measured on signals of trained cells.
+"""From how many shadow models per side does LiRA gain from per-example spreads? Measured on signals of trained cells.
 
     python benchmarks/lira_spreads.py digits_dense.npz digits_dpf_90.npz
     python benchmarks/lira_spreads.py cell.npz --a-side 4 8 16 --output spreads.csv
@@ -76,7 +76,7 @@ def most_a_side(membership: BoolArray) -> int:
 
 
 def compare(name: str, phi: FloatArray, membership: BoolArray, kept: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The table's lines of one cell and one number of models a side."""
+    """The table's lines of one cell and one number of models per side."""
     values: dict[tuple[str, str], list[float]] = {}
     for target, inside in enumerate(membership):
         results = ATTACKS["lira"].run(leave_out(phi, membership, target, kept, seed), AttackSettings(seed=seed))

@@ -7,7 +7,7 @@ Measured: pictures a second on two CPU cores, read from benchmarks/results/train
 GPU trains a second and costs an hour (--rates, --prices); no GPU was measured, so put your own figures there.
 
 A model trains `epochs x members` pictures and is asked about `pool x passes + test` pictures, a third of a training
-picture's work each. Hours of G devices = ceil(models / G) x seconds a model / 3600; money = G x hours x price, since
+picture's work each. Hours of G devices = ceil(models / G) x seconds per model / 3600; money = G x hours x price, since
 the last wave's idle devices are paid as well.
 """
 

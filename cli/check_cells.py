@@ -1,4 +1,4 @@
-"""What test_mia.py does: check files, membership and attacks of every cell, a line a finding."""
+"""What test_mia.py does: check files, membership and attacks of every cell, a line per finding."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _say_what_is_missing(cell: Attackable, names: Sequence[str]) -> None:
 
 
 def training_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """A row a cell for `training_results.csv`: the target's figures, or why there are none."""
+    """A row per cell for `training_results.csv`: the target's figures, or why there are none."""
     rows = []
     for cell in cells:
         summary = cell.summary() or {}
@@ -127,7 +127,7 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
 
 
 def _track(evidence: Evidence, files: list[Path], tracker: Tracker, results_dir: Path) -> None:
-    """A job a cell, with its figures and a table of its attacks, and one with the report and all that it shows."""
+    """A job per cell, with its figures and a table of its attacks, and one with the report and all that it shows."""
     wide = tables.wide_table(evidence.cells, evidence.summary).to_dict("records")
     for cell, figures in zip(evidence.cells, wide, strict=True):
         name = str(cell["experiment"])

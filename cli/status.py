@@ -20,7 +20,7 @@ LISTED = 20  # runs of one kind that are named
 
 def add_status_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that look at a sweep and start nothing."""
-    group = parser.add_argument_group("looking on")
+    group = parser.add_argument_group("status")
     group.add_argument(
         "--status",
         action="store_true",

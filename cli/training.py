@@ -40,7 +40,7 @@ def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConf
 
 
 def print_plan(runs: Sequence[PlannedRun], shard: str | None = None) -> None:
-    """`--dry-run`: a line a run, and how many of each state."""
+    """`--dry-run`: a line per run, and how many of each state."""
     for planned in runs:
         detail = f"  ({planned.status.detail})" if planned.status.detail else ""
         print(f"{planned.status.kind:9}{planned.run.path}{detail}")

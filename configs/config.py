@@ -91,7 +91,7 @@ class ExperimentConfig:
         None, "channel multiplier", kind=int, low=1, high=64, shown="1 for resnet, 2 for wideresnet"
     )
     epochs: int = knob(200, "passes over the members", kind=int, low=1)
-    batch_size: int = knob(128, "examples a step", kind=int, low=1)
+    batch_size: int = knob(128, "examples per step", kind=int, low=1)
     lr: float = knob(0.1, "peak learning rate of SGD", kind=float, low=0.0)
     momentum: float = knob(0.9, "momentum of SGD", kind=float, low=0.0, below=1.0)
     weight_decay: float = knob(5e-4, "weight decay of SGD", kind=float, low=0.0)
@@ -142,7 +142,7 @@ class ExperimentConfig:
         high=2**31 - 1,
         absent=0,
     )
-    num_shadows: int = knob(8, "shadow models a cell", kind=int, low=0, high=4096)
+    num_shadows: int = knob(8, "shadow models per cell", kind=int, low=0, high=4096)
     model_index: int = 0
 
     def __post_init__(self) -> None:
@@ -379,7 +379,7 @@ class AttackOptions:
     )
     num_queries: int | None = knob(
         None,
-        "queries an example: itself, its mirror image, shifted copies of both (18 in all)",
+        "queries per example: itself, its mirror image, shifted copies of both (18 in all)",
         kind=int,
         low=1,
         high=18,

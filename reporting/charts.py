@@ -342,7 +342,7 @@ def heat_map(values: pd.DataFrame) -> Draw:
 
 
 def exposed_pictures(pictures: Mapping[str, npt.NDArray[np.uint8]], titles: Mapping[str, Sequence[str]]) -> Draw:
-    """The most exposed examples, a row a cell, the most exposed first; above each picture its class and index."""
+    """The most exposed examples, a row per cell, the most exposed first; above each picture its class and index."""
     columns = max(len(rows) for rows in pictures.values())
 
     def draw(figure: Figure) -> None:

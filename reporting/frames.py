@@ -19,7 +19,7 @@ def is_empty(value: Any) -> bool:
 
 
 def to_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """A line a record, with exactly these columns; what a record lacks is missing.
+    """A line per record, with exactly these columns; what a record lacks is missing.
 
     Integers stay integers where some are missing (Int64), which pandas on its own would turn into floats.
     """

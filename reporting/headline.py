@@ -134,7 +134,7 @@ def _sureness(auc: pd.DataFrame, cells: pd.DataFrame) -> str:
     pool = " to ".join(f"{count:,}" for count in dict.fromkeys([examples[0], examples[-1]]))
     if targets == [1]:
         return (
-            f"Intervals are 95 %, over {pool} examples and one target network a cell: every statement above is about "
+            f"Intervals are 95 %, over {pool} examples and one target network per cell: every statement above is about "
             "these trained networks, and training again may say otherwise (--num-targets all attacks every model)."
         )
     counts = " to ".join(str(count) for count in dict.fromkeys([targets[0], targets[-1]]))

@@ -1,4 +1,4 @@
-"""The tables: what columns each has, writing and reading them, one row a cell, one row a target model, the terminal's.
+"""The tables: which columns each has, writing and reading them; a row per cell, per target model, the terminal's.
 
 A *cell* is a dict about one target model and its shadows; a *summary* is a dict with one figure of one attack on one
 cell, over its targets. Fractions everywhere, percent in `summary_text` only; None or NaN is an empty field.
@@ -126,7 +126,7 @@ TRAINING_COLUMNS = (
 
 
 def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> str:
-    """Write one CSV line a record, with exactly these columns; what a record lacks is empty. Returns the sha256."""
+    """Write one CSV line per record, with exactly these columns; what a record lacks is empty. Returns the sha256."""
     return write_csv(path, to_frame(list(records), columns))
 
 
@@ -183,7 +183,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> str:
 
 
 def wide_table(cells: Sequence[Record], summary: Iterable[Record]) -> pd.DataFrame:
-    """A line a cell, in the order given: <attack>_<metric> as means over targets with _ci_low and _ci_high.
+    """A line per cell, in the order given: <attack>_<metric> as means over targets with _ci_low and _ci_high.
 
     Cells that could not be attacked stay, with empty figures and their reason. Attacks are in registry order; the
     LEAD_COLUMNS come first and are always there.
@@ -212,7 +212,7 @@ def attack_order(present: Iterable[str]) -> list[str]:
 
 
 def training_table(rows: Iterable[Record]) -> pd.DataFrame:
-    """A line a target model (training_results.csv), columns TRAINING_COLUMNS; what a row lacks is empty."""
+    """A line per target model (training_results.csv), columns TRAINING_COLUMNS; what a row lacks is empty."""
     return to_frame(list(rows), TRAINING_COLUMNS)
 
 

@@ -24,7 +24,7 @@ _GAP = 2  # columns between two fields
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the terminal's table: a heading of two lines, and a field a cell ("" = no figure)."""
+    """A column of the terminal's table: a heading of two lines, and a field per cell ("" = no figure)."""
 
     heading: tuple[str, str]
     fields: list[str]

@@ -1,4 +1,4 @@
-"""A worker process of the local engine: reads one job a line on standard input, answers in lines of JSON."""
+"""A worker process of the local engine: reads one job per line on standard input, answers in lines of JSON."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def run_job(job: Job, on_epoch: Any = None) -> Outcome:
 
 
 class _Engine:
-    """The other end: jobs come from it, answers go to it, and without it this process has nothing to live for."""
+    """The other end: jobs come from it, answers go to it, and without it this process ends."""
 
     def __init__(self) -> None:
         self.answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
