@@ -8,9 +8,9 @@ For each example and query, Gaussians are fitted to phi of the shadows that held
 A per-example spread is not allowed below a tenth of the typical one (the fixed spread): below that it is the luck of
 few shadows rather than a property of the example, and it would decide the whole score. A spread of zero becomes 1e-6.
 
-Thresholds: every shadow plays the target, served by the others, trimmed again: one shadow fewer per side than the target
-itself has, so with few shadows they sit on scores that are noisier than the target's. Where shadows x examples exceed
-`CALIBRATION_PAIRS`, that many pairs, drawn with the seed, stand for all.
+Thresholds: every shadow plays the target, served by the others, trimmed again: one shadow fewer per side than the
+target itself has, so with few shadows they sit on scores that are noisier than the target's. Where shadows x examples
+exceed `CALIBRATION_PAIRS`, that many pairs, drawn with the seed, stand for all.
 
 `lira`, the variant to report, has per-example spreads from ONLINE_SHADOWS per side on. Below, the fixed spread won in
 every cell and metric that was measured (benchmarks/lira_spreads.py). At 31, the most that 64 models allow, the two tie

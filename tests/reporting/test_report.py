@@ -58,7 +58,7 @@ def test_of_one_target_each_nothing_is_tested(tmp_path: Path) -> None:
     write_results(tmp_path)
     text = page(tmp_path)
     assert "The Static 95 % network and the Dense network: these two networks differ by -0.050 [-0.070, -0.030]" in text
-    assert "one target network a cell: every statement above is about these trained networks" in text
+    assert "one target network per cell: every statement above is about these trained networks" in text
     assert "no difference is tested here" in text
     assert not re.search(r"leaks (less|more) than", text)
 
