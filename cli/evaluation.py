@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifacts.children import cores
 from artifacts.files import clear_temporaries
 from artifacts.locks import locked
 from attacks.registry import ATTACKS
@@ -24,7 +25,6 @@ from evaluation.write import write_evidence
 from reporting import tables
 from reporting.page import clear_folders
 from reporting.terminal import output_width
-from sweep.local import cores
 from training.tracking import Tracker
 
 log = logging.getLogger(__name__)

@@ -93,13 +93,13 @@ def _evaluate(args: argparse.Namespace, group: str, trained: bool) -> int:
     """
     import torch
 
+    from artifacts.children import cores
     from artifacts.files import clear_temporaries, file_hash
     from attacks.registry import SUITES
     from cli import evaluation
     from configs.config import Tracking
     from evaluation.cells import find_cells
     from reporting import tables
-    from sweep.local import cores
     from training.tracking import Tracker
 
     torch.set_num_threads(args.num_threads or cores())

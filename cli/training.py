@@ -209,9 +209,10 @@ def train_runs(
 def _run(
     jobs: Sequence[Job], machine: Machine, options: EngineOptions, on_epoch: EpochHook, on_done: DoneHook
 ) -> list[Outcome]:
+    from artifacts.children import cores
     from sweep.capacity import spread
     from sweep.engine import Rules
-    from sweep.local import cores, run_here, run_jobs
+    from sweep.local import run_here, run_jobs
 
     given: dict[str, Any] = {"retries": options.retries, "timeout": options.timeout, "silence": options.silence}
     rules = Rules(**{name: value for name, value in given.items() if value is not None})

@@ -11,19 +11,16 @@ import dataclasses
 import json
 import logging
 import math
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from artifacts.children import start
 from configs.config import ExperimentConfig, Machine
 from configs.errors import UsageError
 from training.device import cuda_names, pick_device
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 # What twice as many models must gain in pictures a second, all together.
 GAIN = 1.05
 # Of the free memory, what further models may take; the rest is for their queries.
@@ -136,18 +133,9 @@ class _Probe:
     """A process that trains a model of this sweep, for measurement alone; it writes nothing."""
 
     def __init__(self, config: ExperimentConfig, machine: Machine, device: str, data_dir: str) -> None:
-        path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
         task = {"config": dataclasses.asdict(config), "device": device, "data_dir": data_dir}
         task |= {"cuda_graphs": machine.cuda_graphs}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sweep.probe", json.dumps(task)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
+        self.process = start("sweep.probe", json.dumps(task), threads=1, quiet=True)
         self.ready = False
 
     def hear(self) -> dict[str, Any] | None:

@@ -6,29 +6,21 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from artifacts import stopping
+from artifacts.children import cores, start
 from artifacts.logs import console_level
 from sweep.engine import TICK_SECONDS, DoneHook, EpochHook, Ledger, Rules
 from sweep.worker import Job, Outcome, run_job
 
 log = logging.getLogger(__name__)
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def jobs_and_threads(jobs: int | None, threads: int | None, num_runs: int) -> tuple[int, int]:
@@ -220,16 +212,4 @@ class _Crew:
 
 
 def _launch(threads: int, silence: float) -> subprocess.Popen[str]:
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
-    # OMP_NUM_THREADS as well: a library that reads it at import would start a thread a core
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweep.worker", str(threads), str(console_level()), str(silence)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        # Ctrl-C reaches this process alone, which then ends the worker in an orderly way
-        start_new_session=True,
-    )
+    return start("sweep.worker", str(threads), str(console_level()), str(silence), threads=threads)

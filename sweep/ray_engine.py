@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import stopping
+from artifacts.children import cores, import_path
 from artifacts.files import write_text
 from artifacts.logs import set_up_console
 from artifacts.run_dir import one_line
 from configs.config import Machine
 from configs.errors import RunError, UsageError
 from sweep.engine import TICK_SECONDS, DoneHook, EpochHook, Ledger, Rules
-from sweep.local import REPOSITORY, cores, jobs_and_threads
+from sweep.local import jobs_and_threads
 from sweep.worker import BEAT_SECONDS, Job, Outcome, run_job
 
 log = logging.getLogger(__name__)
@@ -130,8 +131,7 @@ def _connect(ray: Any, address: str, machine: Machine, num_jobs: int) -> int:
         threads = share if machine.device == "cpu" else threads
         here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         options = {"address": "local", "num_cpus": max(cores(), processes * threads), **here}
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
-    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), **SETTINGS}
+    environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(threads), **SETTINGS}
     with _handlers_kept():  # Ray takes SIGTERM for itself
         try:
             ray.init(

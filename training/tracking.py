@@ -13,7 +13,6 @@ import netrc
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -21,13 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from artifacts.children import start
 from artifacts.heartbeat import Heartbeat
 from artifacts.run_dir import RunDir, one_line
 from configs.config import ExperimentConfig, Tracking
 from configs.knobs import later_fields
 
 log = logging.getLogger(__name__)
-REPOSITORY = Path(__file__).resolve().parent.parent
 # Where `wandb login` keeps its key, beside the host of a private server in WANDB_BASE_URL.
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 CLOSE_SECONDS = 4
@@ -200,19 +199,9 @@ class _Service:
     """The process of `training.wandb_log`, fed and listened to by threads, so that nothing here waits for it."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
         self.waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "training.wandb_log"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            env={"WANDB_ERROR_REPORTING": "false", **os.environ, "PYTHONPATH": path},
-            # no terminal to ask on, and no Ctrl-C before the last rows are written
-            start_new_session=True,
-        )
+        # a session of its own: no terminal to ask on, and no Ctrl-C before the last rows are written
+        self.process = start("training.wandb_log", quiet=True, settings={"WANDB_ERROR_REPORTING": "false"})
         self.threads = [threading.Thread(target=body, daemon=True) for body in (self._feed, self._listen)]
         for thread in self.threads:
             thread.start()
