@@ -31,6 +31,7 @@ from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
 from attacks.leave_one_out import NOBODY, Moments, Side, chunks, make_side, moments, skipping
 from attacks.models import Models
+from attacks.streams import LIRA_PAIRS, LIRA_PARTNERS, stream
 from attacks.thresholds import NO_PAIRS, Calibration, calibrate, calibration
 from attacks.trimming import trim_keys
 
@@ -193,9 +194,9 @@ class Shadows:
         if total <= CALIBRATION_PAIRS:
             chosen = np.arange(total)
         else:
-            rng = np.random.default_rng([self.seed, 4])
+            rng = stream(self.seed, LIRA_PAIRS)
             chosen = rng.choice(total, CALIBRATION_PAIRS, replace=False, shuffle=False)
-        partner = np.random.default_rng([self.seed, 2]).integers(1 << 62, size=chosen.size)
+        partner = stream(self.seed, LIRA_PARTNERS).integers(1 << 62, size=chosen.size)
         shadow, column = self.rows[chosen // self.phi.shape[1]], chosen % self.phi.shape[1]
         serves = np.zeros(chosen.size, dtype=np.bool_)
         for side, gone in zip(self.sides, self.gone, strict=True):

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from attacks.arrays import BoolArray, Float64Array
+from attacks.streams import BOOTSTRAP, stream
 
 FPR_LIMITS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
 FEWEST_FALSE_POSITIVES = 5  # below it, what FPR a threshold has is hardly known
@@ -173,7 +174,7 @@ def example_weights(membership: BoolArray, resamples: int, seed: int) -> WeightA
     non-members among non-members. Several: an example is drawn with its whole column, among all; a draw in which a
     target has no member or no non-member is drawn again.
     """
-    rng = np.random.default_rng([seed, 0])
+    rng = stream(seed, BOOTSTRAP)
     weights = np.zeros((resamples, membership.shape[1]), dtype=np.uint8)
     if len(membership) == 1:
         for side, generator in zip((membership[0], ~membership[0]), rng.spawn(2), strict=True):

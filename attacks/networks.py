@@ -29,6 +29,7 @@ from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from attacks.inputs import AttackInputs, require_pairs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
 from attacks.statistics import log_softmax
+from attacks.streams import NETWORK_PAIRS, stream
 from attacks.thresholds import best_threshold
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _threshold(network: nn.Module, features: torch.Tensor, rows: torch.Tensor, i
         groups = np.empty(len(is_in), dtype=np.int64)
         group, place = torch.nonzero(rows >= 0, as_tuple=True)
         groups[rows[group, place].numpy()] = group.numpy()
-        chosen = np.random.default_rng([seed, 5]).choice(len(is_in), CALIBRATION_PAIRS, replace=False)
+        chosen = stream(seed, NETWORK_PAIRS).choice(len(is_in), CALIBRATION_PAIRS, replace=False)
         features, is_in = features[torch.from_numpy(chosen).to(features.device)], is_in[chosen]
         rows = _rows(groups[chosen], rows.shape[0])
     return best_threshold(_predict(network, features, rows), is_in)

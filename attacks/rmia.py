@@ -33,6 +33,7 @@ from attacks.arrays import BoolArray, Float64Array, FloatArray
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
 from attacks.leave_one_out import removals
+from attacks.streams import RMIA_EXAMPLES, RMIA_PARTNERS, stream
 from attacks.thresholds import NO_PAIRS, Calibration, calibration
 
 ONLINE, OFFLINE, PUBLISHED = "rmia_online", "rmia_offline", "rmia_published"
@@ -197,7 +198,7 @@ def _in_the_targets_place(inputs: AttackInputs) -> Iterator[tuple[FloatArray, Fl
     assert inputs.shadow_population is not None
     sums_in, sums_out = (_side_sums(inputs.shadow_phi, side) for side in (inputs.shadow_in, inputs.shadow_out))
     population_sum = _population_sum(inputs)
-    partner = np.random.default_rng([inputs.seed, 3]).integers(1 << 62, size=inputs.shadow_in.shape)
+    partner = stream(inputs.seed, RMIA_PARTNERS).integers(1 << 62, size=inputs.shadow_in.shape)
     gone_in, gone_out = removals(inputs.shadow_in, partner), removals(inputs.shadow_out, partner)
     every = np.arange(inputs.num_examples)
     for s in range(inputs.num_shadows):
@@ -226,7 +227,7 @@ def choose_a(inputs: AttackInputs) -> float | None:
         return None
     size = min(inputs.num_examples, max(1, CHOICE_PAIRS // inputs.num_shadows))
     rows = np.zeros(inputs.num_examples, dtype=np.bool_)
-    rows[np.random.default_rng([inputs.seed, 5]).permutation(inputs.num_examples)[:size]] = True
+    rows[stream(inputs.seed, RMIA_EXAMPLES).permutation(inputs.num_examples)[:size]] = True
     few = inputs.only(rows)
     total = np.zeros(len(GRID_OF_A))
     for s, (phi, _, means) in enumerate(_in_the_targets_place(few)):

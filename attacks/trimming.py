@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from attacks.streams import TRIMMING, stream
 
 LEFT_OUT = 0.05  # of the examples, at most
 FEWEST_PER_SIDE = 2  # shadows for which examples are left out
@@ -138,7 +139,7 @@ def trim_sides(
 
     scored: bool [n] or None for all; of the other examples nobody is kept.
     """
-    rng = np.random.default_rng([seed, 0])
+    rng = stream(seed, TRIMMING)
     if audited is None and scored is None:
         return _cap(inside, rng), _cap(outside, rng)
     shadow_in, shadow_out = np.zeros_like(inside), np.zeros_like(outside)
@@ -156,7 +157,7 @@ def trim_keys(shape: tuple[int, int], seed: int) -> tuple[FloatArray, FloatArray
     Only where all examples are scored, there is no audited group and both sides keep a shadow. The same for every
     target of a cell.
     """
-    rng = np.random.default_rng([seed, 0])
+    rng = stream(seed, TRIMMING)
     return rng.random(shape, dtype=np.float32), rng.random(shape, dtype=np.float32)
 
 
