@@ -52,7 +52,7 @@ def detectable(row: pd.Series) -> str:
     """The smallest difference that this many models could have found, in words."""
     if not is_number(row["detectable"]):
         return "how small a one could have been found is not recorded"
-    return f"one of {row['detectable']:.3f} would have been with a chance of 80 %"
+    return f"a true one of {row['detectable']:.3f} would have been found with a chance of 80 %"
 
 
 def difference(row: pd.Series) -> str:

@@ -81,7 +81,7 @@ def test_cells_of_one_pipeline_are_told_apart_no_more_often_than_stated() -> Non
     for sentences, _, _ in outcomes:
         assert sum("the same trained again" in sentence for sentence in sentences) == 1
         for sentence in sentences:
-            assert "No difference" not in sentence or "would have been with a chance of 80 %" in sentence
+            assert "No difference" not in sentence or "would have been found with a chance of 80 %" in sentence
 
 
 def test_a_difference_that_is_there_is_found() -> None:

@@ -48,7 +48,7 @@ def test_the_headline_has_level_difference_and_its_limits(tmp_path: Path) -> Non
     assert "Static 95 % leaks less than Dense: AUC difference -0.050 [-0.070, -0.030]" in text
     assert "; its test accuracy is 5.7 points lower." in text
     assert (
-        "No difference was found between DPF 95 % and Static 95 %: AUC difference -0.050 [-0.090, -0.030]; one of"
+        "No difference was found between DPF 95 % and Static 95 %: AUC difference -0.050 [-0.090, -0.030]; a true one of"
         in text
     )
     assert "survives Holm's correction over the 6 planned tests" in text
@@ -94,7 +94,7 @@ def test_several_targets_are_named(tmp_path: Path) -> None:
         ({"difference": 0.05, "ci_low": 0.03, "ci_high": 0.07, "num_targets": 2}, "Static 80 % leaks more than Dense"),
         ({"p_holm": 0.2}, "Static 80 % against Dense: AUC difference -0.050 [-0.070, -0.030], which does not survive"),
         ({"p_value": 0.2, "p_holm": 1.0}, "No difference was found between Static 80 % and Dense"),
-        ({"p_value": 0.2, "p_holm": 1.0}, "one of 0.028 would have been with a chance of 80 %"),
+        ({"p_value": 0.2, "p_holm": 1.0}, "a true one of 0.028 would have been found with a chance of 80 %"),
         ({"p_value": 0.2, "p_holm": 1.0, "detectable": None}, "how small a one could have been found is not recorded"),
         ({"p_value": None, "p_holm": None, "ci_low": None, "ci_high": None}, "without a spread to test it by"),
         ({"kind": "replicate"}, "the same trained again, differ by -0.050"),
@@ -146,7 +146,8 @@ def test_attacks_that_disagree_are_named_on_the_first_screen(tmp_path: Path) -> 
     pd.concat([rows, other.assign(p_holm=0.3)]).to_csv(tmp_path / "comparisons.csv", index=False)
     words = (
         "Attacks disagree about DPF 95 % and Static 95 %: by LiRA, no difference was found (-0.050 [-0.090, -0.030]; "
-        "one of 0.028 would have been with a chance of 80 %); by RMIA (+0.051 [+0.030, +0.070]), the first leaks more."
+        "a true one of 0.028 would have been found with a chance of 80 %); by RMIA (+0.051 [+0.030, +0.070]), "
+        "the first leaks more."
     )
     assert words in first_screen(tmp_path)
     pd.concat([rows, other.assign(p_value=0.03)]).to_csv(tmp_path / "comparisons.csv", index=False)
