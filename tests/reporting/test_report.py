@@ -48,8 +48,8 @@ def test_the_headline_has_level_difference_and_its_limits(tmp_path: Path) -> Non
     assert "Static 95 % leaks less than Dense: AUC difference -0.050 [-0.070, -0.030]" in text
     assert "; its test accuracy is 5.7 points lower." in text
     assert (
-        "No difference was found between DPF 95 % and Static 95 %: AUC difference -0.050 [-0.090, -0.030]; a true one of"
-        in text
+        "No difference was found between DPF 95 % and Static 95 %: AUC difference -0.050 [-0.090, -0.030]; "
+        "a true one of" in text
     )
     assert "survives Holm's correction over the 6 planned tests" in text
 
