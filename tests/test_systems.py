@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from repository import REPOSITORY
-from test_layers import ENTRY_FILES, LAYERS
+from tests.repository import REPOSITORY
+from tests.test_layers import LEVEL, PACKAGES
 
 # What the lock library says on a system that is neither Windows nor has `fcntl`: there is none such but here.
 NO_LOCKS = "only soft file lock is available"
@@ -42,8 +42,8 @@ def without_posix(code: str, folder: Path) -> str:
 
 
 def modules() -> list[str]:
-    paths = [path for package in LAYERS for path in (REPOSITORY / package).glob("*.py") if path.stem != "__init__"]
-    paths += [REPOSITORY / name for name in ENTRY_FILES if "/" not in name]
+    paths = [path for package in PACKAGES for path in (REPOSITORY / package).glob("*.py") if path.stem != "__init__"]
+    paths += [REPOSITORY / name for name in LEVEL if name.endswith(".py")]
     return sorted({path.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".") for path in paths})
 
 

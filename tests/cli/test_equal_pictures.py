@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import ONE_CELL, TRAIN, UNIFIED, call, read
-from test_signals_files import made_up
 
 from data import inputs
 from data.duplicates import picture_numbers
+from tests.cli.scripts import ONE_CELL, TRAIN, UNIFIED, call, read
+from tests.cli.test_signals_files import made_up
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates"
 TINY = "--layers 8 --epochs 1 --augment none --batch-size 16 --precision float32 --device cpu --jobs 1 --num-shadows 1"

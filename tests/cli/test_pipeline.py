@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from repository import REPOSITORY
-from scripts import (
+from sklearn.metrics import roc_auc_score
+
+from attacks.metrics import METRICS
+from attacks.registry import ATTACKS
+from tests.cli.scripts import (
     ADVANCED,
     CHECK,
     EXPERIMENT,
@@ -26,10 +29,7 @@ from scripts import (
     path_of,
     read,
 )
-from sklearn.metrics import roc_auc_score
-
-from attacks.metrics import METRICS
-from attacks.registry import ATTACKS
+from tests.repository import REPOSITORY
 
 
 def test_folders_follow_the_design(home: Path) -> None:

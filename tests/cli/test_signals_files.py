@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripts import ONE_CELL, call, read
 
 from artifacts.files import file_hash
 from artifacts.signals import load_signals
 from configs.config import AttackOptions, Places
 from evaluation.cells import load_cell
 from evaluation.foreign_cells import read_cells
+from tests.cli.scripts import ONE_CELL, call, read
 
 Arrays = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scripts import ONE_CELL, call
 
 from attacks import networks
 from attacks.registry import ATTACKS
+from tests.cli.scripts import ONE_CELL, call
 
 TARGETS = 2
 AREA = 0.002  # half of roc.csv's largest step, reached by no curve

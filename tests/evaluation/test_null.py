@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from asked_cells import asked
 from scipy import stats
 
 from attacks.arrays import Float64Array
@@ -18,6 +17,7 @@ from evaluation.estimates import Measured
 from evaluation.pairing import pairs
 from reporting.dissent import dissent
 from reporting.verdicts import comparison, finding
+from tests.evaluation.asked_cells import asked
 
 EXAMPLES, RESAMPLES, RUNS = 200, 100, 80
 ATTACKS = ("lira", "rmia", "loss")

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.children import REPOSITORY
-from faults.trials import Tally, Trial
+from tests.faults.children import REPOSITORY
+from tests.faults.trials import Tally, Trial
 
 SCRIPTS = (
     *("train", "run_experiment", "test_mia", "mia.unified_mia_evaluation", "mia.mia_advanced", "mia.mia_wemem"),

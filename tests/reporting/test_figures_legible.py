@@ -14,12 +14,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from reporting_examples import cell, write_folder
 
 from attacks.registry import ATTACKS
 from reporting import charts, figures, fonts, style
 from reporting.figures import Gallery
 from reporting.inputs import read_inputs
+from tests.reporting.reporting_examples import cell, write_folder
 
 PIXELS = 100  # an inch: enough to measure by
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
-from reporting_examples import GRID, cell, write_folder
 
 from reporting import charts
 from reporting.figures import Gallery, labels_of
@@ -18,6 +17,7 @@ from reporting.inputs import read_inputs
 from reporting.labels import again, replicates, told_apart
 from reporting.style import STYLE
 from reporting.tables import summary_text
+from tests.reporting.reporting_examples import GRID, cell, write_folder
 
 RECIPE = {"epochs": 4, "batch_size": 32, "lr": 0.05}
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reporting_examples import GRID, cell, compared, write_folder, write_results
-from repository import REPOSITORY
 
 from artifacts.files import file_hash
 from mia.report import main
@@ -23,6 +21,8 @@ from reporting.headline import sentences
 from reporting.inputs import about_digest, read_inputs, settings_of
 from reporting.page import write_report
 from reporting.verdicts import comparison, finding
+from tests.reporting.reporting_examples import GRID, cell, compared, write_folder, write_results
+from tests.repository import REPOSITORY
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
 

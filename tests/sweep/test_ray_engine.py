@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_jobs import MACHINE, contents, ignore_done, ignore_epoch, job_of, shorten, undisturbed, when
 
 from artifacts import stopping
 from artifacts.files import write_text
@@ -23,6 +22,7 @@ from sweep import ray_engine
 from sweep.engine import Rules
 from sweep.ray_engine import Site, run_on_ray
 from sweep.worker import Job
+from tests.sweep.engine_jobs import MACHINE, contents, ignore_done, ignore_epoch, job_of, shorten, undisturbed, when
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 pytestmark = pytest.mark.ray

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from recording import TapeRecorder
 
 from configs.config import ExperimentConfig
 from data.base import ImageData
 from data.inputs import open_data, open_split
+from tests.training.recording import TapeRecorder
 from training import graphs
 from training.loop import Trainer
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from recording import TapeRecorder
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.config import ExperimentConfig
 from data.inputs import open_data, open_split
+from tests.training.recording import TapeRecorder
 from training import graphs
 from training.loop import Trainer
 
