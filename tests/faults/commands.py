@@ -122,6 +122,7 @@ def bad_command_line(trial: Trial) -> Tally:
     script, argv, by_argparse = cases()[trial.number]
     folder = trial.folder / "empty"
     folder.mkdir()
+    code: int | None
     if by_argparse and trial.number % REAL_EVERY == 0:
         code, cpu, out, err = _real(script, argv, folder)
     else:

@@ -126,7 +126,8 @@ def test_an_accuracy_difference_has_an_interval_and_says_when_it_is_chance() -> 
 def example(**changes: Any) -> pd.Series:
     row = compared(cell("static", 0.8), cell("dense", 0.0), changes.pop("kind", "against_dense"))
     defaults = {"accuracy_ci_low": None, "accuracy_ci_high": None, "differing": None}
-    return pd.DataFrame([{**defaults, **row, **changes}]).iloc[0]
+    line: pd.Series[Any] = pd.DataFrame([{**defaults, **row, **changes}]).iloc[0]
+    return line
 
 
 def test_a_strong_difference_is_never_called_no_difference() -> None:
