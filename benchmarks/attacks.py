@@ -138,6 +138,7 @@ def rmia_by_loops(inputs: AttackInputs) -> None:
 
 def threshold_by_loops(inputs: AttackInputs) -> None:
     """Confidence, a threshold per class, every value tried on all values."""
+    assert inputs.shadow_logits is not None
     powers = np.exp(inputs.shadow_logits - inputs.shadow_logits.max(axis=2, keepdims=True))
     p_y = (powers / powers.sum(axis=2, keepdims=True))[:, np.arange(inputs.num_examples), inputs.labels]
     for label in range(CLASSES):

@@ -30,7 +30,9 @@ def forward(network: nn.Module, tokens: Tensor, masks: Tensor) -> Tensor:
 
     masks: float32 [at least `masks_needed`], 0 where an element is dropped, else 1 / (1 - p).
     """
-    _, normalise, _, embed, _, encoder, _, hidden, _, out = network  # type: ignore[misc]
+    assert isinstance(network, nn.Sequential)
+    _, normalise, _, embed, _, encoder, _, hidden, _, out = network
+    assert isinstance(encoder, nn.TransformerEncoder)
     used = 0
 
     def drop(x: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def fit(network: nn.Module, features: Tensor, is_in: Tensor, rows: Tensor, plan:
 
     compiled = torch.compile(loss_of, dynamic=False)
     optimiser = torch.optim.SGD(network.parameters(), lr=plan.lr, momentum=0.9, weight_decay=WEIGHT_DECAY, fused=True)
-    p = network[5].layers[0].dropout.p  # type: ignore[index, union-attr]
+    p = network[5].layers[0].dropout.p  # type: ignore[index]
     rng = np.random.default_rng(torch.initial_seed())
     epoch = -(-rows.shape[1] // plan.batch)
     network.train()

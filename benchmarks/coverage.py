@@ -156,7 +156,8 @@ def coverage(setting: Setting, replicates: int, jobs: int) -> pd.DataFrame:
                 "network_sd_of_auc": truths[0].network_sd() if truths else np.nan,
             }
         )
-    return pd.DataFrame(lines)
+    table: pd.DataFrame = pd.DataFrame(lines)
+    return table
 
 
 PValues = dict[tuple[str, str], list[float]]  # of the ten differences, by metric and method
@@ -198,7 +199,8 @@ def null(setting: Setting, replicates: int, jobs: int) -> pd.DataFrame:
                 "families_error": float(np.sqrt(0.05 * 0.95 / replicates)),
             }
         )
-    return pd.DataFrame(lines)
+    table: pd.DataFrame = pd.DataFrame(lines)
+    return table
 
 
 def run(work: Callable[[int], Result], replicates: int, jobs: int) -> list[Result]:
@@ -233,7 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
 
     def replicates(setting: Setting, share: int) -> int:
-        return max(1, args.replicates // (share * (2 if setting.model == "lira" else 1)))
+        wanted: int = args.replicates
+        return max(1, wanted // (share * (2 if setting.model == "lira" else 1)))
 
     chosen = [setting for setting in [*CROSSED, *LIRA] if args.only in setting.name]
     few = [setting for setting in chosen if setting.targets in (1, 3, 9)]

@@ -54,7 +54,8 @@ def table(found: dict[tuple[str, int], list[float]]) -> pd.DataFrame:
         {"engine": engine, "workers": workers, "seconds": round(seconds, 1), "speedup": medians[engine, 1] / seconds}
         for (engine, workers), seconds in sorted(medians.items())
     ]
-    return pd.DataFrame(rows).round({"speedup": 2})
+    frame: pd.DataFrame = pd.DataFrame(rows).round({"speedup": 2})
+    return frame
 
 
 def main(argv: Sequence[str] | None = None) -> int:

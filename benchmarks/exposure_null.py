@@ -26,12 +26,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,11 @@ from cli.help_text import HelpText
 
 SMALL, LARGE = (9, 1400), (16, 4000)  # models, examples
 CLASSES = 10
-BENDS = {"straight": lambda x: x, "root": np.sqrt, "saturating": np.tanh}
+BENDS: dict[str, Callable[[Float64Array], Float64Array]] = {
+    "straight": lambda x: x,
+    "root": np.sqrt,
+    "saturating": np.tanh,
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,13 @@ class Setting:
     large: bool = False  # measured at both sizes, where narrow intervals put the rule to the test
 
 
-SPLIT = {"split": (0.6, 0.6)}
+class SplitNoise(TypedDict):
+    """The field that settings with the same split noise share."""
+
+    split: tuple[float, float]
+
+
+SPLIT: SplitNoise = {"split": (0.6, 0.6)}
 SETTINGS = [
     Setting("same_pipeline"),
     Setting("half_as_strong", strength=(1.0, 0.5), large=True),
@@ -112,8 +122,9 @@ def answers(setting: Setting, models: int, examples: int, seed: Sequence[int]) -
     level = 2.0 * rng.normal(size=examples) - first
 
     def by_class(size: float) -> Float64Array:
-        sides = size * rng.normal(size=(2, models, CLASSES))[:, :, label]
-        return np.where(membership, *sides)
+        inside, outside = size * rng.normal(size=(2, models, CLASSES))[:, :, label]
+        chosen: Float64Array = np.where(membership, inside, outside)
+        return chosen
 
     def network() -> Float64Array:
         return setting.noise * (spread * rng.normal(size=membership.shape) + by_class(setting.class_noise))

@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the models that are kept")
     parser.add_argument("--output", type=Path, help="CSV file; default: the table is only printed")
     args = parser.parse_args(argv)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path in args.files:
         phi, membership = read_cell(path)
         for kept in (kept for kept in args.a_side if 2 <= kept <= most_a_side(membership)):

@@ -65,7 +65,8 @@ def table(found: dict[int, list[tuple[float, float]]]) -> pd.DataFrame:
             }
         )
         before = (models, seconds)
-    return pd.DataFrame(rows)
+    frame: pd.DataFrame = pd.DataFrame(rows)
+    return frame
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -102,7 +102,7 @@ def pictures(count: int) -> ImageData:
     images = torch.from_numpy(rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8))
     labels = torch.arange(count) % 10
     names = tuple(str(c) for c in range(10))
-    return ImageData(images, labels, images[:20], labels[:20], names, **unpublished_normalisation(3))  # type: ignore[arg-type]
+    return ImageData(images, labels, images[:20], labels[:20], names, **unpublished_normalisation(3))
 
 
 def plain(case: Case) -> Iterator[int]:
@@ -114,7 +114,7 @@ def plain(case: Case) -> Iterator[int]:
     data = pictures(case.members)
     steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     transform = transforms.Compose([*steps, transforms.Normalize(data.mean, data.std)])
-    stored = [to_pil_image(image) for image in data.train_images]  # type: ignore[no-untyped-call]
+    stored = [to_pil_image(image) for image in data.train_images]
 
     class Pictures(Dataset[tuple[Tensor, Tensor]]):
         def __len__(self) -> int:
@@ -273,7 +273,8 @@ def epoch_ratios(case: Case, threads: int, seconds: float) -> list[float]:
     loops = [project(dataclasses.replace(case, method=method)) for method in ("dense", "dpf")]
     for loop in loops:
         next(loop)
-    ratios, until = [], time.perf_counter() + seconds
+    ratios: list[float] = []
+    until = time.perf_counter() + seconds
     while time.perf_counter() < until or not ratios:
         times = []
         for loop in loops:
@@ -344,7 +345,8 @@ def matmul_tflops(device: str, precision: str, size: int = 8192, times: int = 20
         left @ right
     end.record()
     torch.cuda.synchronize(device)
-    return times * 2.0 * size**3 / (start.elapsed_time(end) / 1e3) / 1e12
+    milliseconds: float = start.elapsed_time(end)
+    return times * 2.0 * size**3 / (milliseconds / 1e3) / 1e12
 
 
 def operations(case: Case) -> float:

@@ -7,9 +7,9 @@ import re
 import shlex
 
 import pytest
-from repository import REPOSITORY
 
 from cli.parser import parse
+from tests.repository import REPOSITORY
 
 READMES = ("README.md", "README.ko.md")
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from repository import REPOSITORY
-from test_layers import LEVEL, PACKAGES
+from tests.repository import REPOSITORY
+from tests.test_layers import LEVEL, PACKAGES
 
 # What the lock library says on a system that is neither Windows nor has `fcntl`: there is none such but here.
 NO_LOCKS = "only soft file lock is available"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import struct
 from collections.abc import Iterator
@@ -43,11 +44,10 @@ def read_all(folder: Path) -> list[Logged]:
 
 
 def _read(path: Path) -> Logged:
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    messages = importlib.import_module("wandb.proto.wandb_internal_pb2")
     found = Logged(files=path.parent / "files")
     for content in _records(path.read_bytes()):
-        record = Record()
+        record = messages.Record()
         record.ParseFromString(content)
         kind = record.WhichOneof("record_type")
         if kind == "run":

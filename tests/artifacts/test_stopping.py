@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from repository import REPOSITORY
 
 from artifacts import stopping
 from configs.errors import StopRequested
+from tests.repository import REPOSITORY
 
 
 def test_at_once_outside_and_at_the_check_inside() -> None:

@@ -13,6 +13,7 @@ from attacks.models import from_models
 from attacks.statistics import phi
 
 Cell = tuple[AttackInputs, BoolArray]
+MakeCell = Callable[..., Cell]
 
 
 def balanced_membership(models: int, examples: int, rng: np.random.Generator) -> BoolArray:
@@ -47,6 +48,6 @@ def make_cell(
 
 
 @pytest.fixture
-def cell() -> Callable[..., Cell]:
+def cell() -> MakeCell:
     """The maker of cells."""
     return make_cell

@@ -40,6 +40,8 @@ def test_the_groups_are_trimmed_apart() -> None:
     assert (inputs.asked.in_count, inputs.asked.out_count) == (0, 7)
     assert inputs.learned.in_count + inputs.learned.out_count == 7
     assert inputs.asked.num_examples == inputs.learned.num_examples == 200
+    assert inputs.target.logits is not None
+    assert inputs.target_logits is not None
     assert np.array_equal(inputs.target.logits, inputs.target_logits[:200])
 
 

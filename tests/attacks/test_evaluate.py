@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -13,6 +11,7 @@ from attacks.metrics import evaluate_scores
 from attacks.models import Models
 from attacks.registry import ATTACKS
 from attacks.statistics import phi
+from tests.attacks.conftest import MakeCell
 
 SHADOWLESS = {name for name, attack in ATTACKS.items() if attack.min_shadows == 0}
 
@@ -26,8 +25,8 @@ def uneven(gap: float, seed: int = 0) -> Models:
     return Models(logits, phi(logits, labels)[:, :, None], membership, labels, seed)
 
 
-def test_rows_are_the_metrics_of_the_scores(cell: Callable[..., object]) -> None:
-    inputs, membership = cell(9, 200, 0, gap=1.0)  # type: ignore[misc]
+def test_rows_are_the_metrics_of_the_scores(cell: MakeCell) -> None:
+    inputs, membership = cell(9, 200, 0, gap=1.0)
     rows = evaluate(inputs, membership, attacks=["loss"], settings=AttackSettings(seed=3))
     found = score(learn(inputs, ["loss"], AttackSettings(seed=3)), inputs.target)["loss"]
     expected = evaluate_scores(found.scores, membership, found.threshold, seed=3)
@@ -41,6 +40,7 @@ def test_rows_are_the_metrics_of_the_scores(cell: Callable[..., object]) -> None
 
 def test_all_that_is_defined_by_default_and_a_named_attack_or_an_error() -> None:
     models = uneven(1.0)
+    assert models.logits is not None
     alone = Models(models.logits[:1], models.phi[:1], models.membership[:1], models.labels, 0)
     rows = evaluate(alone.leave_out(0), alone.membership[0])
     assert {row["attack"] for row in rows} == SHADOWLESS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypedDict
 
 import numpy as np
 import pytest
@@ -12,13 +13,22 @@ from scipy.stats import norm
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings
 from attacks.registry import ATTACKS
+from tests.attacks.conftest import MakeCell
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
+
+class Tolerance(TypedDict):
+    """Of `np.testing.assert_allclose`."""
+
+    rtol: float
+    atol: float
+
+
+EXACT: Tolerance = {"rtol": 1e-9, "atol": 1e-9}
 CELLS = [(6, 12), (9, 30), (13, 20)]  # models, examples
 
 
 @pytest.fixture(params=CELLS, ids=str)
-def inputs(request: pytest.FixtureRequest, cell: Callable) -> AttackInputs:
+def inputs(request: pytest.FixtureRequest, cell: MakeCell) -> AttackInputs:
     models, examples = request.param
     return cell(models, examples, seed=models, gap=1.5, own=1.0)[0]
 
@@ -90,6 +100,7 @@ def test_lira(inputs: AttackInputs) -> None:
 def test_lira_global_and_loss(inputs: AttackInputs) -> None:
     phi = [sum(map(float, row)) / len(row) for row in inputs.target_phi]
     np.testing.assert_allclose(ATTACKS["lira_global"].run(inputs, AttackSettings())["lira_global"].scores, phi, **EXACT)
+    assert inputs.target_logits is not None
     log_p = [math.log(softmax(z)[y]) for z, y in zip(inputs.target_logits, inputs.labels, strict=True)]
     np.testing.assert_allclose(ATTACKS["loss"].run(inputs, AttackSettings())["loss"].scores, log_p, **EXACT)
 
@@ -124,12 +135,16 @@ def best_threshold(ins: list[float], outs: list[float]) -> float:
 
 @pytest.mark.parametrize("statistic", [confidence, entropy, modified_entropy])
 def test_threshold_attacks(statistic: Callable[[list[float], int], float], inputs: AttackInputs) -> None:
+    shadow_logits, target_logits = inputs.shadow_logits, inputs.target_logits
+    assert shadow_logits is not None
+    assert target_logits is not None
+
     def value(logits: np.ndarray, i: int) -> float:
         return statistic(softmax(logits), int(inputs.labels[i]))
 
     def pairs(side: str, label: int | None) -> list[float]:
         return [
-            value(inputs.shadow_logits[s, i], i)
+            value(shadow_logits[s, i], i)
             for i in range(inputs.num_examples)
             if label is None or inputs.labels[i] == label
             for s in shadows_of(inputs, side, i)
@@ -137,7 +152,7 @@ def test_threshold_attacks(statistic: Callable[[list[float], int], float], input
 
     expected = []
     for i, label in enumerate(inputs.labels):
-        expected.append(value(inputs.target_logits[i], i) - best_threshold(pairs("in", label), pairs("out", label)))
+        expected.append(value(target_logits[i], i) - best_threshold(pairs("in", label), pairs("out", label)))
     result = ATTACKS[statistic.__name__].run(inputs, AttackSettings())[statistic.__name__]
     np.testing.assert_allclose(result.scores, expected, **EXACT)
     assert result.threshold == 0.0
@@ -175,7 +190,7 @@ def test_rmia(gamma: float, a: float, inputs: AttackInputs) -> None:
     assert set(results) == {"rmia", "rmia_published", *shares_of}
     np.testing.assert_allclose(results["rmia_published"].scores, shares_of["rmia_online"], **EXACT)
     assert any(0 < score < 1 for score in shares_of["rmia_online"])
-    for key, shares in shares_of.items() if gamma == 1.0 else ():
-        extra = results[key].scores - shares
+    for key, expected in shares_of.items() if gamma == 1.0 else ():
+        extra = results[key].scores - expected
         assert (extra > 0).all(), key
         assert (extra < 1 / (size * queries)).all(), key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, TooFewShadows
 from attacks.models import from_models
 from attacks.trimming import trim
+from tests.attacks.conftest import MakeCell
 
 
 @given(st.integers(1, 9), st.integers(1, 30), st.floats(0.0, 1.0), st.integers(0, 5))
@@ -34,7 +33,7 @@ def test_trim_is_seeded() -> None:
 
 
 @pytest.mark.parametrize("models", [6, 7, 9])
-def test_counts_do_not_tell_the_target(models: int, cell: Callable) -> None:
+def test_counts_do_not_tell_the_target(models: int, cell: MakeCell) -> None:
     """Leave-one-out counts are the label; trimmed counts are constant."""
     inputs, _ = cell(models, 300, seed=models)
     assert inputs.in_count >= models // 2 - 1
@@ -51,6 +50,8 @@ def test_the_targets_membership_row_is_not_used() -> None:
     a = from_models(logits, logits[:, :, :1], membership, labels, 2, 0)
     b = from_models(logits, logits[:, :, :1], flipped, labels, 2, 0)
     assert np.array_equal(a.shadow_in, b.shadow_in)
+    assert a.target_logits is not None
+    assert a.shadow_logits is not None
     assert np.array_equal(a.target_logits, logits[2])
     assert np.array_equal(a.shadow_logits, logits[[0, 1, 3]])
 
@@ -67,11 +68,11 @@ def test_the_targets_membership_row_is_not_used() -> None:
         ("target_sensitivity", None, "given together"),
     ],
 )
-def test_bad_inputs_are_one_line_errors(field: str, value: object, words: str, cell: Callable) -> None:
-    inputs: AttackInputs = cell(6, 40, seed=0)[0]
+def test_bad_inputs_are_one_line_errors(field: str, value: object, words: str, cell: MakeCell) -> None:
+    inputs = cell(6, 40, seed=0)[0]
     clean = replace(inputs, shadow_out=np.zeros_like(inputs.shadow_out)) if "trim" in words else inputs
     with pytest.raises(ValueError, match=words) as error:
-        replace(clean, **{field: value})
+        replace(clean, **{field: value})  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
 
 

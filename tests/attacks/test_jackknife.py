@@ -94,6 +94,7 @@ def test_one_deletion_is_the_attack_on_the_other_models_alone() -> None:
     models = cell()
     found = delete(models, [3], 5, ["lira", "loss"], SETTINGS)
     kept = [0, 1, 2, 4, 5, 6, 7, 8]
+    assert models.logits is not None
     inputs = from_models(models.logits[kept], models.phi[kept], models.membership[kept], models.labels, 4, seed=0)
     expected = score(learn(inputs, ["lira", "loss"], SETTINGS), inputs.target)
     assert found.keys() == expected.keys()

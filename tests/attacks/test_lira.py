@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from attacks.lira_definition import lira_scores
 from attacks.metrics import evaluate_scores
 from attacks.models import Models
 from attacks.registry import ATTACKS
+from tests.attacks.conftest import MakeCell
 
 SETTINGS = AttackSettings()
 
@@ -36,6 +36,8 @@ def test_four_shadows_by_hand() -> None:
         gaussians(moments(make_side(phi, side), 0, np.array([0]), nobody, 2), 1.0) for side in (held, ~held)
     )
     assert (inside.centre[0], outside.centre[0]) == (4.0, 1.0)
+    assert inside.spread is not None
+    assert outside.spread is not None
     np.testing.assert_allclose([inside.spread[0], outside.spread[0]], np.sqrt(2.0))
     scores = variant_scores(np.array([4.0]), inside, outside, reference=1.0)
     np.testing.assert_allclose(scores["lira_online"], 9.0 / 4.0)
@@ -46,7 +48,7 @@ def test_four_shadows_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("models", "dtype"), [(6, np.float64), (9, np.float64), (12, np.float32)])
-def test_variants_are_those_of_the_definition(models: int, dtype: type, cell: Callable) -> None:
+def test_variants_are_those_of_the_definition(models: int, dtype: type, cell: MakeCell) -> None:
     inputs = cell(models, 25, seed=models, gap=1.0, own=2.0)[0]
     inputs = replace(inputs, target_phi=inputs.target_phi.astype(dtype), shadow_phi=inputs.shadow_phi.astype(dtype))
     exact = replace(inputs, target_phi=inputs.target_phi.astype(float), shadow_phi=inputs.shadow_phi.astype(float))
@@ -56,7 +58,7 @@ def test_variants_are_those_of_the_definition(models: int, dtype: type, cell: Ca
         np.testing.assert_allclose(results[key].scores, values, rtol=1e-9, atol=1e-9)
 
 
-def test_chunks_do_not_change_scores(cell: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_scores(cell: MakeCell, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = cell(9, 50, seed=3)[0]
     whole = lira(inputs)
     monkeypatch.setattr("attacks.leave_one_out.CHUNK_VALUES", 8 * 7)
@@ -140,7 +142,7 @@ def test_what_cannot_be_done_at_once_is_left_to_each_target() -> None:
     assert lira_each(lopsided, SETTINGS) is None
 
 
-def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> None:
+def test_thresholds_come_from_shadows_and_work_on_the_target(cell: MakeCell) -> None:
     inputs, membership = cell(9, 2000, seed=0, gap=3.0, own=3.0)
     for key, result in lira(inputs).items():
         assert result.threshold is not None
@@ -151,21 +153,21 @@ def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> 
         assert best - 0.02 < accuracy <= best, key
 
 
-def test_headline_follows_the_number_of_shadows(cell: Callable) -> None:
+def test_headline_follows_the_number_of_shadows(cell: MakeCell) -> None:
     """62 models give 30 shadows a side, 64 give 31."""
     small, large = lira(cell(62, 20, seed=0)[0]), lira(cell(64, 20, seed=0)[0])
     assert small["lira"] is small["lira_online_fixed"]
     assert large["lira"] is large["lira_online"]
 
 
-def test_two_shadows_a_side_calibrate_only_the_fixed_spread(cell: Callable) -> None:
+def test_two_shadows_a_side_calibrate_only_the_fixed_spread(cell: MakeCell) -> None:
     results = lira(cell(6, 30, seed=0)[0])
     assert results["lira_online_fixed"].threshold is not None
     assert results["lira_online"].threshold is None
     assert "too few shadow models" in str(results["lira_online"].note)
 
 
-def test_without_in_shadows_only_offline_is_defined(cell: Callable) -> None:
+def test_without_in_shadows_only_offline_is_defined(cell: MakeCell) -> None:
     inputs = cell(9, 30, seed=0)[0]
     inputs = replace(inputs, shadow_in=np.zeros_like(inputs.shadow_in))
     results = lira(inputs)
@@ -174,19 +176,19 @@ def test_without_in_shadows_only_offline_is_defined(cell: Callable) -> None:
     assert results["lira"].threshold is None
 
 
-def test_offline_does_not_saturate(cell: Callable) -> None:
+def test_offline_does_not_saturate(cell: MakeCell) -> None:
     inputs = cell(9, 30, seed=0)[0]
     inputs = replace(inputs, target_phi=inputs.target_phi + 1000.0 + np.arange(30.0)[:, None])
     assert np.unique(lira(inputs)["lira_offline"].scores).size == 30
 
 
-def test_constant_signals_give_finite_scores(cell: Callable) -> None:
+def test_constant_signals_give_finite_scores(cell: MakeCell) -> None:
     inputs = cell(9, 30, seed=0)[0]
     inputs = replace(inputs, shadow_phi=np.zeros_like(inputs.shadow_phi))
     assert all(np.isfinite(result.scores).all() for result in lira(inputs).values())
 
 
-def test_too_few_shadows(cell: Callable) -> None:
+def test_too_few_shadows(cell: MakeCell) -> None:
     with pytest.raises(TooFewShadows, match="lira needs at least 5 shadow models; this cell has 4"):
         lira(cell(5, 30, seed=0)[0])
     inputs = cell(9, 30, seed=0)[0]
@@ -194,7 +196,7 @@ def test_too_few_shadows(cell: Callable) -> None:
         lira(replace(inputs, shadow_out=np.zeros_like(inputs.shadow_out)))
 
 
-def test_global_needs_no_shadows(cell: Callable) -> None:
+def test_global_needs_no_shadows(cell: MakeCell) -> None:
     inputs = cell(1, 30, seed=0)[0]
     result = ATTACKS["lira_global"].run(inputs, SETTINGS)["lira_global"]
     np.testing.assert_allclose(result.scores, inputs.target_phi.mean(axis=1))

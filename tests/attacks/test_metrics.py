@@ -70,6 +70,7 @@ def test_point_values_match_sklearn() -> None:
         allowed = [t for t in thresholds if (scores[~membership] >= t).mean() <= limit]
         assert figures[name].value == pytest.approx(max((scores[membership] >= t).mean() for t in allowed))
     for figure in figures.values():
+        assert figure.value is not None
         assert figure.ci_low is not None
         assert figure.ci_high is not None
         assert figure.ci_low <= figure.value <= figure.ci_high

@@ -14,6 +14,7 @@ from attacks import networks
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings, AttackUnavailable
 from benchmarks import compiled_samia
+from tests.attacks.conftest import MakeCell
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -33,6 +34,10 @@ def test_samia_attends_over_classes() -> None:
 def test_shokri_networks_are_independent_linear_layers() -> None:
     network, x = networks.build_shokri(3, 4), torch.randn(3 * 5, 4)
     hidden, out = network.hidden, network.out
+    assert isinstance(hidden, torch.nn.Conv1d)
+    assert isinstance(out, torch.nn.Conv1d)
+    assert hidden.bias is not None
+    assert out.bias is not None
     for g in range(3):
         h = x[5 * g : 5 * g + 5] @ hidden.weight[64 * g : 64 * g + 64, :, 0].T + hidden.bias[64 * g : 64 * g + 64]
         y = h.relu() @ out.weight[2 * g : 2 * g + 2, :, 0].T + out.bias[2 * g : 2 * g + 2]
@@ -87,7 +92,7 @@ def test_the_short_plan_costs_the_same_for_any_larger_pool() -> None:
         assert one[0].steps * one[0].batch <= 1_024_000
 
 
-def test_shokri_has_one_plan_for_all_recipes(cell: Callable) -> None:
+def test_shokri_has_one_plan_for_all_recipes(cell: MakeCell) -> None:
     inputs = cell(4, 40, seed=0)[0]
     auto, fast, paper = (
         networks.shokri_nn(inputs, AttackSettings(recipe=recipe))(inputs.target)["shokri_nn"]
@@ -118,7 +123,7 @@ def test_without_dropout_training_mode_is_deterministic() -> None:
     assert torch.equal(network(x), network(x))
 
 
-def test_the_short_plan_learns_and_its_note_says_what_ran(cell: Callable) -> None:
+def test_the_short_plan_learns_and_its_note_says_what_ran(cell: MakeCell) -> None:
     inputs, membership = cell(4, 600, seed=0, gap=4.0)
     assert networks.SAMIA_PLANS.short is not None
     plans = replace(networks.SAMIA_PLANS, short=replace(networks.SAMIA_PLANS.short, steps=17), affordable=10)
@@ -127,7 +132,7 @@ def test_the_short_plan_learns_and_its_note_says_what_ran(cell: Callable) -> Non
     assert roc_auc_score(membership, result.scores) > 0.9
 
 
-def test_a_threshold_of_many_pairs_is_chosen_on_some(cell: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_threshold_of_many_pairs_is_chosen_on_some(cell: MakeCell, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = cell(4, 600, seed=0, gap=1.0)[0]
     settings = AttackSettings(recipe="fast")
     for attack in (networks.shokri_nn, networks.top3_nn):
@@ -136,12 +141,14 @@ def test_a_threshold_of_many_pairs_is_chosen_on_some(cell: Callable, monkeypatch
         some = attack(inputs, settings)(inputs.target)[attack.name]
         monkeypatch.undo()
         np.testing.assert_array_equal(some.scores, whole.scores)
-        claimed = [(result.scores >= result.threshold).mean() for result in (some, whole)]
+        assert some.threshold is not None
+        assert whole.threshold is not None
+        claimed = [(some.scores >= some.threshold).mean(), (whole.scores >= whole.threshold).mean()]
         assert some.threshold != whole.threshold
         assert claimed[0] == pytest.approx(claimed[1], abs=0.3)
 
 
-def test_paper_recipe_runs_and_classes_may_be_missing(cell: Callable) -> None:
+def test_paper_recipe_runs_and_classes_may_be_missing(cell: MakeCell) -> None:
     inputs = cell(4, 40, seed=0)[0]
     inputs = replace(inputs, labels=np.where(inputs.labels == 1, 0, inputs.labels))
     for attack in (networks.shokri_nn, networks.samia):
@@ -150,7 +157,7 @@ def test_paper_recipe_runs_and_classes_may_be_missing(cell: Callable) -> None:
         assert result.threshold is not None
 
 
-def test_global_random_state_is_untouched(cell: Callable) -> None:
+def test_global_random_state_is_untouched(cell: MakeCell) -> None:
     inputs, state = cell(4, 40, seed=0)[0], torch.random.get_rng_state()
     first, second = (
         networks.top3_nn(inputs, AttackSettings("fast", seed=s))(inputs.target)["top3_nn"].scores for s in (1, 2)
@@ -159,19 +166,21 @@ def test_global_random_state_is_untouched(cell: Callable) -> None:
     assert not np.array_equal(first, second)
 
 
-def test_samia_needs_sensitivity(cell: Callable) -> None:
+def test_samia_needs_sensitivity(cell: MakeCell) -> None:
     inputs = replace(cell(4, 40, seed=0)[0], target_sensitivity=None, shadow_sensitivity=None)
     with pytest.raises(AttackUnavailable, match="sensitivity queries"):
         networks.samia(inputs, AttackSettings())
 
 
 def some_probed(inputs: AttackInputs, probed: np.ndarray) -> AttackInputs:
+    assert inputs.target_sensitivity is not None
+    assert inputs.shadow_sensitivity is not None
     target, shadows = inputs.target_sensitivity.copy(), inputs.shadow_sensitivity.copy()
     target[~probed], shadows[:, ~probed] = np.nan, np.nan
     return replace(inputs, target_sensitivity=target, shadow_sensitivity=shadows)
 
 
-def test_samia_of_some_examples_is_samia_of_a_cell_of_those(cell: Callable) -> None:
+def test_samia_of_some_examples_is_samia_of_a_cell_of_those(cell: MakeCell) -> None:
     inputs, settings = cell(4, 80, seed=0)[0], AttackSettings(recipe="fast")
     probed = np.random.default_rng(0).random(80) < 0.5
     partial = some_probed(inputs, probed)
@@ -186,13 +195,13 @@ def test_samia_of_some_examples_is_samia_of_a_cell_of_those(cell: Callable) -> N
     assert expected.rows is None
 
 
-def test_samia_without_a_probed_example_is_not_defined(cell: Callable) -> None:
+def test_samia_without_a_probed_example_is_not_defined(cell: MakeCell) -> None:
     inputs = some_probed(cell(4, 40, seed=0)[0], np.zeros(40, dtype=bool))
     with pytest.raises(AttackUnavailable, match="no example with noise queries"):
         networks.samia(inputs, AttackSettings())
 
 
-def test_other_attacks_do_not_mind_missing_noise_queries(cell: Callable) -> None:
+def test_other_attacks_do_not_mind_missing_noise_queries(cell: MakeCell) -> None:
     inputs, settings = cell(4, 40, seed=0)[0], AttackSettings(recipe="fast")
     partial = some_probed(inputs, np.arange(40) < 10)
     whole, same = (networks.top3_nn(one, settings)(one.target)["top3_nn"].scores for one in (inputs, partial))
@@ -215,7 +224,7 @@ def test_the_compiled_network_is_the_published_one(kept: float) -> None:
 def test_the_compiled_network_learns_as_the_published_one(p: float) -> None:
     """Without dropout the same weights, with it others, drawn by the same seed: the same again."""
 
-    def trained(fit: Callable) -> torch.Tensor:
+    def trained(fit: Callable[..., None]) -> torch.Tensor:
         torch.manual_seed(3)
         network, features = networks.build_samia(4), torch.randn(100, 4, 3)
         networks._set_dropout(network, p)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from attacks.evaluate import measure, too_few
 from attacks.interface import AttackResult
 from attacks.metrics import evaluate_scores
+from tests.attacks.conftest import MakeCell
 
 
 def partial(members: int, others: int, of: int = 100) -> tuple[AttackResult, np.ndarray]:
@@ -49,11 +49,15 @@ def test_ten_of_each_side_are_needed_of_a_part_and_none_of_the_whole() -> None:
     assert too_few(AttackResult(np.zeros(4)), np.array([True, False, False, False])) is None
 
 
-def test_the_same_rows_have_to_be_missing_everywhere(cell: Callable) -> None:
+def test_the_same_rows_have_to_be_missing_everywhere(cell: MakeCell) -> None:
     inputs = cell(4, 40, seed=0)[0]
+    assert inputs.target_sensitivity is not None
+    assert inputs.shadow_sensitivity is not None
     target, shadows = inputs.target_sensitivity.copy(), inputs.shadow_sensitivity.copy()
     target[:5], shadows[:, :5] = np.nan, np.nan
-    assert replace(inputs, target_sensitivity=target, shadow_sensitivity=shadows).probed.sum() == 35
+    probed = replace(inputs, target_sensitivity=target, shadow_sensitivity=shadows).probed
+    assert probed is not None
+    assert probed.sum() == 35
     assert inputs.probed is None
     with pytest.raises(ValueError, match="shadow_sensitivity is missing for other examples"):
         replace(inputs, target_sensitivity=target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +16,13 @@ from attacks.models import Models
 from attacks.registry import ATTACKS
 from attacks.rmia import GRID_OF_A, PUBLISHED_A, choose_a, standing
 from attacks.statistics import phi as phi_of
+from tests.attacks.conftest import MakeCell
 
 
-def rmia(inputs: AttackInputs, **knobs: float) -> dict[str, AttackResult]:
-    return ATTACKS["rmia"].run(inputs, AttackSettings(**knobs))
+def rmia(
+    inputs: AttackInputs, rmia_gamma: float = AttackSettings.rmia_gamma, rmia_a: float | None = None
+) -> dict[str, AttackResult]:
+    return ATTACKS["rmia"].run(inputs, AttackSettings(rmia_gamma=rmia_gamma, rmia_a=rmia_a))
 
 
 def one_example() -> AttackInputs:
@@ -55,7 +57,8 @@ def ratio_online(inputs: AttackInputs) -> np.ndarray:
     """p(x) / p_bar(x) of one query, [n]."""
     p = expit(inputs.shadow_phi[:, :, 0].astype(np.float64))
     sides = [np.where(side, p, 0.0).sum(axis=0) / side.sum(axis=0) for side in (inputs.shadow_in, inputs.shadow_out)]
-    return expit(inputs.target_phi[:, 0].astype(np.float64)) / (0.5 * (sides[0] + sides[1]))
+    ratio: np.ndarray = expit(inputs.target_phi[:, 0].astype(np.float64)) / (0.5 * (sides[0] + sides[1]))
+    return ratio
 
 
 def test_one_example_by_hand() -> None:
@@ -113,6 +116,8 @@ def test_with_one_query_it_ranks_exactly_as_the_ratio() -> None:
     """BASE (arXiv 2505.24089): whatever the population, gamma 1 with ties broken is the ratio's order."""
     models, _ = confident(seed=1)
     inputs = models.leave_out(2)
+    assert inputs.target_population is not None
+    assert inputs.shadow_population is not None
     for size in (400, 3, 1):
         few = replace(
             inputs,
@@ -144,6 +149,7 @@ def test_a_is_chosen_on_the_shadows_of_the_target_alone() -> None:
         assert np.array_equal(result.scores, second[key].scores)
         assert (result.threshold, result.chosen) == (second[key].threshold, second[key].chosen)
     inputs = models.leave_out(4)
+    assert inputs.target_population is not None
     other = replace(inputs, target_phi=-inputs.target_phi, target_population=-inputs.target_population)
     assert rmia(other)["rmia"].chosen == first["rmia"].chosen == {"a": choose_a(inputs)}
     assert first["rmia_published"].chosen == {}
@@ -188,7 +194,7 @@ def _removed(inputs: AttackInputs, s: int, i: int) -> int:
     outside = [r for r in range(inputs.num_shadows) if inputs.shadow_out[r, i]]
     np.random.default_rng([inputs.seed, 5]).permutation(inputs.num_examples)  # all of the few examples are taken
     drawn = np.random.default_rng([inputs.seed, 3]).integers(1 << 62, size=inputs.shadow_in.shape)[s, i]
-    return outside[drawn % len(outside)]
+    return outside[int(drawn) % len(outside)]
 
 
 @pytest.mark.parametrize(("true_a", "low", "high"), [(0.0, 0.0, 0.3), (1.0, 0.7, 1.0)])
@@ -207,7 +213,7 @@ def test_a_follows_what_in_models_say(true_a: float, low: float, high: float) ->
     assert low <= found <= high
 
 
-def test_a_given_is_taken_and_nothing_chosen(cell: Callable) -> None:
+def test_a_given_is_taken_and_nothing_chosen(cell: MakeCell) -> None:
     inputs = cell(9, 200, seed=0, gap=1.0)[0]
     given = rmia(inputs, rmia_a=0.7)
     assert all(result.chosen == {} and result.note is None for result in given.values())
@@ -218,13 +224,14 @@ def test_a_given_is_taken_and_nothing_chosen(cell: Callable) -> None:
 
 def test_confident_beyond_float64_stays_finite() -> None:
     models, _ = confident(seed=4)
+    assert models.population is not None
     wild = replace(models, phi=models.phi * np.float32(1e4), population=models.population * 1e4)
     for sign in (1.0, -1.0):
         for result in rmia(replace(wild, phi=wild.phi * np.float32(sign)).leave_out(0)).values():
             assert np.isfinite(result.scores).all()
 
 
-def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> None:
+def test_thresholds_come_from_shadows_and_work_on_the_target(cell: MakeCell) -> None:
     inputs, membership = cell(9, 2000, seed=0, gap=3.0, own=3.0)
     results = rmia(inputs)
     assert results["rmia"] is results["rmia_online"]
@@ -237,7 +244,7 @@ def test_thresholds_come_from_shadows_and_work_on_the_target(cell: Callable) -> 
         assert best - 0.03 < accuracy <= best, key
 
 
-def test_one_pair_a_side_scores_without_a_threshold(cell: Callable) -> None:
+def test_one_pair_a_side_scores_without_a_threshold(cell: MakeCell) -> None:
     inputs = cell(4, 40, seed=0)[0]
     results = rmia(inputs)
     assert set(results) == {"rmia", "rmia_online", "rmia_offline", "rmia_published"}
@@ -248,7 +255,7 @@ def test_one_pair_a_side_scores_without_a_threshold(cell: Callable) -> None:
     assert np.array_equal(results["rmia"].scores, rmia(inputs, rmia_a=0.3)["rmia"].scores)
 
 
-def test_without_in_shadows_it_is_offline(cell: Callable) -> None:
+def test_without_in_shadows_it_is_offline(cell: MakeCell) -> None:
     inputs = cell(9, 40, seed=0)[0]
     results = rmia(replace(inputs, shadow_in=np.zeros_like(inputs.shadow_in)))
     assert set(results) == {"rmia", "rmia_offline", "rmia_published"}
@@ -257,7 +264,7 @@ def test_without_in_shadows_it_is_offline(cell: Callable) -> None:
     assert str(results["rmia"].note).endswith("calibrate a threshold on; a is the published 0.3")
 
 
-def test_it_says_what_is_missing(cell: Callable) -> None:
+def test_it_says_what_is_missing(cell: MakeCell) -> None:
     inputs = cell(9, 40, seed=0)[0]
     with pytest.raises(AttackUnavailable, match="rmia needs the population queries"):
         rmia(replace(inputs, target_population=None, shadow_population=None))

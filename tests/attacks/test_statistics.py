@@ -18,7 +18,8 @@ def logits() -> np.ndarray:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     e = np.exp(logits)
-    return e / e.sum(axis=-1, keepdims=True)
+    p: np.ndarray = e / e.sum(axis=-1, keepdims=True)
+    return p
 
 
 def test_moderate_logits_match_the_direct_formulas(logits: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from attacks import statistics
 from attacks.interface import AttackSettings, TooFewShadows
 from attacks.registry import ATTACKS
 from attacks.thresholds import best_threshold, class_thresholds, of_phi, shadow_values
+from tests.attacks.conftest import MakeCell
 
 SETTINGS = AttackSettings()
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40)
@@ -38,7 +38,7 @@ def test_best_threshold_needs_both_sides() -> None:
         best_threshold(np.zeros(3), np.ones(3, dtype=bool))
 
 
-def test_score_is_the_distance_to_the_classs_threshold(cell: Callable) -> None:
+def test_score_is_the_distance_to_the_classs_threshold(cell: MakeCell) -> None:
     inputs = cell(9, 400, seed=0, gap=2.0)[0]
     result = ATTACKS["confidence"].run(inputs, SETTINGS)["confidence"]
     values = shadow_values(inputs, of_phi(statistics.confidence))
@@ -53,7 +53,7 @@ def test_score_is_the_distance_to_the_classs_threshold(cell: Callable) -> None:
         assert thresholds[c] == best_threshold(values[side_in | side_out], side_in[side_in | side_out])
 
 
-def test_an_absent_class_takes_the_global_threshold(cell: Callable) -> None:
+def test_an_absent_class_takes_the_global_threshold(cell: MakeCell) -> None:
     inputs = cell(9, 60, seed=0)[0]
     inputs = replace(inputs, labels=np.where(inputs.labels == 3, 0, inputs.labels))
     values = shadow_values(inputs, of_phi(statistics.confidence))
@@ -63,7 +63,7 @@ def test_an_absent_class_takes_the_global_threshold(cell: Callable) -> None:
     )
 
 
-def test_per_class_attacks_need_shadows_and_loss_does_not(cell: Callable) -> None:
+def test_per_class_attacks_need_shadows_and_loss_does_not(cell: MakeCell) -> None:
     inputs = cell(2, 30, seed=0)[0]
     with pytest.raises(TooFewShadows, match="entropy needs at least 3 shadow models; this cell has 1"):
         ATTACKS["entropy"].run(inputs, SETTINGS)

@@ -195,6 +195,7 @@ def test_one_sided_examples_do_not_stop_the_attacks() -> None:
     flipped = membership.copy()
     flipped[0] = rng.random(EXAMPLES) < 0.5
     again = noise(flipped).leave_out(0)
+    assert again.scored is not None
     assert np.array_equal(again.scored, inputs.scored)
     assert np.array_equal(again.shadow_in, inputs.shadow_in)
     rows = evaluate(inputs, membership[0], ["loss"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scripts import SWEEP, TRAIN, call
+
+from tests.cli.scripts import SWEEP, TRAIN, call
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def call(script: str, argv: Sequence[str]) -> int:
+def call(script: str, argv: Sequence[object]) -> int:
     """Run a script's main; the exit code."""
     module = importlib.import_module(script)
     code: int = module.main([str(word) for word in argv])

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, SCRIPTS, TINY, TRAIN, UNIFIED, WEMEM, call
+
+from tests.cli.scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, SCRIPTS, TINY, TRAIN, UNIFIED, WEMEM, call
 
 
 def picture(path: Path, seed: int = 0) -> None:

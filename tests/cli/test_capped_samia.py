@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scripts import ONE_CELL, TINY, TRAIN, call, read
 
 from artifacts.signals import load_signals
 from attacks import networks
 from data.splits import draw_probed
+from tests.cli.scripts import ONE_CELL, TINY, TRAIN, call, read
 
 POOL, CAP = 200, 100
 SWEEP = [

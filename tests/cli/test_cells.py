@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scripts import EXPERIMENT, TINY, UNIFIED, call
 
 from evaluation.cells import find_cell, find_cells
+from tests.cli.scripts import EXPERIMENT, TINY, UNIFIED, call
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import REPOSITORY
-from scripts import EXPERIMENT, SCRIPTS, TRAIN, path_of
+
+from tests.cli.scripts import EXPERIMENT, SCRIPTS, TRAIN, path_of
+from tests.repository import REPOSITORY
 
 needed = pytest.mark.skipif(importlib.util.find_spec("argcomplete") is None, reason="argcomplete is not installed")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts import EXPERIMENT, TINY, TRAIN, call
 
 import run_experiment
 import train
 from cli.parser import parse
 from configs.errors import UsageError
+from tests.cli.scripts import EXPERIMENT, TINY, TRAIN, call
 
 
 @pytest.fixture(autouse=True)

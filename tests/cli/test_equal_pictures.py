@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import ONE_CELL, TRAIN, UNIFIED, call, read
-from test_signals_files import made_up
 
+from attacks.arrays import IntArray
 from data import inputs
+from data.base import ImageData
 from data.duplicates import picture_numbers
+from tests.cli.scripts import ONE_CELL, TRAIN, UNIFIED, call, read
+from tests.cli.test_signals_files import made_up
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates"
 TINY = "--layers 8 --epochs 1 --augment none --batch-size 16 --precision float32 --device cpu --jobs 1 --num-shadows 1"
@@ -44,8 +46,13 @@ def test_a_sweep_says_what_it_found(
     here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(here / "pictures")
-    counted = []
-    monkeypatch.setattr(inputs, "picture_numbers", lambda data: counted.append(data) or picture_numbers(data))
+    counted: list[ImageData] = []
+
+    def counting(data: ImageData) -> tuple[IntArray, IntArray]:
+        counted.append(data)
+        return picture_numbers(data)
+
+    monkeypatch.setattr(inputs, "picture_numbers", counting)
     data = f"--dataset imagefolder --data-dir {here / 'pictures'} --image-size 8 --methods dense --attacks loss"
     assert call(TRAIN, [*data.split(), *TINY.split()]) == 0
     said = capfd.readouterr().err

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from scripts import FLAGS, TRAIN, UNIFIED, call, read
 from sklearn.metrics import roc_auc_score
 
 from artifacts.signals import load_signals
 from attacks.interface import AttackSettings
 from attacks.models import from_models
 from attacks.registry import ATTACKS
+from tests.cli.scripts import FLAGS, TRAIN, UNIFIED, call, read
 
 CELLS = ("dense_synthetic", "static_0.6_synthetic", "dpf_0.6_synthetic")
 DIGITS = [

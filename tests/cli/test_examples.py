@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from repository import REPOSITORY
-from scripts import ONE_CELL, call, read
+
+from tests.cli.scripts import ONE_CELL, call, read
+from tests.repository import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
 

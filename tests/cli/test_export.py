@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from repository import REPOSITORY
-from scripts import EXPERIMENT, TINY, call
 
 from artifacts.checkpoint import load_model
 from artifacts.sparse import load_sparse
 from reporting.card import escaped
+from tests.cli.scripts import EXPERIMENT, TINY, call
+from tests.repository import REPOSITORY
 
 ARGV = [*TINY, "--epochs", "2", "--prune", "--prune-method", "static", "--sparsity", "0.9", "--num-shadows", "1"]
 
@@ -95,7 +95,7 @@ def test_the_card_says_what_there_is_to_say(exported: Path) -> None:
 def test_a_finished_run_is_exported_later_and_quotes_its_own_figures(
     exported: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from scripts import ONE_CELL
+    from tests.cli.scripts import ONE_CELL
 
     runs, results = exported.parents[2], exported.parents[3] / "results"
     argv = ["--run-dir", str(exported), "--attacks", "loss", "--results-dir", str(results), "--quiet"]

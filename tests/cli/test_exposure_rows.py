@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from scripts import TINY, TRAIN, UNIFIED, call, read
 
 from artifacts.signals import load_signals
 from attacks.exposure import STATISTICS
+from tests.cli.scripts import TINY, TRAIN, UNIFIED, call, read
 
 CELLS = ("dense_synthetic", "static_0.6_synthetic")
 AGAIN = tuple(f"{name}_train_seed_1" for name in CELLS)

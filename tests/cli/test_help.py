@@ -7,10 +7,10 @@ import importlib
 import os
 
 import pytest
-from repository import REPOSITORY
-from scripts import SCRIPTS
 
 from cli.help_text import HelpText
+from tests.cli.scripts import SCRIPTS
+from tests.repository import REPOSITORY
 
 WITH_FLAGS = sorted(
     f"{path.parent.name}.{path.stem}"

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import REPOSITORY
-from scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, TRAIN, UNIFIED, WEMEM
+
+from tests.cli.scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, TRAIN, UNIFIED, WEMEM
+from tests.repository import REPOSITORY
 
 REPORT = "mia.report"
 NO_RUNS = "argument --runs-dir: nowhere does not exist; train something first (python train.py)"

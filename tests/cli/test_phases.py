@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts import ONE_CELL, call
-from test_signals_files import made_up
+
+from tests.cli.scripts import ONE_CELL, call
+from tests.cli.test_signals_files import made_up
 
 ARGV = ["--signals", "loud.npz", "quiet.npz", "--attacks", "lira", "loss", "--num-targets", "2", "--results-dir", "out"]
 

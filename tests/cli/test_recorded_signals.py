@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripts import ONE_CELL, call, read
 
 from artifacts.arrays import read_arrays
 from attacks.registry import ATTACKS
@@ -23,6 +22,7 @@ from evaluation.cells import find_cells
 from evaluation.foreign_cells import read_cells
 from evaluation.gather import gather
 from reporting.tables import EVIDENCE_TABLES, write_table
+from tests.cli.scripts import ONE_CELL, call, read
 
 FROM_PHI = ("lira", "rmia", "confidence", "loss", "lira_global")
 FROM_LOGITS = ("entropy", "modified_entropy")

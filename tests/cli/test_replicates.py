@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scripts import CHECK, EXPERIMENT, ONE_CELL, TINY, TRAIN, UNIFIED, call, read
 
 from configs.config import ExperimentConfig
+from tests.cli.scripts import CHECK, EXPERIMENT, ONE_CELL, TINY, TRAIN, UNIFIED, call, read
 from training import loop
 
 SWEEP = [

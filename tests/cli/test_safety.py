@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import REPOSITORY
-from scripts import EXPERIMENT, TINY, TRAIN, UNIFIED, call
 
 from artifacts.checkpoint import load_state
 from artifacts.locks import locked
 from artifacts.run_dir import RunDir
+from tests.cli.scripts import EXPERIMENT, TINY, TRAIN, UNIFIED, call
+from tests.repository import REPOSITORY
 
 BAD = [*TINY, "--lr", "1e30", "--num-shadows", "1"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripts import ONE_CELL, call, read
 
 from artifacts.files import file_hash
 from artifacts.signals import load_signals
 from configs.config import AttackOptions, Places
 from evaluation.cells import load_cell
 from evaluation.foreign_cells import read_cells
+from tests.cli.scripts import ONE_CELL, call, read
 
 Arrays = dict[str, Any]
 
@@ -54,7 +54,7 @@ def test_a_trained_cell_as_a_file_gives_the_same_figures(home: Path, tmp_path: P
     stacked = {name: np.stack([getattr(one, name) for one in held]) for name in ("logits", "phi", "membership")}
     population = np.stack([one.population_phi for one in held])  # type: ignore[misc]
     file = tmp_path / "same.npz"
-    np.savez(file, labels=held[0].labels, index=held[0].pool, population_phi=population, **stacked)
+    np.savez(file, labels=held[0].labels, index=held[0].pool, population_phi=population, allow_pickle=False, **stacked)
     figures = []
     for where in (["--run-dir", str(cell)], ["--signals", str(file)]):
         out = tmp_path / where[0].strip("-")
@@ -296,7 +296,7 @@ def test_samia_on_a_part_of_the_examples(here: Path) -> None:
     places = Places()
     signals = load_cell(cell, places, "cpu", cell.queries(None, samia=True, population=0, samia_examples=100))
     assert signals.sensitivity is not None
-    kept = np.isfinite(signals.sensitivity).all(axis=2)
+    kept = np.asarray(np.isfinite(signals.sensitivity).all(axis=2))
     assert (kept == kept[0]).all()
     assert kept[0].sum() == 100
     assert np.array_equal(signals.sensitivity[:, kept[0]], sensitivity[:, kept[0]])
@@ -313,12 +313,12 @@ def test_tables_state_the_false_positives_of_a_low_fpr(here: Path) -> None:
         count = int(0.01 * non_members[:targets].min())
         rates = (count + 1) / (non_members[:targets] + 1)
         tidy = [row for row in read(here / "out/tidy.csv") if row["metric"] == "tpr_at_fpr_0.01"]
-        assert [(int(row["false_positives"]), float(row["expected_fpr"])) for row in tidy] == [
-            (count, pytest.approx(rate)) for rate in rates
-        ]
+        expected: list[tuple[int, object]] = [(count, pytest.approx(rate)) for rate in rates]
+        assert [(int(row["false_positives"]), float(row["expected_fpr"])) for row in tidy] == expected
         rows = {row["metric"]: row for row in read(here / "out/summary.csv")}
         low = rows["tpr_at_fpr_0.01"]
-        assert (int(low["false_positives"]), float(low["expected_fpr"])) == (count, pytest.approx(rates.mean()))
+        assert int(low["false_positives"]) == count
+        assert float(low["expected_fpr"]) == pytest.approx(rates.mean())
         assert float(low["mean"]) > 0
         assert (rows["tpr_at_fpr_0.001"]["mean"], rows["tpr_at_fpr_0.001"]["false_positives"]) == ("", "")
         assert rows["auc"]["expected_fpr"] == ""

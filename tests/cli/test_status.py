@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from repository import REPOSITORY
-from scripts import TRAIN, call
 
 from artifacts.heartbeat import FILE, Beat, Heartbeat, read_beat
 from artifacts.run_dir import RunDir
@@ -24,6 +22,8 @@ from cli.status import in_words, show_status, status_text
 from configs.config import ExperimentConfig
 from sweep.planned import remember
 from sweep.status import survey, time_left
+from tests.cli.scripts import TRAIN, call
+from tests.repository import REPOSITORY
 
 Make = Callable[..., ExperimentConfig]
 LONG_AGO = time.time() - 1e6

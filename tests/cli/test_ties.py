@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scripts import ONE_CELL, call
 
 from attacks import networks
 from attacks.registry import ATTACKS
+from tests.cli.scripts import ONE_CELL, call
 
 TARGETS = 2
 AREA = 0.002  # half of roc.csv's largest step, reached by no curve
@@ -88,7 +88,9 @@ def test_the_share_of_tied_scores_is_a_column(results: Path) -> None:
 def test_many_ties_are_said(results: Path) -> None:
     notes = json.loads((results / "evaluation.json").read_text())["notes"]
     tied = pd.read_csv(results / "summary.csv").groupby(["experiment", "attack"])["tied"].first()
-    for (experiment, attack), share in tied.items():
+    for names, share in tied.items():
+        assert isinstance(names, tuple)
+        experiment, attack = names
         words = f"{100 * share:.0f} % of the examples share their score with another"
         said = notes.get(experiment, {}).get(attack, "")
         assert (words in said) == (share > 0.1), (experiment, attack)

@@ -6,10 +6,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from scripts import TINY, TRAIN, call, read
-from wandb_reader import Logged, read_all
 
 from artifacts.heartbeat import FILE
+from tests.cli.scripts import TINY, TRAIN, call, read
+from tests.wandb_reader import Logged, read_all
 from training import tracking
 
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")

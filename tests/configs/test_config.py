@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,15 @@ def test_json_round_trip(make_config: Make) -> None:
 
 def test_fingerprint_depends_on_every_field_that_affects_results(make_config: Make) -> None:
     config = make_config(method="dpf", sparsity=0.9)
-    changes = {"sparsity": 0.8, "lr": 0.2, "seed": 1, "model_index": 2, "num_shadows": 4, "prune_freq": 8, "epochs": 5}
+    changes: dict[str, Any] = {
+        "sparsity": 0.8,
+        "lr": 0.2,
+        "seed": 1,
+        "model_index": 2,
+        "num_shadows": 4,
+        "prune_freq": 8,
+        "epochs": 5,
+    }
     prints = {dataclasses.replace(config, **{name: value}).fingerprint() for name, value in changes.items()}
     assert len(prints | {config.fingerprint()}) == len(changes) + 1
 

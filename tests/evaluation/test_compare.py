@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asked_cells import asked
 from scipy import stats
 
 from attacks.arrays import Float64Array
@@ -17,6 +16,7 @@ from evaluation.accuracy import accuracy_difference
 from evaluation.compare import compare, correct
 from evaluation.estimates import Measured
 from evaluation.pairing import Pair
+from tests.evaluation.asked_cells import asked
 
 
 def row(

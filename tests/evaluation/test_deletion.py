@@ -59,7 +59,9 @@ def test_each_figure_is_that_of_the_attack_without_the_model() -> None:
     for seed in range(TRIMMINGS):
         other = Models(models.logits, models.phi, models.membership, models.labels, seed)
         scores = delete(other, [5], 2, ["lira"], SETTINGS)["lira"].scores
-        expected.append(evaluate_scores(scores, models.membership[2], None, 0)["auc"].value)
+        auc = evaluate_scores(scores, models.membership[2], None, 0)["auc"].value
+        assert auc is not None
+        expected.append(auc)
     assert values[5, 0] == pytest.approx(np.mean(expected))
     loss = found["loss"][2]["auc"]
     assert np.ptp(np.delete(loss, 2, axis=0), axis=0).max() == 0  # scores of loss do not depend on shadows
@@ -72,7 +74,8 @@ def test_the_interval_of_a_mean_takes_them_in() -> None:
     allowed = allowed_false_positives(models.membership)
     results = results_of(models, ["lira"], range(9))["lira"]
     widths = []
-    for kept in (found["lira"], [{}] * 9):
+    nothing: list[Deletions] = [{}] * 9
+    for kept in (found["lira"], nothing):
         targets = {}
         for t, (result, inside, without) in enumerate(zip(results, models.membership, kept, strict=True)):
             wider = {metric: values * (1 + np.arange(9)[:, None]) for metric, values in without.items()}

@@ -7,24 +7,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from asked_cells import asked
 from scipy import stats
 
-from attacks.arrays import Float64Array
+from attacks.arrays import BoolArray, Float64Array
 from attacks.interface import AttackResult
-from attacks.metrics import Metric
+from attacks.metrics import Metric, WeightArray
 from evaluation.compare import compare, correct
 from evaluation.estimates import Measured
 from evaluation.pairing import pairs
 from reporting.dissent import dissent
 from reporting.verdicts import comparison, finding
+from tests.evaluation.asked_cells import asked
 
 EXAMPLES, RESAMPLES, RUNS = 200, 100, 80
 ATTACKS = ("lira", "rmia", "loss")
 
 
 # result, membership, weights and allowed false positives, which are not looked at
-SHOWN: Any = (AttackResult(np.zeros(EXAMPLES)), np.arange(EXAMPLES) < EXAMPLES // 2, np.ones((1, EXAMPLES)), {})
+SHOWN: tuple[AttackResult, BoolArray, WeightArray, dict[str, int]] = (
+    AttackResult(np.zeros(EXAMPLES)),
+    np.arange(EXAMPLES) < EXAMPLES // 2,
+    np.ones((1, EXAMPLES), dtype=np.uint8),
+    {},
+)
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from asked_cells import asked, with_names
 
 from configs.config import PRUNING_KNOBS, RECIPE, SETTING
 from evaluation.attack import Asked
 from evaluation.pairing import Pair, pairs
+from tests.evaluation.asked_cells import asked, with_names
 
 
 def told(found: Sequence[Pair]) -> set[tuple[str, str, str]]:

@@ -111,7 +111,7 @@ class Server:
         env: Mapping[str, str] | None = None,
         hooks: Sequence[Hook] = (),
     ) -> Child:
-        """Start `script.main(argv)` in `cwd`; `hooks` are functions of `faults.hooks` called in the child before."""
+        """Start `script.main(argv)` in `cwd`; `hooks` are of `tests.faults.hooks`, called in the child before."""
         number = next(self.numbers)
         out, err = self.logs / f"{number}.out", self.logs / f"{number}.err"
         words = [str(word) for word in argv]

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.children import REPOSITORY
-from faults.trials import Tally, Trial
+from tests.faults.children import REPOSITORY
+from tests.faults.trials import Tally, Trial
 
 SCRIPTS = (
     *("train", "run_experiment", "test_mia", "mia.unified_mia_evaluation", "mia.mia_advanced", "mia.mia_wemem"),
@@ -122,6 +122,7 @@ def bad_command_line(trial: Trial) -> Tally:
     script, argv, by_argparse = cases()[trial.number]
     folder = trial.folder / "empty"
     folder.mkdir()
+    code: int | None
     if by_argparse and trial.number % REAL_EVERY == 0:
         code, cpu, out, err = _real(script, argv, folder)
     else:

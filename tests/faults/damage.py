@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.sweeps import SWEEP, model_argv, sweep, undisturbed, undisturbed_model, verdict
-from faults.trials import Tally, Trial
+from tests.faults.sweeps import SWEEP, model_argv, sweep, undisturbed, undisturbed_model, verdict
+from tests.faults.trials import Tally, Trial
 
 EPOCHS = ("--epochs", "3")
 OTHER_SEED = ("--seed", "1")

@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.children import Ended
-from faults.sweeps import SWEEP, sweep, undisturbed, verdict
-from faults.trials import Tally, Trial
+from tests.faults.children import Ended
+from tests.faults.sweeps import SWEEP, sweep, undisturbed, verdict
+from tests.faults.trials import Tally, Trial
 
 TRIES = 20
 FAILED = (1, 3)

@@ -1,7 +1,7 @@
 """A process that has imported everything once and forks itself for each command: a command starts in milliseconds.
 
 Reads a JSON request a line on standard input, answers in JSON lines on standard output. No tensor operation runs here
-before a fork, so that every child starts its own threads. Run by `faults.children.Server`.
+before a fork, so that every child starts its own threads. Run by `tests.faults.children.Server`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WARM = (
         "test_mia",
         "mia.unified_mia_evaluation",
     ),
-    *("mia.mia_advanced", "mia.mia_wemem", "mia.run_mia_evaluation", "mia.report", "faults.hooks"),
+    *("mia.mia_advanced", "mia.mia_wemem", "mia.run_mia_evaluation", "mia.report", "tests.faults.hooks"),
 )
 
 
@@ -65,7 +65,7 @@ def child(request: dict[str, Any]) -> None:
     code = 1
     try:
         for name, arguments in request["hooks"]:
-            getattr(importlib.import_module("faults.hooks"), name)(*arguments)
+            getattr(importlib.import_module("tests.faults.hooks"), name)(*arguments)
         module = importlib.import_module(request["script"])
         sys.argv = [module.__file__ or request["script"], *request["argv"]]
         code = module.main(request["argv"])
@@ -82,7 +82,7 @@ def child(request: dict[str, Any]) -> None:
 
 def warm_up() -> None:
     """Import everything, once."""
-    sys.path[0:1] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+    sys.path[0:1] = [str(REPOSITORY)]
     os.environ.update(ENVIRONMENT)
     for name in WARM:
         importlib.import_module(name)

@@ -12,7 +12,10 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+P = TypeVar("P", bound=Path)
+StrOrBytesPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 def plain_pictures() -> None:
@@ -22,7 +25,7 @@ def plain_pictures() -> None:
     def savefig(figure: Figure, stream: Any, **_: Any) -> None:
         stream.write(f"{figure.get_size_inches()} {len(figure.axes)}".encode())
 
-    Figure.savefig = savefig  # type: ignore[method-assign]
+    Figure.savefig = savefig  # type: ignore[method-assign, assignment]
 
 
 class _Countdown:
@@ -83,7 +86,7 @@ def die_at_write_step(k: int, count_file: str) -> None:
 
 
 def _first_half(stream: Any, countdown: _Countdown) -> Callable[[Any], None]:
-    seen = []
+    seen: list[bool] = []
 
     def before(data: Any) -> None:
         def half() -> None:
@@ -122,16 +125,22 @@ def die_before_rename(name: str, count: int) -> None:
     """kill -9 before the `count`-th rename of a file to `name`."""
     left, original = [count], os.replace
 
-    def replace(source: Any, target: Any, **named: Any) -> None:
-        if Path(target).name == name:
+    def replace(
+        src: StrOrBytesPath, dst: StrOrBytesPath, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
+    ) -> None:
+        if Path(os.fsdecode(dst)).name == name:
             left[0] -= 1
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        original(source, target, **named)
+        original(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    def replace_path(self: P, target: str | os.PathLike[str]) -> P:
+        os.replace(self, target)
+        return type(self)(target)
 
     os.replace = replace
     # Python 3.10's pathlib keeps the original function of os
-    Path.replace = lambda source, target: (os.replace(source, target), Path(target))[1]  # type: ignore[method-assign]
+    Path.replace = replace_path  # type: ignore[method-assign]
 
 
 def no_space_after(total: int) -> None:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults.children import Child, Ended, Process, descendants, is_alive
-from faults.same import content
-from faults.sweeps import LEAST, ONE_PROCESS, PICTURES, SWEEP, TINY, sweep, undisturbed, verdict
-from faults.trials import Tally, Trial
+from tests.faults.children import Child, Ended, Process, descendants, is_alive
+from tests.faults.same import content
+from tests.faults.sweeps import LEAST, ONE_PROCESS, PICTURES, SWEEP, TINY, sweep, undisturbed, verdict
+from tests.faults.trials import Tally, Trial
 
 REAL_EVERY = 10  # of so many kills one hits a process that users would start, or one of its worker processes
 STOP_SECONDS = 30.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import re
 
-from faults.sweeps import sweep
-from faults.trials import Tally, Trial
+from tests.faults.sweeps import sweep
+from tests.faults.trials import Tally, Trial
 
 SWEEP = (
     *("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "3", "--epochs", "3"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from faults.sweeps import model_argv, undisturbed_model, verdict
-from faults.trials import Tally, Trial
+from tests.faults.sweeps import model_argv, undisturbed_model, verdict
+from tests.faults.trials import Tally, Trial
 
 EPOCHS = ("--epochs", "3")
 LOCKED = 4

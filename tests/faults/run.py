@@ -23,11 +23,11 @@ from pathlib import Path
 
 if not __package__:
     REPOSITORY = Path(__file__).resolve().parent.parent.parent
-    sys.path[0:1] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+    sys.path[0:1] = [str(REPOSITORY)]
 
-from faults.children import Server
-from faults.table import FAULTS
-from faults.trials import Fault, Shared, Tally, Trial, generator
+from tests.faults.children import Server
+from tests.faults.table import FAULTS
+from tests.faults.trials import Fault, Shared, Tally, Trial, generator
 
 DETAIL = 400  # characters of what happened that are shown
 COLUMNS = ("fault", "tried", "injected", "survived")

@@ -7,9 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from faults.children import Child, descendants, is_alive
-from faults.sweeps import PICTURES, SWEEP, TINY, undisturbed, verdict
-from faults.trials import Tally, Trial
+from tests.faults.children import Child, descendants, is_alive
+from tests.faults.sweeps import PICTURES, SWEEP, TINY, undisturbed, verdict
+from tests.faults.trials import Tally, Trial
 
 SILENCE = 5.0  # seconds without a sign of life that the engine allows
 MOMENTS = 20

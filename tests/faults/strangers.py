@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.children import Ended
-from faults.sweeps import LEAST, ONE_PROCESS, TINY, model_argv, undisturbed, undisturbed_model
-from faults.trials import Tally, Trial
+from tests.faults.children import Ended
+from tests.faults.sweeps import LEAST, ONE_PROCESS, TINY, model_argv, undisturbed, undisturbed_model
+from tests.faults.trials import Tally, Trial
 
 FORCE = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
 RUN = Path("runs/dpf/sparsity_0.6/synthetic")

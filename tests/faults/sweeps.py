@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults.children import Ended, Hook
-from faults.same import content, differences, temporaries
-from faults.trials import Trial
+from tests.faults.children import Ended, Hook
+from tests.faults.same import content, differences, temporaries
+from tests.faults.trials import Trial
 
 TINY = (
     *("--dataset", "synthetic", "--layers", "8", "--pool-size", "40", "--batch-size", "20", "--epochs", "2"),

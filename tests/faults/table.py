@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults import commands, damage, disks, kills, numbers, races, stopped_workers, strangers, tracking
-from faults.trials import Fault
+from tests.faults import commands, damage, disks, kills, numbers, races, stopped_workers, strangers, tracking
+from tests.faults.trials import Fault
 
 FAULTS = (
     Fault("kill -9 at a random moment", kills.random_kill, 200, share=2),

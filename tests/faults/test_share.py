@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.run import Hall, spread
-from faults.table import FAULTS
-from faults.trials import Fault
+from tests.faults.run import Hall, spread
+from tests.faults.table import FAULTS
+from tests.faults.trials import Fault
 
 
 @pytest.fixture(scope="module")

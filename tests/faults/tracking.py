@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.children import PATIENCE, REPOSITORY, Process, descendants
-from faults.disks import no_mount, small_disk
-from faults.sweeps import model_argv, undisturbed_model, verdict
-from faults.trials import Tally, Trial
+from tests.faults.children import PATIENCE, REPOSITORY, Process, descendants
+from tests.faults.disks import no_mount, small_disk
+from tests.faults.sweeps import model_argv, undisturbed_model, verdict
+from tests.faults.trials import Tally, Trial
 
 SECONDS = 5.0  # that tracking may add
 LONG = ("--epochs", "60")

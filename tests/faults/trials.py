@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from faults.children import Server
+from tests.faults.children import Server
 
 T = TypeVar("T")
 

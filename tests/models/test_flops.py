@@ -29,7 +29,8 @@ def test_a_layer_used_twice_counts_twice() -> None:
             self.layer = layer
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.layer(self.layer(x.mean(dim=(2, 3))))
+            answer: torch.Tensor = self.layer(self.layer(x.mean(dim=(2, 3))))
+            return answer
 
     assert linear_flops(Twice(), 3, 4) == {"layer": 18}
 

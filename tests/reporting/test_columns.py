@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pandas as pd
-from reporting_examples import GRID, cell, row, write_results
 
 from reporting.card import _table
 from reporting.columns import without_empty_columns
 from reporting.page import write_report
 from reporting.tables import summary_text
+from tests.reporting.reporting_examples import GRID, cell, row, write_results
 
 TABLE = (
     '<table>\n<thead><tr><th>Cell</th><th>A</th><th class="text">B</th><th>C</th></tr></thead>\n'

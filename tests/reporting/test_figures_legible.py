@@ -8,18 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from reporting_examples import cell, write_folder
 
 from attacks.registry import ATTACKS
 from reporting import charts, figures, fonts, style
 from reporting.figures import Gallery
 from reporting.inputs import read_inputs
+from tests.reporting.reporting_examples import cell, write_folder
 
 PIXELS = 100  # an inch: enough to measure by
 
@@ -48,7 +49,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     def save(path: Path, size: tuple[float, float], draw: Callable[[Figure], None], families: Sequence[str]) -> bytes:
         if path.name.startswith("roc_cell_") and any(name.startswith("roc_cell_") for name in shown):
             return b""  # they are alike
-        with style.matplotlib.style.context(["default", {**style.STYLE, "font.family": list(families)}]):
+        with matplotlib.style.context(["default", {**style.STYLE, "font.family": list(families)}]):
             figure = Figure(figsize=size, layout="constrained", dpi=PIXELS)
             FigureCanvasAgg(figure)
             draw(figure)
@@ -94,6 +95,7 @@ def test_no_text_is_clipped_and_no_legend_covers_anything(
         texts = [one.get_window_extent(renderer) for one in figure.texts]
         page = figure.bbox.padded(1.5)
         for box in (*axes, *legends, *texts):
+            assert box is not None, name
             assert box.x0 >= page.x0, name
             assert box.x1 <= page.x1, name
             assert box.y0 >= page.y0, name
@@ -105,7 +107,7 @@ def test_no_text_is_clipped_and_no_legend_covers_anything(
 def _overlap(one: Any, other: Any) -> bool:
     wide = min(one.x1, other.x1) - max(one.x0, other.x0)
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return wide > 1 and high > 1
+    return bool(wide > 1 and high > 1)
 
 
 @pytest.mark.parametrize("attack", list(ATTACKS))
@@ -114,7 +116,7 @@ def test_an_axis_label_fits_whatever_attack_leads(tmp_path: Path, attack: str) -
         [{"attack": attack, "metric": "auc", "method": m, "sparsity": s, "mean": 0.6, "ci_low": 0.5, "ci_high": 0.7,
           "test_accuracy": 0.8} for m, s in (("dense", 0.0), ("static", 0.8))]
     )  # fmt: skip
-    with style.matplotlib.style.context(["default", style.STYLE]):
+    with matplotlib.style.context(["default", style.STYLE]):
         figure = Figure(figsize=(style.COLUMN, 2.7), layout="constrained", dpi=PIXELS)
         FigureCanvasAgg(figure)
         charts.tradeoff(frame.assign(replicate=False), attack)(figure)
@@ -171,8 +173,8 @@ def ink(looks: dict[str, dict[str, Any]], colour: Any) -> int:
     """How many pixels of this very colour the ROC curves of these looks show, all the same curve."""
     rates = np.geomspace(1e-3, 1.0, 40)
     frame = pd.DataFrame([{"curve": name, "fpr": x, "tpr": x**0.6} for name in looks for x in rates])
-    with style.matplotlib.style.context(["default", style.STYLE]):
-        figure = Figure(figsize=(2.4, 2.4), layout="none", dpi=160)
+    with matplotlib.style.context(["default", style.STYLE]):
+        figure = Figure(figsize=(2.4, 2.4), layout="none", dpi=160)  # type: ignore[arg-type]
         canvas = FigureCanvasAgg(figure)
         charts.roc_curves(frame, dict.fromkeys(looks, ""), looks)(figure)
         figure.legends[0].remove()

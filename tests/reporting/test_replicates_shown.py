@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
-from reporting_examples import GRID, cell, write_folder
+from matplotlib.lines import Line2D
 
+from attacks.arrays import Float64Array
 from reporting import charts
 from reporting.figures import Gallery, labels_of
 from reporting.inputs import read_inputs
 from reporting.labels import again, replicates, told_apart
 from reporting.style import STYLE
 from reporting.tables import summary_text
+from tests.reporting.reporting_examples import GRID, cell, write_folder
 
 RECIPE = {"epochs": 4, "batch_size": 32, "lr": 0.05}
 
@@ -91,6 +94,11 @@ def test_the_terminal_keeps_methods() -> None:
     assert [line.split("  ")[0] for line in lines[3:6]] == ["Dense", "Dense (train seed 1)", "Static"]
 
 
+def places(line: Line2D) -> Float64Array:
+    """The points of a line, horizontally."""
+    return np.asarray(line.get_xdata(), dtype=np.float64)
+
+
 def test_no_line_joins_a_replicate(tmp_path: Path) -> None:
     own = gallery(CELLS, tmp_path)._means("auc", "lira")
     assert set(own["experiment"][own["replicate"]]) == AGAIN
@@ -98,11 +106,11 @@ def test_no_line_joins_a_replicate(tmp_path: Path) -> None:
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     for title in ("Static", "DPF"):
-        assert len(lines[title].get_xdata()) == 2  # 80 and 95 %, once each
-    hollow = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
-    assert [len(line.get_xdata()) for line in hollow] == [2]
+        assert len(places(lines[title])) == 2  # 80 and 95 %, once each
+    hollow = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white" and len(places(line))]
+    assert [len(places(line)) for line in hollow] == [2]
     assert {line.get_linestyle() for line in hollow} == {"None"}
-    assert min(hollow[0].get_xdata()) > max(lines["DPF"].get_xdata())
+    assert min(places(hollow[0])) > max(places(lines["DPF"]))
     assert [line.get_linestyle() for line in axes.get_lines()].count("--") == 2  # DPF and the dense level
     assert "Trained again" in lines
 
@@ -112,7 +120,7 @@ def test_the_tradeoff_joins_first_trainings_alone(tmp_path: Path) -> None:
     points = drawn._means("auc", "lira").merge(drawn.cells[["experiment", "test_accuracy"]])
     figure = drawn_by(charts.tradeoff(points, "lira"))
     joined = [line for line in figure.axes[0].get_lines() if "None" not in (line.get_linestyle(), line.get_marker())]
-    assert [len(line.get_xdata()) for line in joined] == [1, 2, 2]
+    assert [len(places(line)) for line in joined] == [1, 2, 2]
 
 
 def test_captions_and_curves(tmp_path: Path) -> None:

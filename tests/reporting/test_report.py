@@ -14,8 +14,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reporting_examples import GRID, cell, compared, write_folder, write_results
-from repository import REPOSITORY
 
 from artifacts.files import file_hash
 from mia.report import main
@@ -23,6 +21,8 @@ from reporting.headline import sentences
 from reporting.inputs import about_digest, read_inputs, settings_of
 from reporting.page import write_report
 from reporting.verdicts import comparison, finding
+from tests.reporting.reporting_examples import GRID, cell, compared, write_folder, write_results
+from tests.repository import REPOSITORY
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
 
@@ -126,7 +126,8 @@ def test_an_accuracy_difference_has_an_interval_and_says_when_it_is_chance() -> 
 def example(**changes: Any) -> pd.Series:
     row = compared(cell("static", 0.8), cell("dense", 0.0), changes.pop("kind", "against_dense"))
     defaults = {"accuracy_ci_low": None, "accuracy_ci_high": None, "differing": None}
-    return pd.DataFrame([{**defaults, **row, **changes}]).iloc[0]
+    line: pd.Series[Any] = pd.DataFrame([{**defaults, **row, **changes}]).iloc[0]
+    return line
 
 
 def test_a_strong_difference_is_never_called_no_difference() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from reporting_examples import write_results
 
 from reporting.page import write_report
+from tests.reporting.reporting_examples import write_results
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reporting_examples import GRID, cell, write_folder, write_results
 
 from attacks.exposure import STATISTICS
 from mia.report import main
@@ -19,6 +18,7 @@ from reporting.frames import to_frame
 from reporting.inputs import read_inputs
 from reporting.page import write_report
 from reporting.tables import EXPOSURE_COLUMNS, SUMMARY_COLUMNS, SUPERSEDED, write_table
+from tests.reporting.reporting_examples import GRID, cell, write_folder, write_results
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
 CELLS = [

@@ -7,13 +7,13 @@ from pathlib import Path
 import matplotlib.image
 import pandas as pd
 import pytest
-from reporting_examples import GRID, cell, write_folder, write_results
 
 from pruning.registry import METHODS
 from reporting import charts
 from reporting.figures import Figure, Gallery, labels_of, setting_title, unique_slugs
 from reporting.inputs import read_inputs, settings_of
 from reporting.style import COLUMN, DPI, cell_label, method_colour, shades
+from tests.reporting.reporting_examples import GRID, cell, write_folder, write_results
 
 
 def draw(folder: Path, suffix: str = "") -> dict[str, Figure]:

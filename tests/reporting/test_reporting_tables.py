@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting_examples import GRID, cell, row, summary_of
 
 from attacks.metrics import METRICS
 from configs.errors import UsageError
@@ -28,6 +27,7 @@ from reporting.tables import (
     write_table,
 )
 from reporting.terminal import output_width
+from tests.reporting.reporting_examples import GRID, cell, row, summary_of
 
 LEAD = ["experiment", "method", "sparsity", "lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy"]
 UNTRAINED = "," * 15  # the columns of how a cell was trained, which these cells lack

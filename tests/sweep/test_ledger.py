@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine_jobs import ignore_done, ignore_epoch, job_of
 
 from configs.config import EngineOptions, ExperimentConfig
 from configs.errors import UsageError
 from sweep.engine import Ledger, Rules
 from sweep.local import run_here
 from sweep.worker import Job, Outcome
+from tests.sweep.engine_jobs import ignore_done, ignore_epoch, job_of
 
 Make = Callable[..., ExperimentConfig]
 

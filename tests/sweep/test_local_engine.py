@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_jobs import contents, gone, ignore_done, ignore_epoch, job_of, kill, shorten, undisturbed, when
-from repository import REPOSITORY
 
 from artifacts.locks import locked
 from artifacts.run_dir import RunDir, inspect_run
@@ -21,6 +19,8 @@ from sweep import local
 from sweep.engine import Rules
 from sweep.local import run_jobs
 from sweep.worker import Job
+from tests.repository import REPOSITORY
+from tests.sweep.engine_jobs import contents, gone, ignore_done, ignore_epoch, job_of, kill, shorten, undisturbed, when
 
 Make = Callable[..., ExperimentConfig]
 TWO = ["cpu", "cpu"]

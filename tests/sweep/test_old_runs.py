@@ -55,6 +55,7 @@ def test_a_field_that_is_added_leaves_old_runs_alone(folder: str) -> None:
     run = RunDir(OLD / "runs" / folder)
     written = json.loads(run.config.read_text(encoding="utf-8"))
     config = Later.from_dict(written)
+    assert isinstance(config, Later)
     assert (config.label_noise, config.prune_rounds, config.split, config.epochs) == (0.0, 1, "balanced", 2)
     assert config.fingerprint() == written["fingerprint"]
     assert config.cell_fingerprint() == run.read_config().cell_fingerprint()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_jobs import MACHINE, contents, ignore_done, ignore_epoch, job_of, shorten, undisturbed, when
 
 from artifacts import stopping
 from artifacts.files import write_text
@@ -23,6 +22,8 @@ from sweep import ray_engine
 from sweep.engine import Rules
 from sweep.ray_engine import Site, run_on_ray
 from sweep.worker import Job
+from tests.repository import REPOSITORY
+from tests.sweep.engine_jobs import MACHINE, contents, ignore_done, ignore_epoch, job_of, shorten, undisturbed, when
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 pytestmark = pytest.mark.ray
@@ -132,7 +133,7 @@ def test_two_drivers_are_stopped_and_the_third_finishes(nodes: Nodes, make_confi
     jobs = jobs_of(make_config, tmp_path / "runs", epochs=60, count=2)
     (tmp_path / "jobs").write_text("\n".join(job.to_json() for job in jobs), encoding="utf-8")
     command = [sys.executable, "-c", DRIVER, str(tmp_path / "jobs"), nodes.address]
-    environment = {**os.environ, "PYTHONPATH": str(ray_engine.REPOSITORY)}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 128 + signal.SIGTERM)):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as driver:
             assert driver.stdout is not None

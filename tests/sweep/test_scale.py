@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import REPOSITORY
+
+from tests.repository import REPOSITORY
 
 
 def test_a_task_of_the_job_array_takes_its_share(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from recording import TapeRecorder
 
 from configs.config import ExperimentConfig
 from data.base import ImageData
 from data.inputs import open_data, open_split
+from tests.training.recording import TapeRecorder
 from training import graphs
 from training.loop import Trainer
 
@@ -267,7 +267,7 @@ def test_accuracies_of_cuda_graphs_lie_within_seed_noise(method: str, sparsity: 
         for seed in range(3):
             config = config_of(make_config, method, sparsity, seed=seed, batch_size=64, precision="bfloat16")
             accuracies.append(trained(cuda_trainer(config, wanted), 26).history[-1]["train_accuracy"])
-    noise = max(np.std(found["off"], ddof=1), 0.02)
+    noise = max(float(np.std(found["off"], ddof=1)), 0.02)
     assert abs(np.mean(found["auto"]) - np.mean(found["off"])) <= 3 * noise
 
 

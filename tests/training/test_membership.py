@@ -26,11 +26,11 @@ def seen_in_training(config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch, 
     counts: dict[bytes, int] = {}
     original = Trainer.train_step
 
-    def spy(self: Trainer, batch: Tensor, rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def spy(self: Trainer, batch: Tensor, rate: float, draws: Tensor) -> tuple[Tensor, Tensor]:
         for picture in self.images[batch]:
             key = picture.numpy().tobytes()
             counts[key] = counts.get(key, 0) + 1
-        return original(self, batch, rate, generator)
+        return original(self, batch, rate, draws)
 
     monkeypatch.setattr(Trainer, "train_step", spy)
     run_one(config, run, Places(), Machine(device="cpu"), QuerySettings(1, samia=False))

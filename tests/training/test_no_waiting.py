@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from recording import TapeRecorder
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.config import ExperimentConfig
 from data.inputs import open_data, open_split
+from tests.training.recording import TapeRecorder
 from training import graphs
 from training.loop import Trainer
 
@@ -74,7 +74,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         if not watch.on:
             yield from made
             return
-        with NoReads(), NoCalls():
+        with NoReads(), NoCalls():  # type: ignore[no-untyped-call]
             for batch in made:
                 watch.steps += 1
                 yield batch
@@ -93,7 +93,11 @@ def trainer_of(config: ExperimentConfig, recorder: Any = None) -> Trainer:
 
 def knobs_of(method: str) -> dict[str, object]:
     """Static prunes, and DPF updates its mask, in the guarded epochs."""
-    return {"static": {"prune_epoch": 2, "sparsity": 0.5}, "dpf": {"prune_freq": 2, "sparsity": 0.6}}.get(method, {})
+    knobs: dict[str, dict[str, object]] = {
+        "static": {"prune_epoch": 2, "sparsity": 0.5},
+        "dpf": {"prune_freq": 2, "sparsity": 0.6},
+    }
+    return knobs.get(method, {})
 
 
 @pytest.mark.parametrize("method", ["dense", "static", "dpf"])
@@ -131,7 +135,7 @@ def test_nor_does_a_recorded_step_once_it_is_compared(method: str, watch: Watch,
 )
 def test_the_guard_notices(read: Callable[[Tensor], Any]) -> None:
     tensor = torch.ones(1)
-    with NoReads(), NoCalls(), pytest.raises(Waited):
+    with NoReads(), NoCalls(), pytest.raises(Waited):  # type: ignore[no-untyped-call]
         read(tensor)
 
 

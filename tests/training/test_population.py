@@ -11,13 +11,14 @@ import pytest
 
 from artifacts.files import file_hash
 from artifacts.run_dir import RunDir
-from artifacts.signals import QuerySettings, load_signals, phi, save_signals
+from artifacts.signals import QuerySettings, Signals, load_signals, phi, save_signals
 from configs.config import ExperimentConfig, Machine, Places
 from data.augment import Augmenter
 from data.inputs import open_data
 from data.splits import draw_population
 from training import ask
 from training.ask import ensure_signals, load_for_query
+from training.device import pick_device
 from training.query import predict_logits
 from training.run import run_one
 
@@ -35,7 +36,7 @@ def test_it_is_phi_of_the_test_examples_drawn(trained: tuple[ExperimentConfig, R
     config, run = trained
     data, _ = open_data(config, "datasets")
     index = draw_population(len(data.test_labels), 20)
-    device = ask.pick_device("cpu")
+    device = pick_device("cpu")
     model = load_for_query(config, data, run, device, file_hash(run.model))
     augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)
     labels = data.test_labels.numpy()[index]
@@ -53,14 +54,21 @@ def test_only_what_is_missing_is_asked_and_nothing_is_lost(
     config, run = trained
     first = load_signals(run.signals)
     asked: list[str] = []
+
+    def noting(name: str, original: Callable[..., object]) -> Callable[..., object]:
+        def noted(*args: object) -> object:
+            asked.append(name)
+            return original(*args)
+
+        return noted
+
     for name in ("ask", "ask_population"):
-        original = getattr(ask, name)
-        monkeypatch.setattr(ask, name, lambda *args, n=name, o=original: (asked.append(n), o(*args))[1])
+        monkeypatch.setattr(ask, name, noting(name, getattr(ask, name)))
 
     def question(**settings: object) -> QuerySettings:
         return dataclasses.replace(QuerySettings(2, samia=False), **settings)  # type: ignore[arg-type]
 
-    def signals(wanted: QuerySettings) -> ask.Signals:
+    def signals(wanted: QuerySettings) -> Signals:
         return ensure_signals(run, config, Places(), "cpu", wanted)
 
     for wanted in (question(), question(population=20), question(population=5), question(num_queries=1)):

@@ -34,6 +34,7 @@ def test_larger_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     three_chunks = asked(images, model)
     np.testing.assert_allclose(three_chunks[0], one_chunk[0], atol=1e-5)
     assert one_chunk[1] is not None
+    assert three_chunks[1] is not None
     # a difference of two softmaxes over eps: the last bits of either weigh a thousandfold
     np.testing.assert_allclose(three_chunks[1], one_chunk[1], atol=2e-3)
     assert one_chunk[1].std() > 0.01

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from artifacts.signals import QuerySettings
 from data.augment import Augmenter
 from training.query import query
 
-SWITCHES = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+CUBLAS: Any = torch.backends.cuda.matmul
+CUDNN: Any = torch.backends.cudnn
+SWITCHES = (CUBLAS, CUDNN.conv, CUDNN.rnn)
 
 
 def settings() -> list[str]:
@@ -35,13 +38,15 @@ class Recording(nn.Module):
 
     def __init__(self, fails: int = 0) -> None:
         super().__init__()
-        self.linear, self.seen, self.fails = nn.Linear(64, 3), [], fails  # type: ignore[var-annotated]
+        self.linear, self.fails = nn.Linear(64, 3), fails
+        self.seen: list[list[str]] = []
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen.append(settings())
         if len(self.seen) == self.fails:
             raise ValueError("broken")
-        return self.linear(images.flatten(1))
+        logits: Tensor = self.linear(images.flatten(1))
+        return logits
 
 
 def ask(model: nn.Module) -> None:

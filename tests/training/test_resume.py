@@ -119,7 +119,8 @@ def test_a_stop_in_the_test_of_an_epoch_is_taken_up_there(
 ) -> None:
     config = make_config(epochs=2, method="dpf", sparsity=0.8, target_epoch=2, freeze_epoch=-1, select="best")
     straight = train(config, tmp_path / "straight")
-    inner, asked = Trainer.test, []
+    inner = Trainer.test
+    asked: list[int] = []
 
     def test(trainer: Trainer) -> tuple[float, float]:
         if not asked:
@@ -145,7 +146,7 @@ def damaged(path: Path, how: str) -> None:
     elif how == "zeroed":
         start = len(content) // 3
         content[start : start + 4096] = bytes(4096)
-    path.write_bytes({"empty": b"", "truncated": content[:-1]}.get(how, bytes(content)))
+    path.write_bytes({"empty": b"", "truncated": bytes(content[:-1])}.get(how, bytes(content)))
 
 
 @pytest.mark.parametrize("how", ["flipped", "zeroed", "empty", "truncated"])
@@ -215,6 +216,7 @@ def test_export_is_exactly_zero_where_masked(method: str, sparsity: float, make_
 def test_summary_figures_are_those_of_the_signals(make_config: Make, tmp_path: Path) -> None:
     run = train(make_config(), tmp_path / "run")
     summary, signals = run.read_summary(), load_signals(run.signals)
+    assert signals.logits is not None
     hits = signals.logits.argmax(1) == signals.labels
     assert summary["train_accuracy"] == pytest.approx(hits[signals.membership].mean())
     assert summary["heldout_accuracy"] == pytest.approx(hits[~signals.membership].mean())

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from repository import REPOSITORY
-from wandb_reader import read_all
 
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
 from configs.config import ExperimentConfig, Machine, Places, Tracking
+from tests.repository import REPOSITORY
+from tests.wandb_reader import read_all
 from training import tracking
 from training.run import run_one
 from training.tracking import Tracker

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from repository import REPOSITORY
 
 from artifacts.checkpoint import load_model, load_start_weights, load_state, save_state
 from artifacts.files import file_hash
@@ -24,6 +23,7 @@ from artifacts.signals import QuerySettings
 from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import RunError, UsageError
 from data.inputs import open_data
+from tests.repository import REPOSITORY
 from training.ask import load_for_query
 from training.run import CHECKPOINT_KEYS, run_one
 
