@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from cli.export import add_export_flag
 from cli.main import run_main
 from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
-from configs.config import AttackOptions, ExperimentConfig
+from configs.attacks import AttackOptions
+from configs.experiment import ExperimentConfig
 from configs.knobs import add_flags
 from pruning.registry import METHODS
 

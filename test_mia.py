@@ -11,8 +11,9 @@ from pathlib import Path
 from artifacts.missing import check_runs
 from cli.main import run_main
 from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine
+from configs.attacks import AttackOptions
 from configs.knobs import add_flags
+from configs.machine import Machine
 
 # pytest must not take this script for a test module.
 __test__ = False

@@ -12,8 +12,9 @@ from cli.export import add_export_flag
 from cli.main import run_main
 from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
 from cli.status import add_status_flags, show_status
-from configs.config import AttackOptions, SweepOptions
+from configs.attacks import AttackOptions
 from configs.knobs import add_flags
+from configs.sweep import SweepOptions
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.run_dir import COLUMNS, SAFE_NAME
-from configs.config import PRUNING_KNOBS, RECIPE, SETTING, ExperimentConfig
+from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING, ExperimentConfig
 
 DRAWN = "drawn"  # population_order of examples that stand in the order of `data.splits.draw_population`
 NAMES = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)

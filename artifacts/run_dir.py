@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.files import clear_temporaries, file_hash, read_json, write_text
-from configs.config import SCHEMA_VERSION, ExperimentConfig, differing_fields
 from configs.errors import UsageError
+from configs.experiment import SCHEMA_VERSION, ExperimentConfig, differing_fields
 
 MODEL_FILE = "best_model.pth"
 EXPORTED = SPARSE_FILE, DENSE_FILE, CARD_FILE = "sparse.safetensors", "state_dict.pth", "MODEL_CARD.md"

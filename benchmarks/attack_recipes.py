@@ -39,7 +39,7 @@ from attacks.registry import ATTACKS
 from benchmarks import compiled_samia
 from benchmarks.attacks import made_up
 from cli.help_text import HelpText
-from configs.config import Places
+from configs.machine import Places
 from evaluation.cells import find_cells, load_cell, queries_of
 
 KEY = ("signals", "examples", "shadows", "attack")

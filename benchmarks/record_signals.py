@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cli.main import DONE, run_main
 from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine, Places
+from configs.attacks import AttackOptions
 from configs.knobs import add_flags, from_args
+from configs.machine import Machine, Places
 
 
 def build_parser() -> argparse.ArgumentParser:

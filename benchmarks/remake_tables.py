@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from attacks.registry import ATTACKS
 from cli.main import DONE, FAILED, run_main
 from cli.parser import new_parser
-from configs.config import ALL_TARGETS, AttackOptions, Places
+from configs.attacks import ALL_TARGETS, AttackOptions
 from configs.errors import RunError, UsageError
+from configs.machine import Places
 from evaluation.attack import Attacker
 from evaluation.foreign_cells import read_cells
 from evaluation.gather import Evidence, gather

@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from artifacts.children import REPOSITORY
 from artifacts.signals import SHAPES, QuerySettings
 from cli.help_text import HelpText
-from sweep.local import REPOSITORY
 
 MEASURED = REPOSITORY / "benchmarks" / "results" / "training.csv"
 CELLS, MODELS = 11, 65  # dense, and static and DPF at five sparsities; a target and 64 shadows

@@ -41,14 +41,14 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from artifacts.children import cores
 from artifacts.files import write_text
 from cli.help_text import HelpText
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.base import ImageData, unpublished_normalisation
 from models.flops import conv_flops, linear_flops
 from models.registry import build_model
 from pruning.weights import prunable_weights
-from sweep.local import cores
 from sweep.plan import resolve
 from training.device import own_share, pick_precision, to_device
 from training.graphs import recorder_for

@@ -12,9 +12,9 @@ import numpy as np
 from attacks.registry import ATTACKS, SUITES
 from cli.evaluation import attacker_of, evaluate
 from cli.main import DONE, SOME_FAILED
-from configs.config import Places
 from configs.errors import RunError
 from configs.knobs import from_args
+from configs.machine import Places
 from evaluation.cells import Cell, find_cells, load_cell, queries_of
 
 Finding = tuple[bool, str]

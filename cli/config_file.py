@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.config import AttackOptions, EngineOptions, ExperimentConfig, Machine, Places, SweepOptions, Talk, Tracking
+from configs.attacks import AttackOptions
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
 from configs.knobs import flag_name
+from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
 from configs.suggest import did_you_mean
+from configs.sweep import SweepOptions
 
 LARGEST = 100_000  # bytes of a configuration file
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

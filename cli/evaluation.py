@@ -14,9 +14,11 @@ from artifacts.files import clear_temporaries
 from artifacts.locks import locked
 from attacks.registry import ATTACKS
 from cli.main import DONE, FAILED, SOME_FAILED
-from configs.config import SETTING, AttackOptions, Places
+from configs.attacks import AttackOptions
 from configs.errors import UsageError
+from configs.experiment import SETTING
 from configs.knobs import from_args
+from configs.machine import Places
 from evaluation.attack import Attacker, check_names
 from evaluation.attackable import Attackable
 from evaluation.cells import Cell

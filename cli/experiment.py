@@ -10,9 +10,10 @@ from cli.config_file import print_config
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
 from cli.training import exit_code, runs_folder, template_of, train_planned
-from configs.config import EngineOptions, ExperimentConfig, Places
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
+from configs.machine import EngineOptions, Places
 from evaluation.cells import queries_of
 from sweep.plan import check_knobs_apply, plan_runs, resolve
 

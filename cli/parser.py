@@ -12,10 +12,11 @@ from artifacts.missing import check_file, check_pictures
 from attacks.registry import ATTACKS
 from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_text import HelpText
-from configs.config import PRUNING_KNOBS, EngineOptions, ExperimentConfig, Machine, Places, Talk, Tracking
 from configs.errors import UsageError
+from configs.experiment import PRUNING_KNOBS, ExperimentConfig
 from configs.knobs import add_flags
 from configs.limits import AUGMENTATIONS
+from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
 from configs.presets import PRESETS
 from configs.suggest import did_you_mean
 from configs.version import VERSION

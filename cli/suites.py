@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from artifacts.missing import check_file, check_runs
 from attacks.registry import SUITES
 from cli.parser import CHOICES, add_places, new_parser
-from configs.config import AttackOptions, Machine
+from configs.attacks import AttackOptions
 from configs.errors import UsageError
 from configs.knobs import add_flags, from_args
+from configs.machine import Machine
 
 if TYPE_CHECKING:
     from evaluation.attackable import Attackable

@@ -12,9 +12,12 @@ from cli.config_file import print_config
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
 from cli.training import exit_code, runs_folder, template_of, train_planned
-from configs.config import AttackOptions, EngineOptions, ExperimentConfig, SweepOptions
+from configs.attacks import AttackOptions
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
+from configs.machine import EngineOptions
+from configs.sweep import SweepOptions
 from sweep.plan import plan_cells, plan_runs
 from sweep.planned import remember
 
@@ -97,7 +100,7 @@ def _evaluate(args: argparse.Namespace, group: str, trained: bool) -> int:
     from artifacts.files import clear_temporaries, file_hash
     from attacks.registry import SUITES
     from cli import evaluation
-    from configs.config import Tracking
+    from configs.machine import Tracking
     from evaluation.cells import find_cells
     from reporting import tables
     from training.tracking import Tracker

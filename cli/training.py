@@ -14,9 +14,10 @@ from artifacts.locks import locked
 from artifacts.signals import QuerySettings
 from cli.main import DONE, LOCKED, SOME_FAILED
 from cli.progress import SweepBar
-from configs.config import EngineOptions, ExperimentConfig, Machine, Places, Tracking
 from configs.errors import RunLocked, UsageError
+from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
+from configs.machine import EngineOptions, Machine, Places, Tracking
 from data.registry import DATASETS
 from sweep.plan import SPLIT_FIELDS, PlannedRun
 

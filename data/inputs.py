@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.base import ImageData
 from data.duplicates import Duplicates, count_duplicates, picture_numbers
 from data.registry import load_dataset

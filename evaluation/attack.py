@@ -22,8 +22,10 @@ from attacks.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, sco
 from attacks.interface import AttackResult, AttackSettings, Outputs
 from attacks.metrics import WeightArray
 from attacks.registry import ATTACKS, STRONGEST
-from configs.config import SETTING, AttackOptions, Places
+from configs.attacks import AttackOptions
 from configs.errors import RunError, UsageError
+from configs.experiment import SETTING
+from configs.machine import Places
 from configs.suggest import did_you_mean
 from evaluation.attackable import Attackable
 from evaluation.cells import CellSignals, load_cell, load_model, read_models

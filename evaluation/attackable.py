@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from artifacts.signals import QuerySettings, Signals
-from configs.config import Places
+from configs.machine import Places
 from pruning.registry import METHODS
 
 

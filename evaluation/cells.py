@@ -18,8 +18,9 @@ from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
 from attacks.interface import Outputs
 from attacks.models import Models
-from configs.config import ExperimentConfig, Places
 from configs.errors import RunError, UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import Places
 from data.splits import draw_probed
 from evaluation.attackable import Attackable, order
 from sweep.plan import check_names

@@ -6,8 +6,8 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from configs.config import Places
 from configs.errors import RunError, UsageError
+from configs.machine import Places
 from data.duplicates import Duplicates
 from data.inputs import open_data, open_duplicates
 from evaluation.attack import Asked

@@ -15,8 +15,8 @@ from artifacts.checkpoint import load_model
 from artifacts.files import file_hash, write_atomic, write_text
 from artifacts.run_dir import CARD_FILE, DENSE_FILE, MODEL_FILE, SPARSE_FILE, RunDir
 from artifacts.sparse import save_sparse
-from configs.config import PRUNING_KNOBS, RECIPE, ExperimentConfig
 from configs.errors import RunError
+from configs.experiment import PRUNING_KNOBS, RECIPE, ExperimentConfig
 from data.base import ImageData
 from data.inputs import open_data
 from reporting.card import Card, write_card

@@ -12,8 +12,8 @@ import numpy as np
 from attacks.arrays import BoolArray, Float64Array
 from attacks.exposure import Estimate, comparable, correlations, crossings, estimate, exposure
 from attacks.metrics import WeightArray
-from configs.config import Places
 from configs.errors import RunError, UsageError
+from configs.machine import Places
 from data.base import ImageData
 from data.inputs import open_data
 from evaluation.attack import Answers, Scored

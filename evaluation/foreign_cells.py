@@ -16,8 +16,9 @@ from artifacts.run_dir import MODEL_FILE
 from artifacts.signals import QuerySettings, Signals
 from attacks.arrays import BoolArray, IntArray
 from attacks.trimming import service
-from configs.config import AttackOptions, Places
+from configs.attacks import AttackOptions
 from configs.errors import UsageError
+from configs.machine import Places
 from data.splits import draw_population
 from evaluation.attackable import Attackable, order
 from pruning.registry import METHODS

@@ -17,7 +17,7 @@ from attacks.intervals import Estimate
 from attacks.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
 from attacks.registry import ATTACKS, headline_of
 from attacks.trimming import LEFT_OUT
-from configs.config import MOST_TARGETS
+from configs.attacks import MOST_TARGETS
 from configs.errors import RunError
 from data.duplicates import Duplicates
 from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
-from configs.config import RECIPE, SETTING
+from configs.experiment import RECIPE, SETTING
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Asked
 from pruning.registry import METHODS

@@ -15,8 +15,8 @@ from artifacts.files import write_atomic
 from artifacts.foreign_about import DRAWN
 from artifacts.foreign_signals import ACCURACIES
 from artifacts.run_dir import MODEL_FILE
-from configs.config import Places
 from configs.errors import UsageError
+from configs.machine import Places
 from data.inputs import open_data
 from evaluation.cells import Cell, load_cell
 from evaluation.write import pack_arrays

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from pruning.weights import FlatWeights
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from pruning.base import Pruner, PruneState
 from pruning.schedule import cubic_sparsity
 from pruning.weights import magnitude_mask

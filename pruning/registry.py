@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from configs.config import ExperimentConfig
+    from configs.experiment import ExperimentConfig
     from pruning.base import Pruner
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from pruning.base import Pruner, PruneState
 from pruning.weights import magnitude_mask
 

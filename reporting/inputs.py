@@ -16,8 +16,8 @@ from artifacts.arrays import read_arrays
 from artifacts.files import file_hash, read_json
 from artifacts.missing import check_results
 from attacks.registry import headline_of
-from configs.config import SETTING
 from configs.errors import RunError, UsageError
+from configs.experiment import SETTING
 from reporting.tables import EVIDENCE_TABLES, is_superseded, read_table
 
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"

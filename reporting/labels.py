@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from configs.config import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
 from reporting.frames import is_empty
 
 Row = Mapping[Any, Any]  # str keys; those of a frame are Hashable to a type checker

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from configs.config import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
 
 SHOWN = (*SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
 

@@ -16,8 +16,8 @@ import pandas as pd
 from artifacts.files import write_text
 from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
-from configs.config import PRUNING_KNOBS, RECIPE, SETTING
 from configs.errors import UsageError
+from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
 from reporting.frames import to_csv, to_frame, unescape
 from reporting.terminal import PIPED, render
 

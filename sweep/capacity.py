@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from artifacts.children import start
-from configs.config import ExperimentConfig, Machine
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine
 from training.device import cuda_names, pick_device
 
 # What twice as many models must gain in pictures a second, all together.

@@ -10,11 +10,12 @@ from pathlib import Path
 from artifacts.files import file_hash
 from artifacts.missing import check_file
 from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
-from configs.config import ExperimentConfig, SweepOptions
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
 from configs.knobs import flag_name
 from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
+from configs.sweep import SweepOptions
 from data.registry import DATASETS, folder_name
 from models.registry import ARCHITECTURES, check_architecture
 from pruning.registry import METHODS

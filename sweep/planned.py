@@ -10,7 +10,7 @@ from pathlib import Path
 from artifacts.files import clear_temporaries, read_json, write_text
 from artifacts.locks import locked
 from artifacts.run_dir import cell_folder
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from sweep.plan import check_names
 
 FILE = "planned_cells.json"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import torch
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.inputs import open_data, open_split
 from sweep.capacity import Reading
 from training.device import CONTEXT_MIB, own_share, pick_device

@@ -24,8 +24,8 @@ from artifacts.children import cores, import_path
 from artifacts.files import write_text
 from artifacts.logs import set_up_console
 from artifacts.run_dir import one_line
-from configs.config import Machine
 from configs.errors import RunError, UsageError
+from configs.machine import Machine
 from sweep.engine import TICK_SECONDS, DoneHook, EpochHook, Ledger, Rules
 from sweep.local import jobs_and_threads
 from sweep.worker import BEAT_SECONDS, Job, Outcome, run_job

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from artifacts.signals import QuerySettings
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.base import ImageData
 from pruning.weights import prunable_weights
 from training.loop import new_model

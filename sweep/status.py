@@ -14,7 +14,7 @@ from typing import Any
 from artifacts.heartbeat import Beat, read_beat
 from artifacts.missing import check_runs_folder
 from artifacts.run_dir import RunDir, cell_folder, inspect_run, one_line
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from sweep.planned import remembered
 
 # What makes two models cost the same, as far as that can be told before they are trained.

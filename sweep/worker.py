@@ -20,8 +20,9 @@ from artifacts import stopping
 from artifacts.logs import set_up_console
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings
-from configs.config import ExperimentConfig, Machine, Places, Tracking
 from configs.errors import RunError, RunLocked, StopRequested, UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places, Tracking
 
 BEAT_SECONDS = 5.0
 ALONE_SECONDS = 25.0  # for the checkpoint, once the engine is gone

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from sweep.plan import resolve
 
 torch.set_num_threads(1)

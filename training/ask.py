@@ -16,8 +16,9 @@ from artifacts.files import clear_temporaries
 from artifacts.progress import step
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings, Signals, load_signals, save_signals
-from configs.config import ExperimentConfig, Places
 from configs.errors import BadNumbers, RunError
+from configs.experiment import ExperimentConfig
+from configs.machine import Places
 from data.augment import Augmenter
 from data.base import ImageData
 from data.inputs import open_data, open_split

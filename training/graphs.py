@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from artifacts.run_dir import one_line
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.augment import Augmenter
 from data.base import ImageData
 from pruning.base import Pruner

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from artifacts.checkpoint import TrainedModel, check_like
 from artifacts.run_dir import one_line
-from configs.config import ExperimentConfig
 from configs.errors import BadNumbers, RunError
+from configs.experiment import ExperimentConfig
 from data.augment import Augmenter
 from data.base import ImageData
 from models.registry import build_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 
 # torch.optim.lr_scheduler.OneCycleLR's defaults, which these formulas reproduce (a test compares them).
 ONECYCLE_WARMUP = 0.3

@@ -20,8 +20,9 @@ from artifacts.locks import locked
 from artifacts.logs import log_file
 from artifacts.run_dir import RunDir, inspect_run, one_line
 from artifacts.signals import QuerySettings, save_signals
-from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import BadNumbers, RunError, StopRequested
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.augment import Augmenter
 from data.base import ImageData
 from data.duplicates import Duplicates

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.augment import Augmenter
 from pruning.base import Pruner
 from training.device import to_device

@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 from artifacts.children import start
 from artifacts.heartbeat import Heartbeat
 from artifacts.run_dir import RunDir, one_line
-from configs.config import ExperimentConfig, Tracking
+from configs.experiment import ExperimentConfig
 from configs.knobs import later_fields
+from configs.machine import Tracking
 
 log = logging.getLogger(__name__)
 # Where `wandb login` keeps its key, beside the host of a private server in WANDB_BASE_URL.

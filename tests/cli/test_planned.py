@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from sweep.planned import FILE, remember, remembered
 
 Make = Callable[..., ExperimentConfig]

@@ -14,7 +14,8 @@ import pytest
 from artifacts.arrays import read_arrays
 from attacks.registry import ATTACKS
 from benchmarks import record_signals, remake_tables
-from configs.config import ALL_TARGETS, AttackOptions, Places
+from configs.attacks import ALL_TARGETS, AttackOptions
+from configs.machine import Places
 from evaluation import record
 from evaluation.attack import Attacker
 from evaluation.attackable import Attackable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from tests.cli.scripts import CHECK, EXPERIMENT, ONE_CELL, TINY, TRAIN, UNIFIED, call, read
 from training import loop
 

@@ -13,7 +13,8 @@ import pytest
 
 from artifacts.files import file_hash
 from artifacts.signals import load_signals
-from configs.config import AttackOptions, Places
+from configs.attacks import AttackOptions
+from configs.machine import Places
 from evaluation.cells import load_cell
 from evaluation.foreign_cells import read_cells
 from tests.cli.scripts import ONE_CELL, call, read

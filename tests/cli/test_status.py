@@ -19,7 +19,7 @@ import pytest
 from artifacts.heartbeat import FILE, Beat, Heartbeat, read_beat
 from artifacts.run_dir import RunDir
 from cli.status import in_words, show_status, status_text
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from sweep.planned import remember
 from sweep.status import survey, time_left
 from tests.cli.scripts import TRAIN, call

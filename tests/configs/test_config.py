@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from configs.config import ALL_TARGETS, AttackOptions, ExperimentConfig, Machine, SweepOptions, differing_fields
+from configs.attacks import ALL_TARGETS, AttackOptions
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig, differing_fields
 from configs.knobs import check_value
+from configs.machine import Machine
+from configs.sweep import SweepOptions
 
 Make = Callable[..., ExperimentConfig]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from evaluation.attack import Asked
 from sweep.plan import resolve
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.config import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
 from evaluation.attack import Asked
 from evaluation.pairing import Pair, pairs
 from tests.evaluation.asked_cells import asked, with_names

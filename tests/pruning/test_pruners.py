@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from pruning.base import Pruner
 from pruning.registry import METHODS, build_pruner
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.signals import QuerySettings
-from configs.config import ExperimentConfig, Machine, Places, Tracking
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places, Tracking
 from sweep.engine import Rules
 from sweep.local import run_here
 from sweep.worker import Job, Outcome

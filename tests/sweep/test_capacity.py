@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from configs.config import ExperimentConfig, Machine
 from configs.errors import RunError, UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine
 from sweep import capacity
 from sweep.capacity import best, check_models_per_device, fitting, next_count, spread
 from training.device import memory_errors

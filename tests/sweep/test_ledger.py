@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.config import EngineOptions, ExperimentConfig
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import EngineOptions
 from sweep.engine import Ledger, Rules
 from sweep.local import run_here
 from sweep.worker import Job, Outcome

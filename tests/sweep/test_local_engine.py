@@ -14,7 +14,7 @@ import pytest
 
 from artifacts.locks import locked
 from artifacts.run_dir import RunDir, inspect_run
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from sweep import local
 from sweep.engine import Rules
 from sweep.local import run_jobs

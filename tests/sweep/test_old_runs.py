@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.run_dir import RunDir, inspect_run
-from configs.config import FIRST_FIELDS, ExperimentConfig
+from configs.experiment import FIRST_FIELDS, ExperimentConfig
 from configs.knobs import knob, later_fields
 from evaluation.cells import find_cells
 from reporting.inputs import read_inputs

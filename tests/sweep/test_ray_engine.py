@@ -16,8 +16,9 @@ import pytest
 from artifacts import stopping
 from artifacts.files import write_text
 from artifacts.run_dir import RunDir, inspect_run
-from configs.config import ExperimentConfig, Machine
 from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine
 from sweep import ray_engine
 from sweep.engine import Rules
 from sweep.ray_engine import Site, run_on_ray
@@ -113,7 +114,7 @@ import sys
 from pathlib import Path
 from artifacts import stopping
 from artifacts.files import write_text
-from configs.config import Machine
+from configs.machine import Machine
 from sweep.engine import Rules
 from sweep.ray_engine import run_on_ray
 from sweep.worker import Job

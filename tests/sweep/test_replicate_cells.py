@@ -10,8 +10,10 @@ import pytest
 
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
-from configs.config import PRUNING_KNOBS, ExperimentConfig, Machine, Places, SweepOptions, Tracking
 from configs.errors import UsageError
+from configs.experiment import PRUNING_KNOBS, ExperimentConfig
+from configs.machine import Machine, Places, Tracking
+from configs.sweep import SweepOptions
 from evaluation.cells import find_cell, find_cells
 from sweep.plan import all_knobs, plan_cells, plan_runs, with_start
 from sweep.planned import remember, remembered

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.base import ImageData
 from data.inputs import open_data, open_split
 from tests.training.recording import TapeRecorder

@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from training.lr import learning_rate
 
 EPOCHS, STEPS, PEAK = 20, 7, 0.1

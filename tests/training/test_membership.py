@@ -12,7 +12,8 @@ from torch import Tensor
 
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals
-from configs.config import ExperimentConfig, Machine, Places
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.inputs import open_data, open_split
 from training.loop import Trainer
 from training.run import run_one

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from configs.config import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.inputs import open_data, open_split
 from tests.training.recording import TapeRecorder
 from training import graphs

@@ -12,7 +12,8 @@ import pytest
 from artifacts.files import file_hash
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, Signals, load_signals, phi, save_signals
-from configs.config import ExperimentConfig, Machine, Places
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.augment import Augmenter
 from data.inputs import open_data
 from data.splits import draw_population

@@ -18,8 +18,9 @@ from artifacts import stopping
 from artifacts.checkpoint import _Sink, load_model, load_state
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings, load_signals
-from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import BadNumbers, DiskFull, RunError, StopRequested
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.inputs import open_data
 from training.ask import ensure_signals
 from training.device import describe_machine

@@ -13,7 +13,8 @@ from torch import nn
 
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals
-from configs.config import ExperimentConfig, Machine, Places
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.augment import Augmenter
 from data.splits import draw_probed
 from evaluation.cells import find_cells, load_cell, load_model

@@ -18,7 +18,8 @@ import pytest
 
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
-from configs.config import ExperimentConfig, Machine, Places, Tracking
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places, Tracking
 from tests.repository import REPOSITORY
 from tests.wandb_reader import read_all
 from training import tracking

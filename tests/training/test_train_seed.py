@@ -14,7 +14,8 @@ import torch
 from artifacts.checkpoint import load_model
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals
-from configs.config import ExperimentConfig, Machine, Places
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.inputs import open_data, open_split
 from training import loop
 from training.loop import EPOCH_STREAM, INIT_STREAM, Trainer, new_model, stream_seed

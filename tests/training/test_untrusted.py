@@ -20,8 +20,9 @@ from artifacts.checkpoint import load_model, load_start_weights, load_state, sav
 from artifacts.files import file_hash
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings
-from configs.config import ExperimentConfig, Machine, Places
 from configs.errors import RunError, UsageError
+from configs.experiment import ExperimentConfig
+from configs.machine import Machine, Places
 from data.inputs import open_data
 from tests.repository import REPOSITORY
 from training.ask import load_for_query

@@ -1,0 +1,201 @@
+"""What one model is: the fields that decide its weights, its fingerprint, and what cells of a comparison share."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from configs.errors import UsageError
+from configs.knobs import check_fields, knob, later_fields
+
+# Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
+SCHEMA_VERSION = 1
+# The fields whose values always enter a run's identity. Closed for good: a field that is added declares `absent`.
+FIRST_FIELDS = frozenset(
+    (
+        *("method", "sparsity", "dataset", "dataset_name", "image_size", "pool_size", "train_fraction", "arch"),
+        *("layers", "width_mult", "epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment"),
+        *("precision", "select", "pretrained", "pretrained_hash", "prune_epoch", "prune_freq", "target_epoch"),
+        *("freeze_epoch", "seed", "num_shadows", "model_index"),
+    )
+)
+# What names a cell beside method and sparsity; a report has a block for each.
+SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
+# How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
+RECIPE = (
+    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
+    "pretrained",
+)
+# The fields that belong to one pruning method each.
+PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides one model's weights, and nothing else.
+
+    A field that does not apply to the method is None (see `sweep.plan.resolve`). Adding a field, or changing a default,
+    leaves the runs there are what they are: a field that is none of FIRST_FIELDS declares the value that its absence
+    means (`absent`), and only another value enters the identity. What `absent` is of a method's knob, every run of that
+    method made before had.
+    """
+
+    method: str = "dense"
+    sparsity: float = knob(
+        0.0, "fraction of zeros among prunable weights, in [0, 1)", kind=float, low=0.0, below=1.0, metavar="S"
+    )
+    dataset: str = knob("cifar10", "data set", choices="datasets")
+    dataset_name: str = ""
+    image_size: int | None = knob(
+        None, "side in pixels that an image folder is resized to", kind=int, low=4, high=1024, shown="32"
+    )
+    pool_size: int | None = knob(
+        None, "cap on the pool (members and non-members together)", kind=int, low=2, shown="the whole training set"
+    )
+    train_fraction: float = knob(
+        0.5,
+        "share of the pool that trains each model; 1.0 leaves no non-members, so such a run cannot be attacked",
+        kind=float,
+        low=0.01,
+        high=1.0,
+    )
+    split: str = knob(
+        "balanced",
+        "who trains on what: every model on its own half of one pool, or (disjoint) the target in one half of the pool "
+        "and its shadow models in the other",
+        choices=("balanced", "disjoint"),
+        absent="balanced",
+    )
+    arch: str = knob("resnet", "architecture", choices="architectures")
+    layers: int | None = knob(None, "depth", kind=int, low=1, shown="20 for resnet, 28 for wideresnet")
+    width_mult: int | None = knob(
+        None, "channel multiplier", kind=int, low=1, high=64, shown="1 for resnet, 2 for wideresnet"
+    )
+    epochs: int = knob(200, "passes over the members", kind=int, low=1)
+    batch_size: int = knob(128, "examples per step", kind=int, low=1)
+    lr: float = knob(0.1, "peak learning rate of SGD", kind=float, low=0.0)
+    momentum: float = knob(0.9, "momentum of SGD", kind=float, low=0.0, below=1.0)
+    weight_decay: float = knob(5e-4, "weight decay of SGD", kind=float, low=0.0)
+    scheduler: str = knob(
+        "multistep",
+        "learning-rate schedule; multistep is x0.1 at 50 and 75 percent of the epochs",
+        choices=("multistep", "cosine", "onecycle"),
+    )
+    augment: str = knob("standard", "standard is random crop and mirror", choices="augmentations")
+    precision: str = knob(
+        "auto",
+        "arithmetic of training; queries are always float32. auto takes bfloat16 where the hardware has it",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    select: str = knob(
+        "last",
+        "which epoch's model is kept; best is by test accuracy among the epochs at full target sparsity",
+        choices=("last", "best"),
+    )
+    pretrained: str | None = knob(
+        None,
+        "start from these weights: a .pth file, or the folder of a cell, whose models then start their counterparts",
+        shown="random initialisation",
+        metavar="PATH",
+    )
+    pretrained_hash: str | None = None
+    prune_epoch: int | None = knob(
+        None,
+        "static: epoch at which the mask is taken; 0 is before training",
+        kind=int,
+        low=0,
+        shown="half of --epochs",
+    )
+    prune_freq: int | None = knob(None, "dpf: optimiser steps between two mask updates", kind=int, low=1, shown="16")
+    target_epoch: int | None = knob(
+        None, "dpf: epoch at which the full sparsity is reached", kind=int, low=0, shown="half of --epochs"
+    )
+    freeze_epoch: int | None = knob(
+        None, "dpf: epoch after which the mask is fixed; -1 is never", kind=int, low=-1, shown="nine tenths of --epochs"
+    )
+    seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
+    train_seed: int = knob(
+        0,
+        "seed of initialisations and batches alone: cells that differ in nothing else are replicates, trained on the "
+        "same memberships from other starts",
+        kind=int,
+        low=0,
+        high=2**31 - 1,
+        absent=0,
+    )
+    num_shadows: int = knob(8, "shadow models per cell", kind=int, low=0, high=4096)
+    model_index: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0 <= self.model_index <= self.num_shadows:
+            raise UsageError(f"model index {self.model_index} is not allowed; give 0 to {self.num_shadows}")
+
+    @property
+    def num_models(self) -> int:
+        """M: the target and its shadows; the split is drawn for all of them."""
+        return self.num_shadows + 1
+
+    def described(self) -> dict[str, Any]:
+        """What names and describes the cell in tables: method, sparsity, SETTING, train_seed, RECIPE, PRUNING_KNOBS.
+
+        dataset: its name for people, an image folder's own; pretrained: yes or no.
+        """
+        names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
+        values = {name: getattr(self, name) for name in names}
+        return {**values, "dataset": self.dataset_name, "pretrained": "no" if self.pretrained is None else "yes"}
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
+        fields = dataclasses.asdict(self)
+        del fields["pretrained"]
+        for name, absent in later_fields(self).items():
+            if fields[name] in (absent, None):  # None: a knob of another method
+                del fields[name]
+        return {"schema_version": SCHEMA_VERSION, **fields}
+
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON of `identity`."""
+        return _hash(self.identity())
+
+    def cell_fingerprint(self) -> str:
+        """The same for the cell: what a target and its shadows have in common."""
+        identity = self.identity()
+        # Each model of a cell may start from its own counterpart's weights; the cell is told apart by the rest.
+        for own in ("model_index", "pretrained_hash"):
+            del identity[own]
+        return _hash({**identity, "pretrained": self.pretrained_hash is not None})
+
+    def to_json(self) -> str:
+        """The configuration and its fingerprint, as written to `config.json`."""
+        fields = {**dataclasses.asdict(self), "schema_version": SCHEMA_VERSION, "fingerprint": self.fingerprint()}
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> ExperimentConfig:
+        """Read back what `to_json` wrote, also before fields were added; UsageError for unknown or ill-typed ones."""
+        if not isinstance(fields, dict):
+            raise UsageError("a configuration must be a JSON object")
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        extra = sorted(set(fields) - set(known) - {"schema_version", "fingerprint"})
+        if extra:
+            raise UsageError(f"unknown configuration field {extra[0]!r}")
+        values = later_fields(cls) | {name: value for name, value in fields.items() if name in known}
+        for name, value in values.items():
+            kind = known[name].metadata.get("kind", int if name == "model_index" else str)
+            allowed = (int, float) if kind is float else kind
+            if isinstance(value, bool) or not (isinstance(value, allowed) or value is known[name].default is None):
+                raise UsageError(f"configuration field {name!r} has the value {str(value)[:80]!r} of another type")
+        return cls(**values)
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def differing_fields(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """`name: theirs -> ours` for each field of two identities that differs."""
+    names = sorted(set(ours) | set(theirs))
+    return [f"{name}: {theirs.get(name)} -> {ours.get(name)}" for name in names if ours.get(name) != theirs.get(name)]

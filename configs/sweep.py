@@ -1,0 +1,49 @@
+"""The grid of cells."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from configs.errors import UsageError
+from configs.knobs import check_fields, flag_name, knob
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    """The grid of cells."""
+
+    methods: tuple[str, ...] = knob(("dense", "static", "dpf"), "pruning methods", choices="methods", many=True)
+    sparsities: tuple[float, ...] = knob(
+        (0.5, 0.7, 0.8, 0.9, 0.95),
+        "sparsities of every pruned method, in [0, 1)",
+        kind=float,
+        low=0.0,
+        below=1.0,
+        many=True,
+        metavar="S",
+    )
+    replicates: int = knob(
+        0,
+        "further trainings of a cell, with the train seeds that follow --train-seed: the same memberships, other "
+        "initialisations and batches",
+        kind=int,
+        low=0,
+        high=1000,
+    )
+    replicate_cells: tuple[str, ...] = knob(
+        (),
+        "cells that --replicates trains again, by method or method_sparsity, such as dense dpf_0.95",
+        many=True,
+        shown="every cell",
+        metavar="CELL",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("methods", "sparsities", "replicate_cells"):
+            values = getattr(self, name)
+            twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+            if twice is not None:
+                raise UsageError(f"argument {flag_name(name)}: {twice} is given twice; name each once")
+        if self.replicate_cells and not self.replicates:
+            raise UsageError("argument --replicate-cells: needs --replicates, how often these cells are trained again")
