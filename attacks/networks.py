@@ -16,82 +16,25 @@ plan for all recipes. What ran is in the result's note.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from attacks.arrays import BoolArray, FloatArray, IntArray
 from attacks.inputs import AttackInputs, require_pairs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
+from attacks.network_training import Plan, Plans, fit, predict, rows_by_group, threshold
 from attacks.statistics import log_softmax
-from attacks.streams import NETWORK_PAIRS, stream
-from attacks.thresholds import best_threshold
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 Float32Array = npt.NDArray[np.float32]
-MEMBER, NON_MEMBER = 1, 0
-PREDICT_BATCH = 8192
-WEIGHT_DECAY = 5e-4
-CALIBRATION_PAIRS = 1 << 16  # of more, that many stand for all, drawn with the seed
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one network is trained: optimiser steps, pairs per step, peak learning rate, optimiser, schedule.
-
-    adamw: AdamW, else SGD with momentum 0.9. muon_lr: peak rate of Muon (Jordan et al. 2024), which then takes the
-    weight matrices and leaves the rest to AdamW. warmup: the fraction of the steps in which the rate rises from 0,
-    before it falls to 0 as a cosine; None: no warm-up, and x0.1 at one half and at three quarters. dropout: whether the
-    network's dropout is used; it has no purpose where every pair is seen a few times only.
-    """
-
-    steps: int
-    batch: int
-    lr: float
-    adamw: bool = False
-    warmup: float | None = None
-    muon_lr: float | None = None
-    dropout: bool = True
-
-    def factor_at(self, step: int) -> float:
-        """What the peak rates are multiplied by in a step, counted from 0."""
-        done = step / self.steps
-        if self.warmup is None:
-            return 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
-        if done < self.warmup:
-            return done / self.warmup
-        return 0.5 * (1.0 + math.cos(math.pi * (done - self.warmup) / (1.0 - self.warmup)))
-
-
-@dataclass(frozen=True)
-class Plans:
-    """The plans of one network.
-
-    fast: of the recipe of that name. short: instead of the published plan where that has more than `affordable` steps;
-    None: `fast` is the one plan of all recipes.
-    """
-
-    fast: Plan
-    short: Plan | None = None
-    affordable: int = 0
-
-    def choose(self, recipe: str, pairs: int) -> tuple[Plan, str]:
-        """The plan for so many training pairs of one network, and its name."""
-        paper = Plan(100 * math.ceil(pairs / 128), 128, lr=1e-3)
-        if self.short is None or recipe == "fast":
-            name = "its only" if self.short is None else "the fast"
-            return replace(self.fast, batch=min(max(pairs // 24, 64), self.fast.batch)), name
-        if recipe == "paper" or paper.steps <= self.affordable:
-            return paper, "the published"
-        return self.short, "the short"
 
 
 def build_mlp(inputs: int) -> nn.Module:
@@ -148,111 +91,6 @@ def build_shokri(groups: int, inputs: int) -> nn.Module:
             return y.reshape(groups, 2, -1).transpose(1, 2).reshape(-1, 2)
 
     return PerGroup()
-
-
-def _rows(groups: IntArray, count: int = 0) -> torch.Tensor:
-    """Indices of each group's entries, int64 [G, largest group], padded with -1. groups: [N], values 0 to G - 1.
-
-    G is `count`, or more where a larger group occurs.
-    """
-    import torch
-
-    counts = np.bincount(groups, minlength=count)
-    rows = np.full((counts.size, counts.max()), -1)
-    rows[np.arange(counts.max()) < counts[:, None]] = np.argsort(groups, kind="stable")
-    return torch.from_numpy(rows)
-
-
-def _batches(rows: torch.Tensor, plan: Plan) -> Iterator[torch.Tensor]:
-    """`plan.steps` index batches [G, about plan.batch], epoch after epoch, every row shuffled with its padding last."""
-    import torch
-
-    step, parts = 0, math.ceil(rows.shape[1] / plan.batch)
-    while True:
-        order = (torch.rand(rows.shape) + (rows < 0)).argsort(dim=1)
-        # near-equal parts: batch normalisation cannot train on the single example a plain split may leave over
-        for batch in rows.gather(1, order).tensor_split(parts, dim=1):
-            if step == plan.steps:
-                return
-            yield batch
-            step += 1
-
-
-def _optimisers(network: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
-    from torch import optim
-
-    learned = list(network.parameters())
-    if not plan.adamw:
-        return [optim.SGD(learned, lr=plan.lr, momentum=0.9, weight_decay=WEIGHT_DECAY)]
-    if plan.muon_lr is None:
-        return [optim.AdamW(learned, lr=plan.lr, weight_decay=WEIGHT_DECAY)]
-    # matrices between hidden layers: the few rows or columns of an input or output layer have nothing to orthogonalise
-    hidden = [weight for weight in learned if weight.ndim == 2 and min(weight.shape) > 3]
-    chosen = {id(weight) for weight in hidden}
-    rest = [weight for weight in learned if id(weight) not in chosen]
-    return [
-        optim.AdamW(rest, lr=plan.lr, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY),
-        optim.Muon(hidden, lr=plan.muon_lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-    ]
-
-
-def _set_dropout(network: nn.Module, p: float) -> None:
-    from torch import nn
-
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = p
-        elif isinstance(module, nn.MultiheadAttention):
-            module.dropout = p
-
-
-def _fit(network: nn.Module, features: torch.Tensor, is_in: torch.Tensor, rows: torch.Tensor, plan: Plan) -> None:
-    """Train in place; the loss is the sum over groups of the mean cross-entropy over a group's part of the batch."""
-    from torch.nn.functional import cross_entropy
-
-    optimisers = _optimisers(network, plan)
-    peaks = [optimiser.defaults["lr"] for optimiser in optimisers]
-    if not plan.dropout:
-        _set_dropout(network, 0.0)
-    network.train()
-    for step, batch in enumerate(_batches(rows, plan)):
-        index, weight = batch.clamp(min=0).to(features.device), (batch >= 0).to(features)
-        logits = network(features[index.flatten()])
-        losses = cross_entropy(logits, is_in[index.flatten()], reduction="none").reshape(index.shape)
-        network.zero_grad()
-        ((losses * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)).sum().backward()
-        for optimiser, peak in zip(optimisers, peaks, strict=True):
-            optimiser.param_groups[0]["lr"] = peak * plan.factor_at(step)
-            optimiser.step()
-
-
-def _predict(network: nn.Module, features: torch.Tensor, rows: torch.Tensor) -> Float64Array:
-    """Member logit minus non-member logit, float64 [N]."""
-    import torch
-
-    scores = torch.empty(features.shape[0], dtype=torch.float64)
-    network.eval()
-    with torch.no_grad():
-        for batch in rows.split(max(1, PREDICT_BATCH // rows.shape[0]), dim=1):
-            index = batch.clamp(min=0).flatten()
-            logits = network(features[index.to(features.device)]).double().cpu()
-            valid = batch.flatten() >= 0
-            scores[index[valid]] = (logits[:, MEMBER] - logits[:, NON_MEMBER])[valid]
-    return scores.numpy()
-
-
-def _threshold(network: nn.Module, features: torch.Tensor, rows: torch.Tensor, is_in: BoolArray, seed: int) -> float:
-    """The best threshold on the pairs that trained the network; rows: [G, largest group], of `_rows`."""
-    import torch
-
-    if len(is_in) > CALIBRATION_PAIRS:
-        groups = np.empty(len(is_in), dtype=np.int64)
-        group, place = torch.nonzero(rows >= 0, as_tuple=True)
-        groups[rows[group, place].numpy()] = group.numpy()
-        chosen = stream(seed, NETWORK_PAIRS).choice(len(is_in), CALIBRATION_PAIRS, replace=False)
-        features, is_in = features[torch.from_numpy(chosen).to(features.device)], is_in[chosen]
-        rows = _rows(groups[chosen], rows.shape[0])
-    return best_threshold(_predict(network, features, rows), is_in)
 
 
 def posterior(logits: FloatArray, labels: IntArray, sensitivity: FloatArray | None) -> Float32Array:
@@ -312,23 +150,23 @@ class NetworkAttack:
         learned_groups, asked_groups = self._groups(learned.labels, asked.labels)
         features, is_in, pair_groups = self._pairs(learned, learned_groups)
         device = torch.device(settings.device)
-        rows = _rows(pair_groups)
+        rows = rows_by_group(pair_groups)
         plan, called = self.plans.choose(settings.recipe, rows.shape[1])
         note = f"{called} recipe: {plan.steps} steps of {plan.batch} pairs, of {rows.shape[1]}"
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             torch.manual_seed(settings.seed)
             network = self.build(rows.shape[0], features.shape[1:]).to(device)
             x, y = torch.from_numpy(features).to(device), torch.from_numpy(is_in.astype(np.int64)).to(device)
-            _fit(network, x, y, rows, plan)
-        threshold = _threshold(network, x, rows, is_in, settings.seed)
+            fit(network, x, y, rows, plan)
+        decides = threshold(network, x, rows, is_in, settings.seed)
         labels = asked.labels
-        asked_rows = _rows(asked_groups, rows.shape[0])
+        asked_rows = rows_by_group(asked_groups, rows.shape[0])
 
         def score(target: Outputs) -> dict[str, AttackResult]:
             known = target.only(scored)
             assert known.logits is not None, "the registry declares who needs logits"
             x = torch.from_numpy(self.features(known.logits, labels, known.sensitivity)).to(device)
-            return {self.name: AttackResult(_predict(network, x, asked_rows), threshold, note, scored)}
+            return {self.name: AttackResult(predict(network, x, asked_rows), decides, note, scored)}
 
         return score
 

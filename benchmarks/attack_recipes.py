@@ -29,7 +29,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attacks import networks
+from attacks import network_training, networks
 from attacks.arrays import BoolArray
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings
@@ -152,8 +152,8 @@ class Published:
         if known is not None or not self._train:
             return known or NOTHING
         name = str(key["attack"])
-        fit = compiled_samia.fit if self._compiled and name == "samia" else networks._fit
-        with patch.object(networks, "_fit", fit):
+        fit = compiled_samia.fit if self._compiled and name == "samia" else network_training.fit
+        with patch.object(networks, "fit", fit):
             return Several.of([measure(name, "paper", inputs, membership, seed) for seed in self._seeds])
 
 

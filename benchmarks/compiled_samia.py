@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attacks.networks import WEIGHT_DECAY, Plan, _batches
+from attacks.network_training import WEIGHT_DECAY, Plan, batches
 
 STOCK_STEPS = 64  # as many steps' masks are in stock
 
@@ -55,7 +55,7 @@ def forward(network: nn.Module, tokens: Tensor, masks: Tensor) -> Tensor:
 
 
 def fit(network: nn.Module, features: Tensor, is_in: Tensor, rows: Tensor, plan: Plan) -> None:
-    """Train in place, as `attacks.networks._fit` does by SGD with dropout; without dropout the same batches."""
+    """Train in place, as `attacks.network_training.fit` does by SGD with dropout; without dropout the same batches."""
     if plan.adamw or not plan.dropout or len(rows) != 1:
         raise ValueError(f"not SAMIA's published recipe: {plan}, {len(rows)} networks")
 
@@ -68,7 +68,7 @@ def fit(network: nn.Module, features: Tensor, is_in: Tensor, rows: Tensor, plan:
     rng = np.random.default_rng(torch.initial_seed())
     epoch = -(-rows.shape[1] // plan.batch)
     network.train()
-    for step, batch in enumerate(_batches(rows, plan)):
+    for step, batch in enumerate(batches(rows, plan)):
         index = batch.flatten()
         needed = masks_needed(network, len(index))
         if step % epoch == 0:

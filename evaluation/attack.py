@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(eq=False)
-class Asked:
+class Targets:
     """One cell's targets and who belongs to them.
 
     targets: model indices, [T]. index, label: int64 [n], the examples whose membership is asked, as positions in the
@@ -69,7 +69,7 @@ class Asked:
         names = self.cell.names
         return tuple(names[name] for name in SETTING)
 
-    def only(self, models: Sequence[int]) -> Asked:
+    def only(self, models: Sequence[int]) -> Targets:
         """The same of some of the cell's models: targets and shadows are among these."""
         rows = [row for row, target in enumerate(self.targets) if target in models]
         return dataclasses.replace(
@@ -94,7 +94,7 @@ class Answers:
 
 
 @dataclasses.dataclass(eq=False)
-class Scored:
+class CellScores:
     """An attacked cell: a row per target x variant x metric, and by variant the results of its targets.
 
     An attack is given all targets of `asked`, or the first few of them (`AttackOptions.targets_of`). unavailable: by
@@ -104,7 +104,7 @@ class Scored:
     each target's figures are without each of the cell's models, for the networks' part of intervals.
     """
 
-    asked: Asked
+    asked: Targets
     rows: list[Row] = dataclasses.field(default_factory=list)
     results: dict[str, list[AttackResult]] = dataclasses.field(default_factory=dict)
     unavailable: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -127,8 +127,8 @@ class Scored:
 class Crossed:
     """One target attacked with another cell's shadows: results by attack, headline variants only."""
 
-    asked: Asked
-    shadows: Asked
+    asked: Targets
+    shadows: Targets
     position: int
     results: dict[str, AttackResult]
 
@@ -154,7 +154,7 @@ class Attacker:
         """The signals of a cell, queried where the cache does not serve."""
         return load_cell(cell, self.places, self.device, self.queries(cell))
 
-    def outputs(self, asked: Asked, target: int) -> Outputs:
+    def outputs(self, asked: Targets, target: int) -> Outputs:
         """What one target answered, read when it is needed: all of all cells would not fit into memory."""
         return load_model(asked.cell, target, self.places, self.device, self.queries(asked.cell))
 
@@ -171,7 +171,7 @@ class Attacker:
         )
 
 
-def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
+def ask_targets(cell: Attackable, attacker: Attacker) -> Targets:
     """Which models of the cell play the target, and their memberships. RunError when the target cannot be had.
 
     Where nobody says how many targets, a model that holds all examples or none of them is no target but the first.
@@ -192,7 +192,7 @@ def ask_targets(cell: Attackable, attacker: Attacker) -> Asked:
                 membership.append(signals.membership)
     rows = np.flatnonzero(np.ones_like(first.labels) if first.audited is None else first.audited)
     summaries = [cell.summary_of(target) for target in targets]
-    return Asked(
+    return Targets(
         cell=cell,
         targets=tuple(targets),
         index=first.pool[rows],
@@ -224,7 +224,7 @@ def check_names(options: AttackOptions, experiments: Iterable[str]) -> None:
         )
 
 
-def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions) -> list[Asked]:
+def attacked_by(shadows: Targets, targets: Sequence[Targets], options: AttackOptions) -> list[Targets]:
     """The other cells whose targets the shadows of this cell are sent against (--shadows-from).
 
     They share the split, so that the left-out model is the right one, and answered the same queries. `all` keeps to one
@@ -239,7 +239,7 @@ def attacked_by(shadows: Asked, targets: Sequence[Asked], options: AttackOptions
 
 
 def attack_cell(
-    own: Asked, others: Sequence[Asked], attacker: Attacker, scored: Scored, weights: WeightArray
+    own: Targets, others: Sequence[Targets], attacker: Attacker, scored: CellScores, weights: WeightArray
 ) -> Iterator[Crossed]:
     """Attack a cell's targets with its own shadows (into `scored`), and other cells' targets with the same shadows.
 
@@ -284,7 +284,7 @@ def _say_attack(num_targets: int, number: int, attack: str) -> None:
     step(f"target {number + 1} of {num_targets}, {attack}", say=number == 0)
 
 
-def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
+def _record(scored: CellScores, position: int, knowledge: Knowledge, outputs: Outputs, seed: int) -> None:
     """Score a target and measure it. Of several targets the intervals come later, from resamples common to all."""
     asked = scored.asked
     results = score(knowledge, outputs)
@@ -305,7 +305,7 @@ def _record(scored: Scored, position: int, knowledge: Knowledge, outputs: Output
 
 
 def _cross(
-    own: Asked, others: Sequence[Asked], knowledge: Knowledge, target: int, attacker: Attacker
+    own: Targets, others: Sequence[Targets], knowledge: Knowledge, target: int, attacker: Attacker
 ) -> Iterator[Crossed]:
     for asked in others:
         if target in asked.targets:
@@ -317,9 +317,9 @@ def _cross(
             yield Crossed(asked, own, position, kept)
 
 
-def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Asked], dict[str, str]]:
+def ask_all(cells: Sequence[Attackable], attacker: Attacker) -> tuple[list[Targets], dict[str, str]]:
     """The targets of every cell that can be attacked, and by experiment the reason of the others."""
-    found: list[Asked] = []
+    found: list[Targets] = []
     reasons: dict[str, str] = {}
     for cell in announced(cells, "reading", lambda one: one.experiment):
         if cell.reason:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from attacks.metrics import WeightArray
 from attacks.registry import ATTACKS
-from evaluation.attack import Attacker, Scored, attack_cell
+from evaluation.attack import Attacker, CellScores, attack_cell
 from evaluation.pairing import Pair
 
 Which = tuple[str, tuple[int, ...] | None]  # experiment, and the models it is attacked with; None for all of them
@@ -20,18 +20,18 @@ def sides(pair: Pair) -> tuple[Which, Which]:
 
 def attack_common(
     chosen: Sequence[Pair], attacker: Attacker, weights_of: Callable[[tuple[str, ...]], WeightArray]
-) -> dict[Which, Scored]:
+) -> dict[Which, CellScores]:
     """For pairs of cells with other models, both on the same targets and shadows. weights_of: resamples of a split.
 
     Only attacks that train nothing: the others would train their networks once more for each such pair.
     """
     cheap = tuple(name for name in attacker.names if not ATTACKS[name].trains_network)
-    found: dict[Which, Scored] = {}
+    found: dict[Which, CellScores] = {}
     for pair in chosen:
         for which, asked in zip(sides(pair), (pair.a, pair.b), strict=True):
             if pair.models is None or which in found:
                 continue
-            scored = Scored(asked.only(pair.models))
+            scored = CellScores(asked.only(pair.models))
             weights = weights_of(asked.split)
             list(attack_cell(scored.asked, [], dataclasses.replace(attacker, names=cheap), scored, weights))
             found[which] = scored

@@ -10,14 +10,14 @@ from configs.errors import RunError, UsageError
 from configs.machine import Places
 from data.duplicates import Duplicates
 from data.inputs import open_data, open_duplicates
-from evaluation.attack import Asked
+from evaluation.attack import Targets
 from evaluation.cells import Cell
 
 log = logging.getLogger(__name__)
 DUPLICATES = tuple(field.name for field in dataclasses.fields(Duplicates))
 
 
-def duplicates_by_split(targets: Sequence[Asked], places: Places) -> dict[tuple[str, ...], Duplicates | None]:
+def duplicates_by_split(targets: Sequence[Targets], places: Places) -> dict[tuple[str, ...], Duplicates | None]:
     """By split, once for all of its cells; None where it is not known. Says where there are any."""
     found: dict[tuple[str, ...], Duplicates | None] = {}
     for asked in targets:
@@ -29,12 +29,12 @@ def duplicates_by_split(targets: Sequence[Asked], places: Places) -> dict[tuple[
     return found
 
 
-def _recorded(asked: Asked) -> Duplicates | None:
+def _recorded(asked: Targets) -> Duplicates | None:
     summary = asked.summaries[0]
     return Duplicates(*(summary[name] for name in DUPLICATES)) if DUPLICATES[0] in summary else None
 
 
-def _counted(asked: Asked, places: Places) -> Duplicates | None:
+def _counted(asked: Targets, places: Places) -> Duplicates | None:
     """Of runs that an earlier version trained, where their data is at hand."""
     if not isinstance(asked.cell, Cell):
         return None

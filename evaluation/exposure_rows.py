@@ -16,7 +16,7 @@ from configs.errors import RunError, UsageError
 from configs.machine import Places
 from data.base import ImageData
 from data.inputs import open_data
-from evaluation.attack import Answers, Scored
+from evaluation.attack import Answers, CellScores
 from evaluation.cells import Cell
 
 SHOWN = 12  # most exposed examples of a cell that are listed, and drawn
@@ -28,14 +28,14 @@ NO_COMMON = "too few examples that two of the common models hold, and two do not
 Record = dict[str, Any]
 
 
-def exposures(cells: Sequence[Scored]) -> dict[str, Float64Array]:
+def exposures(cells: Sequence[CellScores]) -> dict[str, Float64Array]:
     """By experiment, the exposure of each asked example, [n]; without cells where no example has one."""
     answered = {one.asked.experiment: one.answers for one in cells if one.answers is not None}
     found = {name: exposure(answers.phi, answers.membership) for name, answers in answered.items()}
     return {name: values for name, values in found.items() if not np.isnan(values).all()}
 
 
-def left_out(cells: Sequence[Scored]) -> list[str]:
+def left_out(cells: Sequence[CellScores]) -> list[str]:
     """Which cells have no exposures, or not of all examples, in words."""
     notes = []
     for one in cells:
@@ -50,7 +50,7 @@ def left_out(cells: Sequence[Scored]) -> list[str]:
     return notes
 
 
-def exposure_rows(cells: Sequence[Scored], weights: WeightArray) -> list[Record]:
+def exposure_rows(cells: Sequence[CellScores], weights: WeightArray) -> list[Record]:
     """Rows of exposure.csv for the cells of one split and setting.
 
     A row of kind reliability is a cell and the same cell trained again; of kind crossed, two cells in trainings of
@@ -65,9 +65,9 @@ def exposure_rows(cells: Sequence[Scored], weights: WeightArray) -> list[Record]
     return rows
 
 
-def _trainings(cells: Sequence[Scored]) -> list[list[Scored]]:
+def _trainings(cells: Sequence[CellScores]) -> list[list[CellScores]]:
     """The cells, those together that differ in their train seed alone: the two of the lowest train seeds."""
-    found: dict[tuple[Any, ...], dict[Any, Scored]] = {}
+    found: dict[tuple[Any, ...], dict[Any, CellScores]] = {}
     for one in cells:
         names = one.asked.cell.names
         key: tuple[Any, ...] = tuple(
@@ -80,11 +80,11 @@ def _trainings(cells: Sequence[Scored]) -> list[list[Scored]]:
     return [[group[seed] for seed in sorted(group)[:2]] for group in found.values()]
 
 
-def _train_seeds(trainings: Sequence[Scored]) -> list[Any]:
+def _train_seeds(trainings: Sequence[CellScores]) -> list[Any]:
     return [one.asked.cell.names["train_seed"] for one in trainings]
 
 
-def _reliability_rows(trainings: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
+def _reliability_rows(trainings: Sequence[CellScores], weights: WeightArray) -> Iterator[Record]:
     first, *again = trainings
     together = _Together.of((first, *again)) if again else None
     if together is None:
@@ -95,7 +95,7 @@ def _reliability_rows(trainings: Sequence[Scored], weights: WeightArray) -> Iter
         yield _row("reliability", (first, *again), together, statistic=statistic, **figures)
 
 
-def _why_not(one: Scored, trained_again: bool) -> str:
+def _why_not(one: CellScores, trained_again: bool) -> str:
     if one.answers is None:
         return DISJOINT
     if trained_again:
@@ -105,7 +105,7 @@ def _why_not(one: Scored, trained_again: bool) -> str:
     return "trained once; --replicates 1 trains it again"
 
 
-def _crossed_rows(a: Sequence[Scored], b: Sequence[Scored], weights: WeightArray) -> Iterator[Record]:
+def _crossed_rows(a: Sequence[CellScores], b: Sequence[CellScores], weights: WeightArray) -> Iterator[Record]:
     seeds_a, seeds_b = _train_seeds(a), _train_seeds(b)
     if seeds_a[0] == seeds_b[1] or seeds_a[1] == seeds_b[0]:
         yield _row("crossed", (a[0], b[0]), reason="the trainings to be crossed share a train seed")
@@ -135,7 +135,7 @@ class _Together:
     examples: BoolArray
 
     @classmethod
-    def of(cls, cells: Sequence[Scored]) -> _Together | None:
+    def of(cls, cells: Sequence[CellScores]) -> _Together | None:
         """None where too few examples are left."""
         answers: list[Answers] = [one.answers for one in cells if one.answers is not None]
         if len(answers) < len(cells):
@@ -150,7 +150,7 @@ class _Together:
         return cls(phis, membership[:, examples], examples)
 
 
-def _row(kind: str, cells: Sequence[Scored], together: _Together | None = None, **values: Any) -> Record:
+def _row(kind: str, cells: Sequence[CellScores], together: _Together | None = None, **values: Any) -> Record:
     """cells: a, and b where there is one."""
     row: Record = {"kind": kind}
     for side, one in zip("ab", cells, strict=False):
@@ -164,7 +164,7 @@ def _figures(name: str, found: Estimate) -> Record:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def exposed_rows(one: Scored, values: Float64Array, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def exposed_rows(one: CellScores, values: Float64Array, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """The SHOWN most exposed examples of a cell, rows of exposed.csv."""
     order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
     held = [int(i) for i in order[:SHOWN] if not np.isnan(values[i])]
@@ -181,7 +181,7 @@ def exposed_rows(one: Scored, values: Float64Array, class_names: Sequence[str]) 
     ]
 
 
-def open_pictures(one: Scored, places: Places) -> ImageData | None:
+def open_pictures(one: CellScores, places: Places) -> ImageData | None:
     """The data set that a cell was trained on; None where this project did not train it. RunError, one line, where it
     is not there or another one is."""
     if not isinstance(one.asked.cell, Cell):

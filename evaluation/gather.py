@@ -20,7 +20,7 @@ from attacks.trimming import LEFT_OUT
 from configs.attacks import MOST_TARGETS
 from configs.errors import RunError
 from data.duplicates import Duplicates
-from evaluation.attack import Asked, Attacker, Scored, ask_all, attack_cell, attacked_by, check_names
+from evaluation.attack import Attacker, CellScores, Targets, ask_all, attack_cell, attacked_by, check_names
 from evaluation.attackable import Attackable
 from evaluation.common import Which, attack_common, in_words, sides
 from evaluation.compare import compare, correct
@@ -56,7 +56,7 @@ class Evidence:
     exposed: list[Record] = dataclasses.field(default_factory=list)
     exposed_pictures: dict[str, Any] = dataclasses.field(default_factory=dict)
     exposure_scores: dict[str, Any] = dataclasses.field(default_factory=dict)
-    scored: list[Scored] = dataclasses.field(default_factory=list)
+    scored: list[CellScores] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -67,13 +67,13 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     evidence = Evidence()
     targets, reasons = ask_all(cells, attacker)
     weights = Resamples(targets)
-    crossed: dict[tuple[str, str], _Crossing] = {}
+    crossed: dict[tuple[str, str], _TransferResult] = {}
     for own in announced(targets, "attacking", lambda one: one.experiment):
-        scored = Scored(own)
+        scored = CellScores(own)
         others = attacked_by(own, targets, attacker.options)
         for one in attack_cell(own, others, attacker, scored, weights.of(own.split)):
             key = (one.asked.experiment, own.experiment)
-            crossing = crossed.setdefault(key, _Crossing(one.asked, own))
+            crossing = crossed.setdefault(key, _TransferResult(one.asked, own))
             crossing.add(one.position, one.results, weights)
         evidence.scored.append(scored)
         evidence.notes += scored.left_out
@@ -91,7 +91,7 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
 class Resamples:
     """How often each example counts in each resample, drawn once for all cells and attacks of a split."""
 
-    def __init__(self, targets: Sequence[Asked]) -> None:
+    def __init__(self, targets: Sequence[Targets]) -> None:
         self._targets = targets
         self._drawn: dict[tuple[tuple[str, ...], bytes], WeightArray] = {}
 
@@ -116,11 +116,11 @@ def _both_sides(membership: BoolArray) -> BoolArray:
 
 
 @dataclasses.dataclass(eq=False)
-class _Crossing:
+class _TransferResult:
     """One cell's targets under another cell's shadows: by attack, then by target, what was measured."""
 
-    asked: Asked
-    shadows: Asked
+    asked: Targets
+    shadows: Targets
     found: dict[str, dict[int, Measured]] = dataclasses.field(default_factory=dict)
 
     def add(self, position: int, results: Mapping[str, AttackResult], weights: Resamples) -> None:
@@ -134,7 +134,7 @@ class _Crossing:
             self.found.setdefault(attack, {})[target] = measured(result, membership, few, drawn, allowed)
 
 
-def _targets_left_out(targets: Sequence[Asked], attacker: Attacker) -> list[str]:
+def _targets_left_out(targets: Sequence[Targets], attacker: Attacker) -> list[str]:
     """In words, that large cells have more models than play the target where nobody says how many."""
     large = [asked for asked in targets if len(asked.cell.models) > len(asked.targets) == MOST_TARGETS]
     if attacker.options.num_targets is not None or not large:
@@ -154,7 +154,7 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
     scored = evidence.scored
     chosen = pairs([one.asked for one in scored])
     evidence.notes += in_words(chosen, attacker)
-    every: dict[Which, Scored] = {(one.asked.experiment, None): one for one in scored}
+    every: dict[Which, CellScores] = {(one.asked.experiment, None): one for one in scored}
     every |= attack_common(chosen, attacker, weights.of)
     summaries: dict[Key, Estimate] = {}
     own_shadows: dict[Key, Estimate] = {}
@@ -204,7 +204,7 @@ def _over_targets(over: Estimate | None) -> Record:
     return {**names, "num_targets": over.num_targets}
 
 
-def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measured]:
+def _measured(one: CellScores, attack: str, weights: Resamples) -> dict[int, Measured]:
     """By target; the rows of the attack get their intervals."""
     step(one.asked.experiment, say=False)
     rows: dict[int, dict[str, Any]] = {}
@@ -224,7 +224,7 @@ def _measured(one: Scored, attack: str, weights: Resamples) -> dict[int, Measure
     return found
 
 
-def _roc_rows(one: Scored, attack: str) -> Iterator[Record]:
+def _roc_rows(one: CellScores, attack: str) -> Iterator[Record]:
     """The mean over targets of the TPR reached at each FPR of a grid: 0, logarithmic from one non-member's share, 1.
 
     A curve goes straight across a run of equal scores, as the AUC counts ties. Trapezoids under these rows have the
@@ -251,7 +251,7 @@ def _upper(grid: Float64Array, fpr: Float64Array, tpr: Float64Array) -> Float64A
 
 
 def _transfer_rows(
-    evidence: Evidence, own_shadows: Mapping[Key, Estimate], crossed: Mapping[tuple[str, str], _Crossing]
+    evidence: Evidence, own_shadows: Mapping[Key, Estimate], crossed: Mapping[tuple[str, str], _TransferResult]
 ) -> list[Record]:
     """The grid of target cells and shadow cells; the diagonal is the ordinary evaluation of the same targets."""
     rows = []
@@ -312,7 +312,7 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
 
 def _cell_row(
     cell: Attackable,
-    targets: Sequence[Asked],
+    targets: Sequence[Targets],
     reasons: Mapping[str, str],
     duplicates: Mapping[tuple[str, ...], Duplicates | None],
 ) -> Record:

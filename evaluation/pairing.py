@@ -9,13 +9,13 @@ from typing import Any
 
 from configs.experiment import RECIPE, SETTING
 from evaluation.accuracy import MATCHED, accuracy_difference
-from evaluation.attack import Asked
+from evaluation.attack import Targets
 from pruning.registry import METHODS
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
 PLANNED = ("against_dense", "same_sparsity", "given")
 
-Variant = Sequence[Asked]  # one method at one sparsity with one set of its own knobs: a cell for each train seed
+Variant = Sequence[Targets]  # one method at one sparsity with one set of its own knobs: a cell for each train seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Pair:
     """
 
     kind: str
-    a: Asked
-    b: Asked
+    a: Targets
+    b: Targets
 
     @property
     def differing(self) -> str:
@@ -56,7 +56,7 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def pairs(cells: Sequence[Asked]) -> list[Pair]:
+def pairs(cells: Sequence[Targets]) -> list[Pair]:
     """Every comparison among cells that share data and split (see `Pair` for the kinds).
 
     Cells are alike where setting and recipe agree (two unknown values do); method, sparsity, train seed and the knobs
@@ -65,7 +65,7 @@ def pairs(cells: Sequence[Asked]) -> list[Pair]:
     """
     found: list[Pair] = []
     for split in dict.fromkeys(asked.split for asked in cells):
-        groups: dict[tuple[Any, ...], list[Asked]] = {}
+        groups: dict[tuple[Any, ...], list[Targets]] = {}
         for asked in cells:
             if asked.split == split:
                 groups.setdefault(_conditions(asked), []).append(asked)
@@ -76,11 +76,11 @@ def pairs(cells: Sequence[Asked]) -> list[Pair]:
     return found
 
 
-def _conditions(asked: Asked) -> tuple[Any, ...]:
+def _conditions(asked: Targets) -> tuple[Any, ...]:
     return tuple(asked.cell.names[name] for name in (*SETTING, *RECIPE))
 
 
-def _alike(group: Sequence[Asked]) -> list[Pair]:
+def _alike(group: Sequence[Targets]) -> list[Pair]:
     found = list(_planned_pairs([asked for asked in group if _known(asked)]))
     compared = {frozenset((pair.a.experiment, pair.b.experiment)) for pair in found}
     found += [pair for pair in _matched(group) if frozenset((pair.a.experiment, pair.b.experiment)) not in compared]
@@ -93,12 +93,12 @@ def _alike(group: Sequence[Asked]) -> list[Pair]:
     ]
 
 
-def _says_nothing(a: Asked, b: Asked) -> bool:
+def _says_nothing(a: Targets, b: Targets) -> bool:
     """Whether two files do not say what tells them apart."""
     return not (_known(a) and _known(b)) or _variant(a) == _variant(b)
 
 
-def _planned_pairs(group: Sequence[Asked]) -> Iterator[Pair]:
+def _planned_pairs(group: Sequence[Targets]) -> Iterator[Pair]:
     variants = _variants(group)
     pruned = sorted((one for one in variants if _prunes(one[0])), key=lambda one: _rank(one[0]))
     for variant in variants:
@@ -129,7 +129,7 @@ def _neighbours(pruned: Sequence[Variant]) -> Iterator[tuple[Variant, Variant]]:
             yield from same or every
 
 
-def _matched(group: Sequence[Asked]) -> Iterator[Pair]:
+def _matched(group: Sequence[Targets]) -> Iterator[Pair]:
     """Two methods within MATCHED of each other's test accuracy whose difference could be the test pictures' chance.
 
     That is: the interval of the difference covers 0, or is not known. It does not say that they are equally accurate.
@@ -145,7 +145,7 @@ def _matched(group: Sequence[Asked]) -> Iterator[Pair]:
                 yield pair
 
 
-def _unlike(earlier: Sequence[Asked], later: Sequence[Asked]) -> Iterator[Pair]:
+def _unlike(earlier: Sequence[Targets], later: Sequence[Targets]) -> Iterator[Pair]:
     """Like for like across two recipes: a pruned cell and a dense one, two methods, or one, at one sparsity."""
     for a, b in ((a, b) for b in _variants(earlier) for a in _variants(later)):
         same_method = _method(a[0]) == _method(b[0])
@@ -154,8 +154,8 @@ def _unlike(earlier: Sequence[Asked], later: Sequence[Asked]) -> Iterator[Pair]:
             yield from _by_train_seed("other_recipe", *((b, a) if swap else (a, b)))
 
 
-def _variants(group: Sequence[Asked]) -> list[Variant]:
-    found: dict[tuple[Any, ...], list[Asked]] = {}
+def _variants(group: Sequence[Targets]) -> list[Variant]:
+    found: dict[tuple[Any, ...], list[Targets]] = {}
     for asked in group:
         found.setdefault(_variant(asked), []).append(asked)
     return [sorted(cells, key=lambda asked: _train_seed(asked) or 0) for cells in found.values()]
@@ -166,35 +166,35 @@ def _by_train_seed(kind: str, a: Variant, b: Variant) -> list[Pair]:
     return same or [Pair(kind, a[0], b[0])]
 
 
-def _variant(asked: Asked) -> tuple[Any, ...]:
+def _variant(asked: Targets) -> tuple[Any, ...]:
     return _method(asked), _sparsity(asked), _knobs(asked)
 
 
-def _knobs(asked: Asked) -> tuple[Any, ...]:
+def _knobs(asked: Targets) -> tuple[Any, ...]:
     return tuple(asked.cell.names[name] for name in (METHODS[_method(asked)].knobs if _known(asked) else ()))
 
 
-def _method(asked: Asked) -> str:
+def _method(asked: Targets) -> str:
     return str(asked.cell.names["method"])
 
 
-def _known(asked: Asked) -> bool:
+def _known(asked: Targets) -> bool:
     return _method(asked) in METHODS
 
 
-def _sparsity(asked: Asked) -> float | None:
+def _sparsity(asked: Targets) -> float | None:
     sparsity: float | None = asked.cell.names["sparsity"]
     return sparsity
 
 
-def _train_seed(asked: Asked) -> int | None:
+def _train_seed(asked: Targets) -> int | None:
     seed: int | None = asked.cell.names["train_seed"]
     return seed
 
 
-def _prunes(asked: Asked) -> bool:
+def _prunes(asked: Targets) -> bool:
     return METHODS[_method(asked)].prunes
 
 
-def _rank(asked: Asked) -> tuple[int, float]:
+def _rank(asked: Targets) -> tuple[int, float]:
     return list(METHODS).index(_method(asked)), _sparsity(asked) or 0.0

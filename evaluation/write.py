@@ -18,7 +18,7 @@ from artifacts.files import file_hash, write_atomic, write_text
 from configs.attacks import ALL_TARGETS, MOST_TARGETS
 from configs.errors import UsageError
 from configs.version import VERSION
-from evaluation.attack import Attacker, Scored
+from evaluation.attack import Attacker, CellScores
 from evaluation.gather import Evidence
 from reporting import page, tables
 from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
@@ -90,7 +90,7 @@ def pack_arrays(stream: IO[bytes], arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
-def _scores(one: Scored) -> dict[str, Any]:
+def _scores(one: CellScores) -> dict[str, Any]:
     """`index` and `label` [n], then `target_000/membership`, `target_000/<variant>` [n] a target; NaN: no score."""
     asked = one.asked
     arrays: dict[str, Any] = {"index": asked.index, "label": asked.label}
@@ -132,7 +132,7 @@ def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
     }
 
 
-def _foreign(one: Scored) -> bool:
+def _foreign(one: CellScores) -> bool:
     return not one.asked.cell.trained_here
 
 

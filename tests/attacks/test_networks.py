@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from attacks import networks
+from attacks import network_training, networks
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings, AttackUnavailable
 from benchmarks import compiled_samia
@@ -55,19 +55,21 @@ def test_features() -> None:
 
 
 def test_batches_cover_an_epoch_and_never_leave_one_example() -> None:
-    rows = networks._rows(np.array([1, 0, 1, 1, 0, 1, 1]))
+    rows = network_training.rows_by_group(np.array([1, 0, 1, 1, 0, 1, 1]))
     assert rows.tolist() == [[1, 4, -1, -1, -1], [0, 2, 3, 5, 6]]
-    plan = networks.Plan(steps=3, batch=2, lr=1e-3)
-    batches = list(networks._batches(rows, plan))
+    plan = network_training.Plan(steps=3, batch=2, lr=1e-3)
+    batches = list(network_training.batches(rows, plan))
     seen = torch.cat(batches, dim=1).flatten().tolist()
     assert sorted(seen) == [-1, -1, -1, 0, 1, 2, 3, 4, 5, 6]
-    single = networks._batches(networks._rows(np.zeros(129, dtype=np.int64)), replace(plan, batch=128, steps=8))
+    single = network_training.batches(
+        network_training.rows_by_group(np.zeros(129, dtype=np.int64)), replace(plan, batch=128, steps=8)
+    )
     assert min(batch.shape[1] for batch in single) >= 64
 
 
 def test_schedules() -> None:
-    rising = networks.Plan(steps=400, batch=256, lr=5e-4, adamw=True, warmup=0.5)
-    paper, name = networks.Plans(rising, rising).choose("paper", 1280)
+    rising = network_training.Plan(steps=400, batch=256, lr=5e-4, adamw=True, warmup=0.5)
+    paper, name = network_training.Plans(rising, rising).choose("paper", 1280)
     assert (paper.steps, paper.batch, paper.lr, paper.adamw, name) == (1000, 128, 1e-3, False, "the published")
     assert [paper.factor_at(step) for step in (0, 499, 500, 750)] == pytest.approx([1.0, 1.0, 0.1, 0.01])
     assert [rising.factor_at(step) for step in (0, 100, 200, 300)] == pytest.approx([0.0, 0.5, 1.0, 0.5])
@@ -75,8 +77,8 @@ def test_schedules() -> None:
 
 
 def test_auto_is_the_published_recipe_while_its_steps_can_be_afforded() -> None:
-    fast, short = networks.Plan(300, 256, lr=5e-4), networks.Plan(1000, 512, lr=1e-3)
-    plans = networks.Plans(fast, short, affordable=1000)
+    fast, short = network_training.Plan(300, 256, lr=5e-4), network_training.Plan(1000, 512, lr=1e-3)
+    plans = network_training.Plans(fast, short, affordable=1000)
     assert plans.choose("auto", 1280) == plans.choose("paper", 1280)
     assert plans.choose("auto", 1281) == (short, "the short")
     assert plans.choose("auto", 10**7) == (short, "the short")
@@ -106,7 +108,7 @@ def test_muon_has_the_hidden_matrices_and_adamw_the_rest() -> None:
     network = networks.build_samia(10)
     plan = networks.SAMIA_PLANS.short
     assert plan is not None
-    adamw, muon = networks._optimisers(network, plan)
+    adamw, muon = network_training.optimisers(network, plan)
     hidden = muon.param_groups[0]["params"]
     shapes = [(192, 64), (64, 64), (128, 64), (64, 128)] * 3 + [(64, 640)]
     assert sorted(tuple(weight.shape) for weight in hidden) == sorted(shapes)
@@ -119,7 +121,7 @@ def test_without_dropout_training_mode_is_deterministic() -> None:
     network, x = networks.build_samia(4), torch.randn(8, 4, 3)
     network.train()
     assert not torch.equal(network(x), network(x))
-    networks._set_dropout(network, 0.0)
+    network_training.set_dropout(network, 0.0)
     assert torch.equal(network(x), network(x))
 
 
@@ -137,7 +139,7 @@ def test_a_threshold_of_many_pairs_is_chosen_on_some(cell: MakeCell, monkeypatch
     settings = AttackSettings(recipe="fast")
     for attack in (networks.shokri_nn, networks.top3_nn):
         whole = attack(inputs, settings)(inputs.target)[attack.name]
-        monkeypatch.setattr(networks, "CALIBRATION_PAIRS", 300)
+        monkeypatch.setattr(network_training, "CALIBRATION_PAIRS", 300)
         some = attack(inputs, settings)(inputs.target)[attack.name]
         monkeypatch.undo()
         np.testing.assert_array_equal(some.scores, whole.scores)
@@ -184,7 +186,9 @@ def test_samia_of_some_examples_is_samia_of_a_cell_of_those(cell: MakeCell) -> N
     inputs, settings = cell(4, 80, seed=0)[0], AttackSettings(recipe="fast")
     probed = np.random.default_rng(0).random(80) < 0.5
     partial = some_probed(inputs, probed)
-    samia = replace(networks.samia, plans=networks.Plans(networks.Plan(20, 64, lr=1e-3, adamw=True, warmup=0.1)))
+    samia = replace(
+        networks.samia, plans=network_training.Plans(network_training.Plan(20, 64, lr=1e-3, adamw=True, warmup=0.1))
+    )
     result = samia(partial, settings)(partial.target)["samia"]
     alone = inputs.only(probed)
     expected = samia(alone, settings)(alone.target)["samia"]
@@ -216,7 +220,7 @@ def test_the_compiled_network_is_the_published_one(kept: float) -> None:
     ours = compiled_samia.forward(network, tokens, masks)
     with pytest.raises(RuntimeError, match="invalid for input of size"):
         compiled_samia.forward(network, tokens, masks[:-1])  # every mask is used
-    networks._set_dropout(network, 1.0 - kept)
+    network_training.set_dropout(network, 1.0 - kept)
     torch.testing.assert_close(ours, network(tokens))
 
 
@@ -227,15 +231,15 @@ def test_the_compiled_network_learns_as_the_published_one(p: float) -> None:
     def trained(fit: Callable[..., None]) -> torch.Tensor:
         torch.manual_seed(3)
         network, features = networks.build_samia(4), torch.randn(100, 4, 3)
-        networks._set_dropout(network, p)
+        network_training.set_dropout(network, p)
         is_in = (features.sum(dim=(1, 2)) > 0).long()
-        fit(network, features, is_in, torch.arange(100)[None], networks.Plan(30, 16, lr=0.1))
+        fit(network, features, is_in, torch.arange(100)[None], network_training.Plan(30, 16, lr=0.1))
         return torch.cat([weight.detach().flatten() for weight in network.parameters()])
 
     with torch.compiler.set_stance("force_eager"):
         ours, again = trained(compiled_samia.fit), trained(compiled_samia.fit)
     assert torch.equal(ours, again)
-    theirs = trained(networks._fit)
+    theirs = trained(network_training.fit)
     assert torch.allclose(ours, theirs, atol=1e-4) == (p == 0.0)
 
 

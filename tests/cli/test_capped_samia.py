@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from artifacts.signals import load_signals
-from attacks import networks
+from attacks import network_training, networks
 from data.splits import draw_probed
 from tests.cli.scripts import ONE_CELL, TINY, TRAIN, call, read
 
@@ -41,7 +41,7 @@ CELLS = ("dense_synthetic", "static_0.5_synthetic")
 def short() -> Iterator[None]:
     """A SAMIA of ten steps: how well it attacks is no matter here."""
     with pytest.MonkeyPatch.context() as patch:
-        plans = networks.Plans(networks.Plan(10, 64, lr=1e-3, adamw=True, warmup=0.1))
+        plans = network_training.Plans(network_training.Plan(10, 64, lr=1e-3, adamw=True, warmup=0.1))
         patch.setattr(networks, "samia", replace(networks.samia, plans=plans))
         yield
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attacks import networks
+from attacks import network_training
 from attacks.registry import ATTACKS
 from tests.cli.scripts import ONE_CELL, call
 
@@ -45,9 +45,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, arrays in files.items():
         np.savez(folder / f"{name}.npz", **arrays)
     argv = ["--signals", *(folder / f"{name}.npz" for name in files), "--num-targets", str(TARGETS), "--quiet"]
-    few = networks.Plan(2, 32, lr=1e-3)  # ties do not hang on what the networks learned
+    few = network_training.Plan(2, 32, lr=1e-3)  # ties do not hang on what the networks learned
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks.Plans, "choose", lambda *_: (few, "a test's"))
+        patch.setattr(network_training.Plans, "choose", lambda *_: (few, "a test's"))
         assert call(ONE_CELL, [*argv, "--device", "cpu", "--results-dir", folder / "out"]) == 0
     return folder / "out"
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from configs.experiment import ExperimentConfig
-from evaluation.attack import Asked
+from evaluation.attack import Targets
 from sweep.plan import resolve
 
 
-def asked(method: str, sparsity: float = 0.0, models: int = 9, **changes: Any) -> Asked:
+def asked(method: str, sparsity: float = 0.0, models: int = 9, **changes: Any) -> Targets:
     """A cell that this project would train; changes: of its configuration, and `accuracy`, `num_test`, `name`."""
     accuracy, num_test, name = (changes.pop(key, None) for key in ("accuracy", "num_test", "name"))
     config = resolve(ExperimentConfig(method=method, sparsity=sparsity, **changes), data_dir="")
@@ -26,7 +26,7 @@ def with_names(
     accuracy: float | None = None,
     num_test: int | None = None,
     trained_here: bool = False,
-) -> Asked:
+) -> Targets:
     """A cell with these names; all its models play the target."""
     indices = range(models)
     known = {"experiment": name, "names": {"experiment": name, **names}, "trained_here": trained_here}
@@ -34,4 +34,4 @@ def with_names(
     summaries: list[dict[str, Any]] = [{"test_accuracy": accuracy, "num_test": num_test} for _ in indices]
     none = np.empty(0, dtype=np.int64)
     membership = np.zeros((models, 0), dtype=np.bool_)
-    return Asked(cell, tuple(indices), none, none, membership, ("data", "split"), summaries, (10, 1, 0, False))
+    return Targets(cell, tuple(indices), none, none, membership, ("data", "split"), summaries, (10, 1, 0, False))

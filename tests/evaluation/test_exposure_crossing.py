@@ -10,18 +10,18 @@ import pytest
 
 from attacks.exposure import STATISTICS
 from attacks.metrics import example_weights
-from evaluation.attack import Answers, Scored
+from evaluation.attack import Answers, CellScores
 from evaluation.exposure_rows import exposure_rows
 
 MODELS, EXAMPLES = 6, 60
 
 
-def training(method: str, train_seed: int, membership: np.ndarray, rng: np.random.Generator) -> Scored:
+def training(method: str, train_seed: int, membership: np.ndarray, rng: np.random.Generator) -> CellScores:
     """Stands for a scored cell as `exposure_rows` sees it; members have a larger phi."""
     phi = membership + rng.normal(size=membership.shape)
     names = {"experiment": f"{method}_{train_seed}", "method": method, "train_seed": train_seed}
     asked = SimpleNamespace(experiment=names["experiment"], cell=SimpleNamespace(names=names))
-    return cast(Scored, SimpleNamespace(asked=asked, answers=Answers(tuple(range(MODELS)), phi, membership)))
+    return cast(CellScores, SimpleNamespace(asked=asked, answers=Answers(tuple(range(MODELS)), phi, membership)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
-from evaluation.attack import Asked
+from evaluation.attack import Targets
 from evaluation.pairing import Pair, pairs
 from tests.evaluation.asked_cells import asked, with_names
 
@@ -142,7 +142,7 @@ def test_matched_means_not_told_apart(
     accuracies: tuple[float | None, float | None], num_test: int | None, matched: bool
 ) -> None:
     methods: list[tuple[str, float]] = [("static", 0.8), ("dpf", 0.95)]
-    cells: list[Asked] = [
+    cells: list[Targets] = [
         asked(*method, accuracy=accuracy, num_test=num_test)
         for method, accuracy in zip(methods, accuracies, strict=True)
     ]
