@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from artifacts.files import file_hash, write_atomic
+from artifacts.atomic_writes import file_hash, write_atomic
 from artifacts.run_dir import one_line
 from configs.errors import RunError
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.arrays import read_arrays
-from artifacts.files import file_hash
+from artifacts.atomic_writes import file_hash
 from artifacts.foreign_about import About, Wrong, read_about
 from artifacts.signals import phi, split_hash
 from configs.errors import RunError, UsageError

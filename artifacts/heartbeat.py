@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.files import TEMPORARY_PREFIX
+from artifacts.atomic_writes import TEMPORARY_PREFIX
 
 FILE = "progress.json"
 LEAST_SECONDS = 0.5  # between two writes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from artifacts.files import clear_temporaries, write_text
+from artifacts.atomic_writes import clear_temporaries, write_text
 from artifacts.heartbeat import process_exists
 from configs.errors import DiskFull, RunLocked
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from artifacts.files import NO_LINK
+from artifacts.atomic_writes import NO_LINK
 
 # These write a line for every font or lock they look at.
 NOISY = ("matplotlib", "PIL", "filelock", "fontTools", "urllib3")

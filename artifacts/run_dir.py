@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.files import clear_temporaries, file_hash, read_json, write_text
+from artifacts.atomic_writes import clear_temporaries, file_hash, read_json, write_text
 from configs.errors import UsageError
 from configs.experiment import SCHEMA_VERSION, ExperimentConfig, differing_fields
 

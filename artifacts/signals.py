@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.arrays import read_arrays
-from artifacts.files import write_atomic
+from artifacts.atomic_writes import write_atomic
 from attacks.statistics import phi as phi  # what the cache's array of that name holds
 from configs.errors import RunError
 

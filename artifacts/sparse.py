@@ -22,7 +22,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from artifacts.files import write_atomic
+from artifacts.atomic_writes import write_atomic
 from configs.errors import RunError
 
 FORMAT = "bit-packed masks 1"

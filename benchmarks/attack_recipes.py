@@ -38,7 +38,7 @@ from attacks.models import from_models
 from attacks.registry import ATTACKS
 from benchmarks import compiled_samia
 from benchmarks.attacks import made_up
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 from configs.machine import Places
 from evaluation.cells import find_cells, load_cell, queries_of
 

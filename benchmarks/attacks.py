@@ -33,14 +33,14 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from attacks.evaluate import learn_each, score
 from attacks.inputs import AttackInputs
 from attacks.interface import RECIPES, AttackSettings
 from attacks.models import Models
 from attacks.registry import ATTACKS
 from attacks.statistics import phi
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 CLASSES = 10
 

@@ -45,7 +45,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from attacks.intervals import Sample, difference, holm, mean_interval
 from attacks.metrics import Metric, allowed_false_positives, evaluate_scores, example_weights, expected_fpr
 from benchmarks.simulated_cells import (
@@ -59,7 +59,7 @@ from benchmarks.simulated_cells import (
     cells,
     crossed_truth,
 )
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 RESAMPLES = 200
 Result = TypeVar("Result")

@@ -24,9 +24,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from artifacts.atomic_writes import write_text
 from artifacts.children import REPOSITORY, cores
-from artifacts.files import write_text
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 TOY = ["--methods", "dense", "--dataset", "digits", "--layers", "8", "--no-mia", "--quiet", "--device", "cpu"]
 

@@ -38,11 +38,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from attacks.arrays import BoolArray, Float64Array
 from attacks.exposure import STATISTICS, Crossing, crossings, has_changed, is_reliable
 from attacks.metrics import example_weights
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 SMALL, LARGE = (9, 1400), (16, 4000)  # models, examples
 CLASSES = 10

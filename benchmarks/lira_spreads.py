@@ -27,13 +27,13 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from attacks.arrays import BoolArray, FloatArray
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings
 from attacks.metrics import evaluate_scores
 from attacks.registry import ATTACKS
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 METRICS = ("auc", "tpr_at_fpr_0.01")
 PER_EXAMPLE, FIXED = "lira_online", "lira_online_fixed"

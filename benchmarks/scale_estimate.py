@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from artifacts.children import REPOSITORY
 from artifacts.signals import SHAPES, QuerySettings
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 MEASURED = REPOSITORY / "benchmarks" / "results" / "training.csv"
 CELLS, MODELS = 11, 65  # dense, and static and DPF at five sparsities; a target and 64 shadows

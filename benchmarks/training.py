@@ -41,9 +41,9 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from artifacts.atomic_writes import write_text
 from artifacts.children import cores
-from artifacts.files import write_text
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 from configs.experiment import ExperimentConfig
 from data.base import ImageData, unpublished_normalisation
 from models.flops import conv_flops, linear_flops

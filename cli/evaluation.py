@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifacts.atomic_writes import clear_temporaries
 from artifacts.children import cores
-from artifacts.files import clear_temporaries
 from artifacts.locks import locked
 from attacks.registry import ATTACKS
 from cli.main import DONE, FAILED, SOME_FAILED

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from artifacts.missing import check_file, check_pictures
 from attacks.registry import ATTACKS
 from cli.config_file import as_tokens, read_tokens, settings_of
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 from configs.errors import UsageError
 from configs.experiment import PRUNING_KNOBS, ExperimentConfig
 from configs.knobs import add_flags

@@ -96,8 +96,8 @@ def _evaluate(args: argparse.Namespace, group: str, trained: bool) -> int:
     """
     import torch
 
+    from artifacts.atomic_writes import clear_temporaries, file_hash
     from artifacts.children import cores
-    from artifacts.files import clear_temporaries, file_hash
     from attacks.registry import SUITES
     from cli import evaluation
     from configs.machine import Tracking

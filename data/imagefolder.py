@@ -18,7 +18,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from artifacts.arrays import read_arrays
-from artifacts.files import clear_temporaries, write_atomic
+from artifacts.atomic_writes import clear_temporaries, write_atomic
 from artifacts.missing import check_pictures
 from configs.errors import DiskFull, RunError, UsageError
 from data.base import ImageData, unpublished_normalisation

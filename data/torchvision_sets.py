@@ -25,7 +25,7 @@ from filelock import lock_descriptor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifacts.files import NO_LINK, move_atomic
+from artifacts.atomic_writes import NO_LINK, move_atomic
 from configs.errors import UsageError
 from data.base import ImageData
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.files import file_hash
+from artifacts.atomic_writes import file_hash
 from artifacts.missing import check_runs
 from artifacts.progress import step
 from artifacts.run_dir import RunDir, inspect_run, one_line

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artifacts.atomic_writes import file_hash, write_atomic, write_text
 from artifacts.checkpoint import load_model
-from artifacts.files import file_hash, write_atomic, write_text
 from artifacts.run_dir import CARD_FILE, DENSE_FILE, MODEL_FILE, SPARSE_FILE, RunDir
 from artifacts.sparse import save_sparse
 from configs.errors import RunError

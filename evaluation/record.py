@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.files import write_atomic
+from artifacts.atomic_writes import write_atomic
 from artifacts.foreign_about import DRAWN
 from artifacts.foreign_signals import ACCURACIES
 from artifacts.run_dir import MODEL_FILE

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from artifacts.files import file_hash, write_atomic, write_text
+from artifacts.atomic_writes import file_hash, write_atomic, write_text
 from configs.attacks import ALL_TARGETS, MOST_TARGETS
 from configs.errors import UsageError
 from configs.version import VERSION

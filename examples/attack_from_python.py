@@ -21,7 +21,7 @@ from attacks.interface import AttackSettings
 from attacks.models import Models
 from attacks.registry import ATTACKS
 from attacks.statistics import phi
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 
 
 def made_up_models(

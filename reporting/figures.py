@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from artifacts.progress import step
 from attacks.registry import ATTACKS
 from reporting import charts, fonts

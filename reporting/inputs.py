@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from artifacts.arrays import read_arrays
-from artifacts.files import file_hash, read_json
+from artifacts.atomic_writes import file_hash, read_json
 from artifacts.missing import check_results
 from attacks.registry import headline_of
 from configs.errors import RunError, UsageError

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from artifacts.files import clear_temporaries, write_text
+from artifacts.atomic_writes import clear_temporaries, write_text
 from artifacts.progress import announced
 from attacks.metrics import METRICS
 from attacks.registry import ATTACKS

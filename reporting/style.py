@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from artifacts.files import write_atomic
+from artifacts.atomic_writes import write_atomic
 from attacks.registry import ATTACKS
 from pruning.registry import METHODS
 from reporting.fonts import BASE

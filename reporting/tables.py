@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
 from configs.errors import UsageError

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from artifacts.files import file_hash
+from artifacts.atomic_writes import file_hash
 from artifacts.missing import check_file
 from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
 from configs.errors import UsageError

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from artifacts.files import clear_temporaries, read_json, write_text
+from artifacts.atomic_writes import clear_temporaries, read_json, write_text
 from artifacts.locks import locked
 from artifacts.run_dir import cell_folder
 from configs.experiment import ExperimentConfig

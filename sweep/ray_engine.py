@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import stopping
+from artifacts.atomic_writes import write_text
 from artifacts.children import cores, import_path
-from artifacts.files import write_text
 from artifacts.logs import set_up_console
 from artifacts.run_dir import one_line
 from configs.errors import RunError, UsageError

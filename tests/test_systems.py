@@ -49,7 +49,7 @@ def modules() -> list[str]:
 
 def test_every_module_is_imported_without_what_only_posix_has(tmp_path: Path) -> None:
     names = modules()
-    assert {"train", "artifacts.files", "data.torchvision_sets", "sweep.ray_engine"} <= set(names)
+    assert {"train", "artifacts.atomic_writes", "data.torchvision_sets", "sweep.ray_engine"} <= set(names)
     code = f"import importlib\nfor name in {names!r}:\n    importlib.import_module(name)\nprint('all')"
     assert without_posix(code, tmp_path) == "all\n"
 
@@ -73,15 +73,15 @@ def test_files_are_written_and_leftovers_cleared_where_windows_says_so(tmp_path:
     """The branches for Windows, on this system: what they leave out is not missed, and nothing is left open."""
     code = """
 from pathlib import Path
-from artifacts import files
+from artifacts import atomic_writes
 from artifacts.logs import log_file
 import logging
-files.WINDOWS = True
+atomic_writes.WINDOWS = True
 here = Path("below")
-assert files.write_text(here / "a.txt", "content") == files.file_hash(here / "a.txt")
+assert atomic_writes.write_text(here / "a.txt", "content") == atomic_writes.file_hash(here / "a.txt")
 (here / ".writing-a.txt-left").write_text("half")
-files.clear_temporaries(here)
-files.move_atomic(here / "a.txt", here / "b.txt")
+atomic_writes.clear_temporaries(here)
+atomic_writes.move_atomic(here / "a.txt", here / "b.txt")
 with log_file(here / "run.log"):
     logging.getLogger("x").error("line")
 print(sorted(path.name for path in here.iterdir()))

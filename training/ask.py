@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from artifacts.atomic_writes import clear_temporaries
 from artifacts.checkpoint import check_like, load_model
-from artifacts.files import clear_temporaries
 from artifacts.progress import step
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings, Signals, load_signals, save_signals

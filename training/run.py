@@ -14,8 +14,8 @@ import pandas as pd
 from torch import nn
 
 from artifacts import stopping
+from artifacts.atomic_writes import clear_temporaries, write_text
 from artifacts.checkpoint import load_start_weights, load_state, save_model, save_state
-from artifacts.files import clear_temporaries, write_text
 from artifacts.locks import locked
 from artifacts.logs import log_file
 from artifacts.run_dir import RunDir, inspect_run, one_line

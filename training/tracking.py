@@ -46,7 +46,7 @@ class Sink(Protocol):
     def finish(self, code: int) -> None: ...
 
 
-class Job:
+class TrackedJob:
     """One training or evaluation being tracked. A sink that fails is a warning, once, and is not used again."""
 
     def __init__(self, sinks: list[Sink]) -> None:
@@ -83,7 +83,7 @@ class Tracker:
         self.options, self.group, self.folder = options or Tracking(), group, folder
 
     @contextlib.contextmanager
-    def run(self, config: ExperimentConfig, run: RunDir, history: Sequence[Row] = ()) -> Iterator[Job]:
+    def run(self, config: ExperimentConfig, run: RunDir, history: Sequence[Row] = ()) -> Iterator[TrackedJob]:
         """Track the training of one model; history: the rows of the epochs that a resumed run has behind it.
 
         They are logged again under the same id and steps, so that what was written last is whole by itself.
@@ -98,9 +98,9 @@ class Tracker:
             yield job
 
     @contextlib.contextmanager
-    def job(self, kind: str, name: str, config: dict[str, Any], identity: str, events: Path) -> Iterator[Job]:
+    def job(self, kind: str, name: str, config: dict[str, Any], identity: str, events: Path) -> Iterator[TrackedJob]:
         """Track one job. identity: text that is the same whenever the same job runs again. events: for TensorBoard."""
-        job = Job(list(self._sinks(kind, name, config, identity, events)))
+        job = TrackedJob(list(self._sinks(kind, name, config, identity, events)))
         try:
             yield job
         except BaseException:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
+from matplotlib.figure import Figure
 
 from tests.cli.scripts import SWEEP, TRAIN, call
 
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the whole sweep has been run once, by two processes."""
-    folder = tmp_path_factory.mktemp("sweep")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert call(TRAIN, SWEEP) == 0
+    """A folder in which the whole sweep has been run once, by two processes; tests in other processes have copies."""
+    own = tmp_path_factory.getbasetemp()
+    once = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "swept_once"
+    with FileLock(f"{once}.lock"):
+        if not (once / "finished").is_file():
+            shutil.rmtree(once, ignore_errors=True)
+            once.mkdir()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(once)
+                assert call(TRAIN, SWEEP) == 0
+            (once / "finished").touch()
+    folder = own / "sweep"
+    shutil.copytree(once, folder, ignore=shutil.ignore_patterns("finished"))
     return folder
 
 
@@ -24,3 +37,13 @@ def home(swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, as the current folder."""
     monkeypatch.chdir(swept)
     return swept
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and written, but not rasterised, which takes most of a small evaluation's time."""
+
+    def savefig(figure: Figure, stream: Any, **_: Any) -> None:
+        stream.write(b"not drawn")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)

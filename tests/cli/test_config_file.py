@@ -159,7 +159,7 @@ def test_a_printed_sweep_gives_the_same_cells(
         fingerprints.append([cell.cell_fingerprint() for cell in cells])
         return cells
 
-    monkeypatch.setattr(sweep.plan, "plan_cells", planned)
+    monkeypatch.setattr("cli.sweep.plan_cells", planned)
     assert call(TRAIN, ["--preset", "quick", "--num-targets", "all", "--print-config"]) == 0
     printed = capsys.readouterr().out
     for line in ("layers: 8", "prune_epoch: 20", "prune_freq: 16", "freeze_epoch: 36", "num_targets: all"):

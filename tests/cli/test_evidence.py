@@ -21,6 +21,7 @@ from attacks.models import from_models
 from attacks.registry import ATTACKS
 from tests.cli.scripts import FLAGS, TRAIN, UNIFIED, call, read
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 CELLS = ("dense_synthetic", "static_0.6_synthetic", "dpf_0.6_synthetic")
 DIGITS = [
     *("--dataset", "digits", "--layers", "8", "--epochs", "12", "--pool-size", "300", "--augment", "none"),

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from cli.help_text import HelpText
+from cli.help_layout import HelpText
 from tests.cli.scripts import SCRIPTS
 from tests.repository import REPOSITORY
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artifacts.files import file_hash
+from artifacts.atomic_writes import file_hash
 from artifacts.signals import load_signals
 from configs.attacks import AttackOptions
 from configs.machine import Places

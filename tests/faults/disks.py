@@ -102,8 +102,8 @@ def _wrong(end: Ended) -> str:
 
 def _invalid(folder: Path, old: dict[Path, bytes]) -> str:
     """What is wrong with the files that a full disk left; each of them must be whole."""
+    from artifacts.atomic_writes import read_json
     from artifacts.checkpoint import load_state
-    from artifacts.files import read_json
     from artifacts.run_dir import RunDir
     from artifacts.signals import load_signals
     from configs.errors import RunError, UsageError

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from artifacts.files import file_hash
+from artifacts.atomic_writes import file_hash
 from mia.report import main
 from reporting.headline import sentences
 from reporting.inputs import about_digest, read_inputs, settings_of

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from artifacts import stopping
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from artifacts.run_dir import RunDir, inspect_run
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
@@ -113,7 +113,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from artifacts import stopping
-from artifacts.files import write_text
+from artifacts.atomic_writes import write_text
 from configs.machine import Machine
 from sweep.engine import Rules
 from sweep.ray_engine import run_on_ray

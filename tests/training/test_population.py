@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifacts.files import file_hash
+from artifacts.atomic_writes import file_hash
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, Signals, load_signals, phi, save_signals
 from configs.experiment import ExperimentConfig

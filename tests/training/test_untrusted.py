@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
+from artifacts.atomic_writes import file_hash
 from artifacts.checkpoint import load_model, load_start_weights, load_state, save_state
-from artifacts.files import file_hash
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings
 from configs.errors import RunError, UsageError

@@ -14,8 +14,8 @@ from typing import IO
 
 import pytest
 
-from artifacts import files
-from artifacts.files import clear_temporaries, file_hash, read_json, write_atomic, write_text
+from artifacts import atomic_writes
+from artifacts.atomic_writes import clear_temporaries, file_hash, read_json, write_atomic, write_text
 from artifacts.locks import locked
 from artifacts.logs import log_file
 from configs.errors import DiskFull, RunLocked, UsageError
@@ -143,7 +143,7 @@ def test_json_of_strangers_is_refused_in_one_line(content: bytes, tmp_path: Path
 
 
 def test_quota_counts_as_full() -> None:
-    assert {errno.ENOSPC, errno.EDQUOT} == set(files.FULL)
+    assert {errno.ENOSPC, errno.EDQUOT} == set(atomic_writes.FULL)
 
 
 def test_the_next_holder_clears_what_a_killed_one_left_of_its_name(tmp_path: Path) -> None:
