@@ -1,5 +1,7 @@
 """Training speed: a plain PyTorch loop, this project's loop, and the ceiling of bare steps, in turns in one run.
 
+One file, longer than others here: the three loops that it compares are read side by side.
+
     python benchmarks/training.py                                   # CPU: 2 processes of one thread; a few minutes
     python benchmarks/training.py --device cuda --models wideresnet:28:2 --rounds 5
 

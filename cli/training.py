@@ -104,7 +104,7 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
     """
     options: EngineOptions = from_args(EngineOptions, args)
     if chosen and options.engine == "ray":
-        from sweep.ray_engine import check_ray
+        from sweep.ray_cluster import check_ray
 
         check_ray(from_args(Machine, args), options.ray_address or "auto")
     read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].needs_folder]

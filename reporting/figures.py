@@ -13,7 +13,7 @@ import pandas as pd
 from artifacts.atomic_writes import write_text
 from artifacts.progress import step
 from attacks.registry import ATTACKS
-from reporting import charts, fonts
+from reporting import charts, fonts, grids
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
@@ -233,7 +233,7 @@ class Gallery:
             values = values.rename(index=self.labels, columns=self.labels)
             size = (max(COLUMN, 0.9 + longest + 0.42 * len(sources)), 0.9 + 0.6 * longest + 0.26 * len(names))
             yield self._figure(
-                *(f"transfer_{attack}", "transfer", size, charts.heat_map(values), part),
+                *(f"transfer_{attack}", "transfer", size, grids.heat_map(values), part),
                 f"{attack_title(attack)} AUC when the adversary's shadow models (columns) are trained otherwise than "
                 "the target (rows). Bold: the target's own pipeline. A row that stays bright leaks even to an "
                 f"adversary who guesses the pruning wrong.{self._note()}",
@@ -250,7 +250,7 @@ class Gallery:
         if pictures:
             yield self._figure(
                 *("exposed", "exposure", (PAGE, 0.3 + 0.68 * len(pictures))),
-                charts.exposed_pictures(pictures, titles),
+                grids.exposed_pictures(pictures, titles),
                 rows,
                 pictures_caption(
                     self.inputs.of("exposure", self.experiments, "experiment_a"),

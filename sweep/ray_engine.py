@@ -21,26 +21,17 @@ from typing import Any
 
 from artifacts import stopping
 from artifacts.atomic_writes import write_text
-from artifacts.children import cores, import_path
 from artifacts.logs import set_up_console
 from artifacts.run_dir import one_line
 from configs.errors import RunError, UsageError
 from configs.machine import Machine
 from sweep.engine import TICK_SECONDS, DoneHook, EpochHook, Ledger, Rules
-from sweep.local import jobs_and_threads
+from sweep.ray_cluster import check_ray, connect, handlers_kept, import_ray
 from sweep.worker import BEAT_SECONDS, Job, Outcome, run_job
 
 log = logging.getLogger(__name__)
-CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 120.0
-OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least: results are a line each, everything else travels through run folders
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
-CURRENT_CLUSTER = Path("ray") / "ray_current_cluster"  # written by `ray start`
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # a task uses the environment that its node was started in
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +66,10 @@ def run_on_ray(
     address: `auto` or HOST:PORT. UsageError as `check_ray`, and when a node does not see the runs directory.
     """
     check_ray(machine, address)
-    ray = _import_ray()
+    ray = import_ray()
     ledger = Ledger(jobs, rules, on_done)
     with stopping.postponed():
-        threads = _connect(ray, address, machine, len(jobs))
+        threads = connect(ray, address, machine, len(jobs))
         try:
             with _marked(Path(jobs[0].places.runs_dir)) as site:
                 _check_nodes(ray, site)
@@ -94,95 +85,6 @@ def run_on_ray(
             ray.shutdown()
         stopping.check()
     return ledger.outcomes()
-
-
-def check_ray(machine: Machine, address: str) -> None:
-    """UsageError when Ray is not installed, its address does not answer, or a device is named that it hands out."""
-    _import_ray()
-    if ":" in machine.device:
-        raise UsageError(
-            f"argument --device: {machine.device} cannot go with --engine ray, which hands out the GPUs; give cuda"
-        )
-    _find_cluster(address)
-
-
-def _import_ray() -> Any:
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.exceptions
-        import ray.util.queue
-        import ray.util.scheduling_strategies
-    except ImportError:
-        raise UsageError(
-            "argument --engine: ray is not installed; pip install -r requirements-ray.txt, or give local"
-        ) from None
-    return ray
-
-
-def _connect(ray: Any, address: str, machine: Machine, num_jobs: int) -> int:
-    """Join the cluster, or start Ray here; returns the CPU threads of each task."""
-    cluster = _find_cluster(address)
-    threads = machine.num_threads or 1
-    options: dict[str, Any] = {"address": cluster}
-    if cluster is None:
-        processes, share = jobs_and_threads(machine.jobs, machine.num_threads, num_jobs)
-        threads = share if machine.device == "cpu" else threads
-        here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        options = {"address": "local", "num_cpus": max(cores(), processes * threads), **here}
-    environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(threads), **SETTINGS}
-    with _handlers_kept():  # Ray takes SIGTERM for itself
-        try:
-            ray.init(
-                **options,
-                runtime_env={"env_vars": environment},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                namespace=uuid.uuid4().hex,
-            )
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise UsageError(f"argument --ray-address: Ray cannot be reached or started ({one_line(error)})") from None
-    where = f"the cluster at {cluster}" if cluster else "this machine"
-    log.info("training %d models with Ray on %s, %d CPU threads each", num_jobs, where, threads)
-    return threads
-
-
-def _find_cluster(address: str) -> str | None:
-    """HOST:PORT of the cluster to join; None where Ray has to be started. Ray itself would wait for minutes."""
-    if address != "auto":
-        if not _answers(address):
-            raise UsageError(f"argument --ray-address: no Ray cluster answers at {address}; start one (ray start)")
-        return address
-    named = os.environ.get("RAY_ADDRESS", "auto")
-    if named not in ("auto", "local", ""):
-        if not _answers(named):
-            raise UsageError(f"argument --ray-address: no Ray cluster answers at {named} (from RAY_ADDRESS)")
-        return named
-    with contextlib.suppress(OSError):
-        known = (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / CURRENT_CLUSTER).read_text(encoding="utf-8").strip()
-        if _answers(known):
-            return known
-    return None
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS):
-            return True
-    except (OSError, ValueError, OverflowError):
-        return False
-
-
-@contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -241,7 +143,7 @@ def _train(line: str, site: Site, threads: int, patience: float, beat: float, ma
     threading.Thread(target=live, daemon=True).start()
     deadline = time.monotonic() + patience
     try:
-        with _handlers_kept():
+        with handlers_kept():
             stopping.install()
             while True:
                 outcome = run_job(job, lambda row: tell("epoch", row))

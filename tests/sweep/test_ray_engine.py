@@ -19,7 +19,7 @@ from artifacts.run_dir import RunDir, inspect_run
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine
-from sweep import ray_engine
+from sweep import ray_cluster, ray_engine
 from sweep.engine import Rules
 from sweep.ray_engine import Site, run_on_ray
 from sweep.worker import Job
@@ -55,7 +55,7 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     """Two nodes for all tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ray_engine.SETTINGS.items():
+        for name, value in ray_cluster.SETTINGS.items():
             patch.setenv(name, value)
         started = Nodes()
         yield started

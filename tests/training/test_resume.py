@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import json
-import math
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +11,16 @@ import pytest
 import torch
 
 from artifacts import stopping
-from artifacts.checkpoint import _Sink, load_model, load_state
+from artifacts.checkpoint import load_model, load_state
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings, load_signals
-from configs.errors import BadNumbers, DiskFull, RunError, StopRequested
-from configs.experiment import ExperimentConfig
-from configs.machine import Machine, Places
+from configs.errors import RunError, StopRequested
+from configs.machine import Places
 from data.inputs import open_data
+from tests.training.interruptions import QUERIES, Interruption, Make, interrupted_after, train
 from training.ask import ensure_signals
 from training.device import describe_machine
 from training.loop import Trainer
-from training.run import run_one
-
-Make = Callable[..., ExperimentConfig]
-MACHINE = Machine(device="cpu", checkpoint_seconds=0.0)
-QUERIES = QuerySettings(2, samia=True)
-
-
-def train(config: ExperimentConfig, path: Path, on_epoch: Any = None) -> RunDir:
-    run = RunDir(path)
-    run_one(config, run, Places(), MACHINE, QUERIES, on_epoch)
-    return run
-
-
-class Interruption(BaseException):
-    """Stands for a killed process: nothing below may catch it."""
-
-
-def interrupted_after(epoch: int) -> Callable[[dict[str, Any]], None]:
-    def hook(row: dict[str, Any]) -> None:
-        if row["epoch"] == epoch:
-            raise Interruption
-
-    return hook
 
 
 @pytest.mark.parametrize("augment", ["standard", "none"])
@@ -264,85 +237,6 @@ def test_a_damaged_or_foreign_run_is_never_taken_for_finished(make_config: Make,
     assert inspect_run(run, config).kind == "damaged"
     run.summary.write_text(json.dumps({}))
     assert inspect_run(run, config).kind == "damaged"
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_for_good(make_config: Make, tmp_path: Path) -> None:
-    config, run = make_config(lr=1e30, epochs=4), RunDir(tmp_path / "run")
-    with pytest.raises(BadNumbers, match=r"not finite in epoch 1 \((by )?step 2\)"):
-        train(config, run.path)
-    assert not run.summary.exists()
-    status = inspect_run(run, config)
-    assert status.kind == "failed"
-    assert "lower --lr" in status.detail
-    assert inspect_run(run, make_config(epochs=4)).kind == "stale"
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("place", ["loss", "weights", "statistics", "momentum"])
-def test_numbers_that_stop_being_finite_are_found_wherever_they_are(
-    place: str, value: float, make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner, calls = Trainer.train_step, []
-
-    def train_step(trainer: Trainer, *args: Any) -> Any:
-        loss, hits = inner(trainer, *args)
-        calls.append(trainer.step_count + 1)
-        if calls[-1] == 4:  # the last step of the second epoch
-            with torch.no_grad():
-                if place == "loss":
-                    loss.fill_(value)
-                elif place == "weights":
-                    trainer.pruner.leaf[7] = value
-                elif place == "statistics":
-                    next(b for b in trainer.model.buffers() if b.is_floating_point())[0] = value
-                else:
-                    next(iter(trainer.optimizer.state.values()))["momentum_buffer"][0] = value
-        return loss, hits
-
-    monkeypatch.setattr(Trainer, "train_step", train_step)
-    config, run = make_config(), RunDir(tmp_path / "run")
-    with pytest.raises(BadNumbers, match=r"in epoch 2 \((by )?step 4\)"):
-        train(config, run.path)
-    assert load_state(run.checkpoint, ("step",))["step"] == 2  # no state with such numbers is ever saved
-    with pytest.raises(BadNumbers, match="step 4"):
-        train(config, run.path)
-    assert len(calls) == 4  # and no step was tried again
-
-
-class Full(io.RawIOBase):
-    """A disk with room for so many bytes."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self.room -= len(content)
-        if self.room < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return len(content)
-
-
-def test_a_full_disk_is_known_behind_the_error_that_torch_makes_of_it(
-    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, run = make_config(epochs=3), RunDir(tmp_path / "run")
-    with pytest.raises(Interruption):
-        train(config, run.path, interrupted_after(2))
-    before = {path.name: path.read_bytes() for path in run.path.glob("*.pth")}
-    size = len(before["checkpoint.pth"])
-    for room in range(0, size, size // 7):
-        with monkeypatch.context() as patch:
-            patch.setattr("artifacts.checkpoint._Sink", lambda stream, room=room, real=_Sink: real(Full(room)))
-            with pytest.raises(DiskFull, match=r"the disk is full: .*checkpoint\.pth was not written"):
-                train(config, run.path)
-        assert {path.name: path.read_bytes() for path in run.path.glob("*.pth")} == before
-    assert not list(run.path.glob(".writing-*"))
-    train(config, run.path)
-    assert inspect_run(run, config).kind == "finished"
-    assert not run.older_checkpoint.exists()
 
 
 def test_another_machine_is_named_on_resume(
