@@ -107,8 +107,11 @@ def confidence(phi: FloatArray) -> Float64Array:
     return np.stack([expit(values), expit(-values)])
 
 
-def guess(mean_out: Float64Array, a: float) -> Float64Array:
-    """p_bar and 1 - p_bar from OUT models alone, [2, ...]: an IN model is taken to say a * mean_OUT + 1 - a."""
+def guess(mean_out: Float64Array, a: float | Float64Array) -> Float64Array:
+    """p_bar and 1 - p_bar from OUT models alone, [2, ...]: an IN model is taken to say a * mean_OUT + 1 - a.
+
+    Several a at once where `a` and mean_out are broadcast.
+    """
     p, rest = 0.5 * (1.0 + a) * mean_out
     return np.stack([p + 0.5 * (1.0 - a), rest])
 
@@ -229,11 +232,10 @@ def choose_a(inputs: AttackInputs) -> float | None:
     rows = np.zeros(inputs.num_examples, dtype=np.bool_)
     rows[stream(inputs.seed, RMIA_EXAMPLES).permutation(inputs.num_examples)[:size]] = True
     few = inputs.only(rows)
-    total = np.zeros(len(GRID_OF_A))
+    total, grid = np.zeros(len(GRID_OF_A)), np.array(GRID_OF_A)[:, None, None]
     for s, (phi, _, means) in enumerate(_in_the_targets_place(few)):
         pairs = few.shadow_in[s] | few.shadow_out[s]
-        log_p = log_expit(phi.astype(np.float64))  # the same for every a; otherwise as in `log_ratio`
-        ratios = ((log_p - _log(guess(means.outside, a))).mean(axis=1)[pairs] for a in GRID_OF_A)
+        ratios = log_ratio(phi, guess(means.outside[:, None], grid)).mean(axis=2)[:, pairs]
         total += [_auc(values, few.shadow_in[s, pairs]) for values in ratios]
     return GRID_OF_A[int(np.argmax(total))]
 
