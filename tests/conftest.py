@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from matplotlib.figure import Figure
 
 from configs.experiment import ExperimentConfig
 from sweep.plan import resolve
@@ -38,3 +40,13 @@ def make_config() -> Callable[..., ExperimentConfig]:
         return resolve(dataclasses.replace(base, **fields), "datasets")  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and written, but not rasterised, which takes most of a small evaluation's time."""
+
+    def savefig(figure: Figure, stream: Any, **_: Any) -> None:
+        stream.write(b"not drawn")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)

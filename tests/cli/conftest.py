@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock
-from matplotlib.figure import Figure
 
 from tests.cli.scripts import SWEEP, TRAIN, call
 
@@ -37,13 +35,3 @@ def home(swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, as the current folder."""
     monkeypatch.chdir(swept)
     return swept
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made and written, but not rasterised, which takes most of a small evaluation's time."""
-
-    def savefig(figure: Figure, stream: Any, **_: Any) -> None:
-        stream.write(b"not drawn")
-
-    monkeypatch.setattr(Figure, "savefig", savefig)

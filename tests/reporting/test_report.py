@@ -41,6 +41,7 @@ def first_screen(folder: Path) -> str:
     return " ".join(sentence for group in settings_of(inputs.cells) for sentence in sentences(inputs, group))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_headline_has_level_difference_and_its_limits(tmp_path: Path) -> None:
     write_results(tmp_path, targets=9)
     text = page(tmp_path)
@@ -54,6 +55,7 @@ def test_the_headline_has_level_difference_and_its_limits(tmp_path: Path) -> Non
     assert "survives Holm's correction over the 6 planned tests" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_of_one_target_each_nothing_is_tested(tmp_path: Path) -> None:
     write_results(tmp_path)
     text = page(tmp_path)
@@ -63,6 +65,7 @@ def test_of_one_target_each_nothing_is_tested(tmp_path: Path) -> None:
     assert not re.search(r"leaks (less|more) than", text)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_strongest_attack_is_the_one_chosen_on_shadows(tmp_path: Path) -> None:
     """Whatever RMIA does to the targets themselves: only the row `strongest` counts, with what was chosen."""
     write_results(tmp_path)
@@ -81,6 +84,7 @@ def test_the_strongest_attack_is_the_one_chosen_on_shadows(tmp_path: Path) -> No
         assert (sentence in first_screen(tmp_path)) == said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_targets_are_named(tmp_path: Path) -> None:
     write_results(tmp_path, targets=9)
     assert "over 4,000 examples and 9 target networks per cell" in page(tmp_path)
@@ -138,6 +142,7 @@ def test_a_strong_difference_is_never_called_no_difference() -> None:
     assert "no difference" not in sentence.lower() + finding(row)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_attacks_that_disagree_are_named_on_the_first_screen(tmp_path: Path) -> None:
     write_results(tmp_path, targets=9)
     assert "Attacks disagree" not in first_screen(tmp_path)
@@ -157,6 +162,7 @@ def test_attacks_that_disagree_are_named_on_the_first_screen(tmp_path: Path) -> 
     assert "Attacks disagree" not in first_screen(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_attacks_that_agree_say_nothing_more(tmp_path: Path) -> None:
     """Another attack that finds the same, or finds nothing: that is no other verdict."""
     write_results(tmp_path, targets=9)
@@ -167,6 +173,7 @@ def test_attacks_that_agree_say_nothing_more(tmp_path: Path) -> None:
     assert "Attacks disagree" not in first_screen(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_null_and_other_recipes_stand_beside_what_is_claimed(tmp_path: Path) -> None:
     write_results(tmp_path, GRID[:2], targets=9)
     rows = pd.read_csv(tmp_path / "comparisons.csv")
@@ -184,6 +191,7 @@ def test_the_null_and_other_recipes_stand_beside_what_is_claimed(tmp_path: Path)
     assert len(re.findall("first leaks less", text)) == len(rows) * 2  # both tables, the planned pair alone
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_settings_are_listed_once_where_cells_share_them(tmp_path: Path) -> None:
     common = {
         "epochs": 40,
@@ -205,6 +213,7 @@ def test_settings_are_listed_once_where_cells_share_them(tmp_path: Path) -> None
     assert "All test accuracies are optimistic: the epoch was chosen on the test set (--select best)." in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tables_of_before_are_drawn_without_a_claim_that_they_do_not_carry(tmp_path: Path) -> None:
     shutil.copytree(OLD, tmp_path / "old")
     text = page(tmp_path / "old")
@@ -212,6 +221,7 @@ def test_tables_of_before_are_drawn_without_a_claim_that_they_do_not_carry(tmp_p
     assert "how small a one could have been found is not recorded" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_cell_says_why_there_is_nothing_to_compare(tmp_path: Path) -> None:
     write_results(tmp_path, GRID[:1])
     text = page(tmp_path)
@@ -222,6 +232,7 @@ def test_one_cell_says_why_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert "Every model of every cell is finished" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interrupted_sweep_lists_what_is_missing(tmp_path: Path) -> None:
     late = {"num_targets": 0, "num_examples": None, "finished_models": 0, "test_accuracy": None}
     cells = [
