@@ -30,15 +30,21 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """`install`, with the handlers that were there before put back in the end."""
+def installed(for_good: bool = False) -> Iterator[None]:
+    """`install`, with the handlers that were there before put back in the end.
+
+    for_good: the process ends next. Once it was asked to stop, its handlers then stay: a second Ctrl-C while the
+    interpreter ends would be a traceback.
+    """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     install()
     try:
         yield
     finally:
-        _State.requested = None
-        if threading.current_thread() is threading.main_thread():
+        stays = for_good and _State.requested is not None
+        if not stays:
+            _State.requested = None
+        if not stays and threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -33,7 +33,7 @@ def run_main(
 
             argcomplete.autocomplete(parser)
     try:
-        with stopping.installed():
+        with stopping.installed(for_good=argv is None):
             args = parse(parser, argv)
             set_up_console(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
             return body(args)

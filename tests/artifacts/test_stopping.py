@@ -54,3 +54,25 @@ def test_a_second_interrupt_ends_the_process_at_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "first\n")
+
+
+AGAIN = """
+import atexit, os, signal, sys
+from cli.main import run_main
+from cli.parser import new_parser
+
+def ask() -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return 0
+
+atexit.register(ask)
+sys.argv = ["command"]
+sys.exit(run_main(lambda: new_parser("", ""), lambda _: ask()))
+"""
+
+
+def test_a_second_interrupt_while_the_process_ends_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", AGAIN], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "stopped by SIGINT" in done.stderr
+    assert "Traceback" not in done.stderr

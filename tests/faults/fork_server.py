@@ -68,7 +68,7 @@ def child(request: dict[str, Any]) -> None:
             getattr(importlib.import_module("tests.faults.hooks"), name)(*arguments)
         module = importlib.import_module(request["script"])
         sys.argv = [module.__file__ or request["script"], *request["argv"]]
-        code = module.main(request["argv"])
+        code = module.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
