@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from filelock import lock_descriptor
 
+from artifacts import stopping
 from configs.errors import DiskFull, UsageError
 
 TEMPORARY_PREFIX = ".writing-"
@@ -31,7 +32,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None], keep: Path | No
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _new_temporary(path) as (temporary, stream):
-            write(stream)
+            with stopping.postponed():  # an archive that is left halfway cannot be closed, and hides why it was left
+                write(stream)
             stream.flush()
             os.fsync(stream.fileno())
             if WINDOWS:

@@ -7,18 +7,20 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import threading
+import zipfile
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from artifacts import atomic_writes
+from artifacts import atomic_writes, stopping
 from artifacts.atomic_writes import clear_temporaries, file_hash, read_json, write_atomic, write_text
 from artifacts.locks import locked
 from artifacts.logs import log_file
-from configs.errors import DiskFull, RunLocked, UsageError
+from configs.errors import DiskFull, RunLocked, StopRequested, UsageError
 
 
 def names(folder: Path) -> list[str]:
@@ -153,3 +155,15 @@ def test_the_next_holder_clears_what_a_killed_one_left_of_its_name(tmp_path: Pat
     with locked(tmp_path):
         assert not left.exists()
         assert other.exists()  # whose writer may be at work
+
+
+def test_a_request_to_stop_waits_for_an_archive_to_be_closed(tmp_path: Path) -> None:
+    def write(stream: IO[bytes]) -> None:
+        with zipfile.ZipFile(stream, "w") as archive:
+            entry = archive.open("entry", "w")
+            signal.raise_signal(signal.SIGINT)
+            entry.close()
+
+    with stopping.installed(), pytest.raises(StopRequested):
+        write_atomic(tmp_path / "archive.npz", write)
+    assert list(tmp_path.iterdir()) == []
