@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.run_dir import COLUMNS, SAFE_NAME
-from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING, ExperimentConfig
+from configs.experiment import RECIPE, SETTING, ExperimentConfig
+from pruning.registry import METHODS, all_knobs
 
 DRAWN = "drawn"  # population_order of examples that stand in the order of `data.splits.draw_population`
-NAMES = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
-_FIELDS = {field.name: field for field in dataclasses.fields(ExperimentConfig)}
+NAMES = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *all_knobs())
+_DECLARED: tuple[Any, ...] = (ExperimentConfig, *(method.Knobs for method in METHODS.values()))
+_FIELDS = {field.name: field for cls in _DECLARED for field in dataclasses.fields(cls)}
 HASHES = ("data_hash", "split_hash", "fingerprint", "weights_hash")
 KINDS: dict[str, type] = {
     "name": str,

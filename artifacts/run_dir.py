@@ -12,6 +12,7 @@ from typing import Any
 from artifacts.atomic_writes import clear_temporaries, file_hash, read_json, write_text
 from configs.errors import UsageError
 from configs.experiment import SCHEMA_VERSION, ExperimentConfig, differing_fields
+from pruning.registry import prunes, stored_config
 
 MODEL_FILE = "best_model.pth"
 EXPORTED = SPARSE_FILE, DENSE_FILE, CARD_FILE = "sparse.safetensors", "state_dict.pth", "MODEL_CARD.md"
@@ -44,7 +45,7 @@ def _first_training(config: ExperimentConfig, runs_dir: Path, name: str | None) 
         if not isinstance(part, str) or not SAFE_NAME.fullmatch(part):
             raise UsageError(f"{part!r} is no name of a folder; use letters, digits, '.', '_' and '-'")
     folder = runs_dir / config.method
-    if config.method != "dense":
+    if prunes(config.method):
         folder /= f"sparsity_{config.sparsity:g}"
     folder /= config.dataset_name
     folder = folder if config.seed == 0 else folder / f"seed_{config.seed}"
@@ -106,7 +107,7 @@ class RunDir:
 
     def read_config(self) -> ExperimentConfig:
         """The stored configuration; UsageError or OSError when it cannot be read."""
-        return ExperimentConfig.from_dict(read_json(self.config))
+        return stored_config(read_json(self.config))
 
     def read_summary(self) -> dict[str, Any]:
         """The stored summary; UsageError or OSError when it cannot be read, or is not what was written."""
@@ -200,7 +201,7 @@ def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> R
         return RunStatus("new")
     try:
         fields = read_json(run.config)
-        stored = ExperimentConfig.from_dict(fields)
+        stored = stored_config(fields)
     except (OSError, ValueError) as error:
         return RunStatus("stale", f"config.json cannot be read ({one_line(error)})")
     if fields.get("schema_version") == SCHEMA_VERSION and fields.get("fingerprint") != stored.fingerprint():

@@ -92,10 +92,9 @@ class Case:
             batch_size=BATCH,
             epochs=10_000,
             precision=self.precision,
-            prune_epoch=0 if self.method == "static" else None,
             num_shadows=0,
         )
-        return resolve(config, "datasets")
+        return resolve(config, "datasets", {"prune_epoch": 0})
 
 
 def pictures(count: int) -> ImageData:

@@ -16,6 +16,7 @@ from configs.knobs import flag_name
 from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
+from pruning.registry import prunes
 
 LARGEST = 100_000  # bytes of a configuration file
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -130,8 +131,9 @@ def _untagged(node: Any) -> bool:
 
 def _flags_of_stored(values: dict[str, Any], known: Mapping[str, argparse.Action]) -> dict[str, Any]:
     flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
-    if "prune_method" in known and values.get("method", "dense") != "dense":
-        flags |= {"prune": True, "prune_method": values["method"], "sparsity": values["sparsity"]}
+    method = values.get("method")
+    if "prune_method" in known and isinstance(method, str) and prunes(method):
+        flags |= {"prune": True, "prune_method": method, "sparsity": values["sparsity"]}
     return flags
 
 
@@ -180,8 +182,8 @@ def print_config(parser: argparse.ArgumentParser, args: argparse.Namespace, cell
     values: dict[str, Any] = {}
     for name in settings_of(parser):
         value = getattr(args, name)
-        if name in {field.name for field in dataclasses.fields(ExperimentConfig)} - {"method", "sparsity"}:
-            value = next((found for cell in cells if (found := getattr(cell, name)) is not None), value)
+        if name not in ("method", "sparsity"):
+            value = next((found for cell in cells if (found := cell.flat().get(name)) is not None), value)
         word = _word_of(name)
         value = list(value) if isinstance(value, tuple) else value
         values[name] = word[0] if word is not None and value == word[1] else value

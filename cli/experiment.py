@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from cli.config_file import print_config
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
-from cli.training import exit_code, runs_folder, template_of, train_planned
+from cli.training import exit_code, given_knobs, runs_folder, template_of, train_planned
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions, Places
 from evaluation.cells import queries_of
+from pruning.registry import METHODS
 from sweep.plan import check_knobs_apply, plan_runs, resolve
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def run_one_experiment(args: argparse.Namespace, parser: argparse.ArgumentParser
     if args.results_dir is not None and not args.export:
         raise UsageError("argument --results-dir: needs --export, whose model card quotes that evaluation")
     template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
-    check_knobs_apply(template, (method,))
-    cell = resolve(template, args.data_dir)
+    check_knobs_apply(given_knobs(args), (method,))
+    cell = resolve(template, args.data_dir, given_knobs(args))
     if args.print_config:
         print_config(parser, args, [cell])
         return DONE
@@ -65,7 +66,7 @@ def _method_of(args: argparse.Namespace) -> str:
         for name in ("prune_method", "sparsity"):
             if getattr(args, name) is not None:
                 raise UsageError(f"argument --{name.replace('_', '-')}: needs --prune")
-        return "dense"
+        return next(name for name, method in METHODS.items() if not method.prunes)
     if args.prune_method is None or args.sparsity is None:
         missing = "--prune-method" if args.prune_method is None else "--sparsity"
         raise UsageError(f"argument --prune: needs {missing} as well")

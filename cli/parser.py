@@ -13,8 +13,8 @@ from attacks.registry import ATTACKS
 from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_layout import HelpText
 from configs.errors import UsageError
-from configs.experiment import PRUNING_KNOBS, ExperimentConfig
-from configs.knobs import add_flags
+from configs.experiment import ExperimentConfig
+from configs.knobs import add_flags, add_method_flags
 from configs.limits import AUGMENTATIONS
 from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
 from configs.presets import PRESETS
@@ -80,9 +80,10 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--preset", choices=list(PRESETS), help="a named set of flags; --config and explicit flags override it"
     )
     add_flags(parser, ExperimentConfig, "data and membership", CHOICES, only=DATA_KNOBS)
-    add_flags(parser, ExperimentConfig, "model", CHOICES, only=MODEL_KNOBS)
-    add_flags(parser, ExperimentConfig, "pruning", CHOICES, only=PRUNING_KNOBS)
-    taken = (*DATA_KNOBS, *MODEL_KNOBS, *PRUNING_KNOBS, "sparsity")
+    defaults = {"layers": _defaults("layers"), "width_mult": _defaults("width_mult")}
+    add_flags(parser, ExperimentConfig, "model", CHOICES, only=MODEL_KNOBS, defaults=defaults)
+    add_method_flags(parser, {name: method.Knobs for name, method in METHODS.items()}, "pruning")
+    taken = (*DATA_KNOBS, *MODEL_KNOBS, "sparsity")
     add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
     add_flags(parser, Machine, "machine", CHOICES)
     add_flags(parser, EngineOptions, "engine", CHOICES)
@@ -98,6 +99,12 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         choices=("yaml", "json"),
         help="print all settings, completed, in a form that --config takes (yaml unless json is asked for)",
     )
+
+
+def _defaults(name: str) -> str:
+    """`20 for resnet, 28 for wideresnet`: what every architecture declares."""
+    declared = {arch: getattr(entry, name) for arch, entry in ARCHITECTURES.items()}
+    return ", ".join(f"{value} for {arch}" for arch, value in declared.items() if value is not None)
 
 
 def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | None = None) -> None:

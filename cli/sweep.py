@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cli.config_file import print_config
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
-from cli.training import exit_code, runs_folder, template_of, train_planned
+from cli.training import exit_code, given_knobs, runs_folder, template_of, train_planned
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
@@ -33,7 +33,7 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     engine: EngineOptions = from_args(EngineOptions, args)
     if args.export and engine.shard is not None:
         raise UsageError("argument --export: cannot go with --shard; the last command, which attacks, exports")
-    cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir)
+    cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir, given_knobs(args))
     if args.print_config:
         print_config(parser, args, cells)
         return DONE

@@ -19,6 +19,7 @@ from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions, Machine, Places, Tracking
 from data.registry import DATASETS
+from pruning.registry import all_knobs
 from sweep.plan import SPLIT_FIELDS, PlannedRun
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConf
     if getattr(args, "engine", "local") == "local":  # Ray's workers may have what this machine has not
         check_models_per_device(from_args(Machine, args))
     return from_args(ExperimentConfig, args, precision=pick_precision(args.precision, device), **overrides)
+
+
+def given_knobs(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of methods' own knobs that flags give; None where they leave it to the method."""
+    return {name: getattr(args, name) for name in all_knobs()}
 
 
 def print_plan(runs: Sequence[PlannedRun], shard: str | None = None) -> None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import UsageError
-from configs.knobs import check_fields, knob, later_fields
+from configs.knobs import MethodKnobs, check_fields, knob, later_fields, typed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Raised when the meaning of a field or the training code changes results: older runs then count as another experiment.
 SCHEMA_VERSION = 1
+# The methods' knobs that every stored configuration has, None where they are another method's. Closed for good.
+FIRST_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
 # The fields whose values always enter a run's identity. Closed for good: a field that is added declares `absent`.
 FIRST_FIELDS = frozenset(
     (
         *("method", "sparsity", "dataset", "dataset_name", "image_size", "pool_size", "train_fraction", "arch"),
         *("layers", "width_mult", "epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment"),
-        *("precision", "select", "pretrained", "pretrained_hash", "prune_epoch", "prune_freq", "target_epoch"),
-        *("freeze_epoch", "seed", "num_shadows", "model_index"),
+        *("precision", "select", "pretrained", "pretrained_hash", *FIRST_KNOBS, "seed", "num_shadows", "model_index"),
     )
 )
 # What names a cell beside method and sparsity; a report has a block for each.
@@ -28,18 +32,16 @@ RECIPE = (
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
     "pretrained",
 )
-# The fields that belong to one pruning method each.
-PRUNING_KNOBS = ("prune_epoch", "prune_freq", "target_epoch", "freeze_epoch")
 
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
     """Everything that decides one model's weights, and nothing else.
 
-    A field that does not apply to the method is None (see `sweep.plan.resolve`). Adding a field, or changing a default,
-    leaves the runs there are what they are: a field that is none of FIRST_FIELDS declares the value that its absence
-    means (`absent`), and only another value enters the identity. What `absent` is of a method's knob, every run of that
-    method made before had.
+    knobs: of its pruning method, declared beside its class. `sweep.plan.resolve` completes a configuration. Adding a
+    field or a knob, or changing a default, leaves the runs there are what they are: a field that is none of
+    FIRST_FIELDS, and a knob that a method gains later, declare the value that their absence means (`absent`), and only
+    another value enters the identity.
     """
 
     method: str = "dense"
@@ -69,10 +71,8 @@ class ExperimentConfig:
         absent="balanced",
     )
     arch: str = knob("resnet", "architecture", choices="architectures")
-    layers: int | None = knob(None, "depth", kind=int, low=1, shown="20 for resnet, 28 for wideresnet")
-    width_mult: int | None = knob(
-        None, "channel multiplier", kind=int, low=1, high=64, shown="1 for resnet, 2 for wideresnet"
-    )
+    layers: int | None = knob(None, "depth", kind=int, low=1, shown="the architecture's")
+    width_mult: int | None = knob(None, "channel multiplier", kind=int, low=1, high=64, shown="the architecture's")
     epochs: int = knob(200, "passes over the members", kind=int, low=1)
     batch_size: int = knob(128, "examples per step", kind=int, low=1)
     lr: float = knob(0.1, "peak learning rate of SGD", kind=float, low=0.0)
@@ -101,20 +101,7 @@ class ExperimentConfig:
         metavar="PATH",
     )
     pretrained_hash: str | None = None
-    prune_epoch: int | None = knob(
-        None,
-        "static: epoch at which the mask is taken; 0 is before training",
-        kind=int,
-        low=0,
-        shown="half of --epochs",
-    )
-    prune_freq: int | None = knob(None, "dpf: optimiser steps between two mask updates", kind=int, low=1, shown="16")
-    target_epoch: int | None = knob(
-        None, "dpf: epoch at which the full sparsity is reached", kind=int, low=0, shown="half of --epochs"
-    )
-    freeze_epoch: int | None = knob(
-        None, "dpf: epoch after which the mask is fixed; -1 is never", kind=int, low=-1, shown="nine tenths of --epochs"
-    )
+    knobs: MethodKnobs = dataclasses.field(default_factory=MethodKnobs)
     seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
     train_seed: int = knob(
         0,
@@ -138,21 +125,30 @@ class ExperimentConfig:
         """M: the target and its shadows; the split is drawn for all of them."""
         return self.num_shadows + 1
 
+    def flat(self) -> dict[str, Any]:
+        """Every field by name, in order, the method's knobs in the place of `knobs`."""
+        fields: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            fields |= {**dict.fromkeys(FIRST_KNOBS), **vars(value)} if field.name == "knobs" else {field.name: value}
+        return fields
+
     def described(self) -> dict[str, Any]:
-        """What names and describes the cell in tables: method, sparsity, SETTING, train_seed, RECIPE, PRUNING_KNOBS.
+        """What names and describes the cell in tables: method, sparsity, SETTING, train_seed, RECIPE, the knobs.
 
         dataset: its name for people, an image folder's own; pretrained: yes or no.
         """
-        names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
-        values = {name: getattr(self, name) for name in names}
+        fields = self.flat()
+        names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *FIRST_KNOBS, *self.knobs.names())
+        values = {name: fields[name] for name in names}
         return {**values, "dataset": self.dataset_name, "pretrained": "no" if self.pretrained is None else "yes"}
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
-        fields = dataclasses.asdict(self)
+        fields = self.flat()
         del fields["pretrained"]
-        for name, absent in later_fields(self).items():
-            if fields[name] in (absent, None):  # None: a knob of another method
+        for name, absent in (later_fields(self) | later_fields(self.knobs)).items():
+            if fields[name] == absent:
                 del fields[name]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
@@ -170,25 +166,30 @@ class ExperimentConfig:
 
     def to_json(self) -> str:
         """The configuration and its fingerprint, as written to `config.json`."""
-        fields = {**dataclasses.asdict(self), "schema_version": SCHEMA_VERSION, "fingerprint": self.fingerprint()}
+        fields = {**self.flat(), "schema_version": SCHEMA_VERSION, "fingerprint": self.fingerprint()}
         return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
-    def from_dict(cls, fields: Any) -> ExperimentConfig:
-        """Read back what `to_json` wrote, also before fields were added; UsageError for unknown or ill-typed ones."""
+    def from_dict(cls, fields: Any, method_knobs: type[MethodKnobs] = MethodKnobs) -> Self:
+        """Read back what `to_json` or `flat` wrote, also before fields were added.
+
+        method_knobs: what its method declares (`pruning.registry.stored_config` knows). UsageError for unknown or
+        ill-typed fields.
+        """
         if not isinstance(fields, dict):
             raise UsageError("a configuration must be a JSON object")
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        extra = sorted(set(fields) - set(known) - {"schema_version", "fingerprint"})
+        known = {field.name: field for field in dataclasses.fields(cls) if field.name != "knobs"}
+        own = {field.name: field for field in dataclasses.fields(method_knobs)}
+        others = {name for name in FIRST_KNOBS if name not in own and fields.get(name) is None}
+        extra = sorted(set(fields) - {*known, *own, *others, "schema_version", "fingerprint"})
         if extra:
             raise UsageError(f"unknown configuration field {extra[0]!r}")
-        values = later_fields(cls) | {name: value for name, value in fields.items() if name in known}
-        for name, value in values.items():
-            kind = known[name].metadata.get("kind", int if name == "model_index" else str)
-            allowed = (int, float) if kind is float else kind
-            if isinstance(value, bool) or not (isinstance(value, allowed) or value is known[name].default is None):
-                raise UsageError(f"configuration field {name!r} has the value {str(value)[:80]!r} of another type")
-        return cls(**values)
+        values = {name: typed(name, field, fields[name]) for name, field in known.items() if name in fields}
+        knobs = {name: typed(name, field, fields[name]) for name, field in own.items() if name in fields}
+        missing = sorted(set(own) - set(knobs) - set(later_fields(method_knobs)))
+        if missing:
+            raise UsageError(f"configuration field {missing[0]!r} is missing")
+        return cls(**later_fields(cls) | values, knobs=method_knobs(**later_fields(method_knobs) | knobs))
 
 
 def _hash(fields: dict[str, Any]) -> str:

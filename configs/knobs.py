@@ -13,9 +13,11 @@ from configs.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from typing_extensions import Self
 
 Options = TypeVar("Options", bound="DataclassInstance")
 Choices = Mapping[str, Iterable[str]]
+DERIVED: Any = dataclasses.MISSING  # the default of a method's knob that depends on other settings
 NOT_LATER: Any = object()  # of a field that was there from the beginning
 LONGEST = 50  # letters of choices in braces beside their flag; longer ones are listed in its help
 
@@ -34,13 +36,15 @@ def knob(
     metavar: str | None = None,
     word: tuple[str, int | None] | None = None,
     absent: Any = NOT_LATER,
+    share: float | None = None,
 ) -> Any:
     """Declare a dataclass field that is also a command-line flag.
 
     `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
     the entry layer supplies. `shown` words the default where None stands for something derived. `word` is a word that
-    stands for a number, and the number (None: derived). `absent`, of a field of `ExperimentConfig` that was added after
-    runs had been made: the value that all these runs had, which never changes, whatever becomes of the default.
+    stands for a number, and the number (None: derived). `absent`, of a field of `ExperimentConfig` or of a method's
+    knobs that was added after runs had been made: the value that all these runs had, which never changes, whatever
+    becomes of the default. `share`, of a method's knob that is an epoch: what share of all epochs it is by default.
     """
     meta = {
         "help": help,
@@ -54,6 +58,7 @@ def knob(
         "metavar": metavar,
         "word": word,
         "absent": absent,
+        "share": share,
     }
     return dataclasses.field(default=default, metadata=meta)
 
@@ -62,6 +67,42 @@ def later_fields(cls: Any) -> dict[str, Any]:
     """By name, what its absence means, for the fields of a dataclass that were added after runs had been made."""
     found = {field.name: field.metadata.get("absent", NOT_LATER) for field in dataclasses.fields(cls)}
     return {name: value for name, value in found.items() if value is not NOT_LATER}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodKnobs:
+    """What a pruning method is told beside its sparsity: a subclass declares its knobs, as fields of `knob`."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Of the fields."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], epochs: int) -> Self:
+        """The knobs of a training of so many epochs; `given` may hold other methods' too.
+
+        UsageError, naming the flag, for values that are not allowed or do not go together.
+        """
+        values = {}
+        for field in dataclasses.fields(cls):
+            share: float | None = field.metadata["share"]
+            value: Any = given.get(field.name)
+            if value is None:
+                value = field.default if share is None else round(share * epochs)
+            if share is not None and value > epochs:
+                flag = flag_name(field.name)
+                raise UsageError(f"argument {flag}: {value} is past --epochs {epochs}; give at most {epochs}")
+            values[field.name] = value
+        knobs = cls(**values)
+        knobs.check()
+        return knobs
+
+    def check(self) -> None:
+        """Raise UsageError, naming the flag, for values that do not go together."""
 
 
 def flag_name(field_name: str) -> str:
@@ -125,6 +166,28 @@ def check_fields(config: Any) -> None:
             check_value(field.name, field.metadata, item)
 
 
+def typed(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
+    """A stored value of a field, if it is of the field's type; UsageError else."""
+    kind = field.metadata.get("kind", int if name == "model_index" else str)
+    allowed = (int, float) if kind is float else kind
+    if isinstance(value, bool) or not (isinstance(value, allowed) or value is field.default is None):
+        raise UsageError(f"configuration field {name!r} has the value {str(value)[:80]!r} of another type")
+    return value
+
+
+def add_method_flags(parser: argparse.ArgumentParser, methods: Mapping[str, type[MethodKnobs]], title: str) -> None:
+    """Add one argument group with a flag for each knob of the methods; what is not given is None."""
+    group = parser.add_argument_group(title)
+    owners: dict[str, list[str]] = {}
+    for method, cls in methods.items():
+        for name in cls.names():
+            owners.setdefault(name, []).append(method)
+    for name, names in owners.items():
+        (field,) = (field for field in dataclasses.fields(methods[names[0]]) if field.name == name)
+        shown = field.metadata["shown"] or field.default
+        _add_flag(group, field, {}, help=f"{', '.join(names)}: {field.metadata['help']}", shown=shown, default=None)
+
+
 def add_flags(
     parser: argparse.ArgumentParser,
     cls: type,
@@ -132,25 +195,31 @@ def add_flags(
     choices: Choices,
     leave_out: Iterable[str] = (),
     only: Iterable[str] | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> argparse._ArgumentGroup:
-    """Add one argument group with a flag for each knob of the dataclass `cls`; returns the group."""
+    """Add one argument group with a flag for each knob of the dataclass `cls`; returns the group.
+
+    defaults: by name, what None stands for in words, where the declaration cannot know it.
+    """
     group = parser.add_argument_group(title)
     for field in dataclasses.fields(cls):
         if "kind" not in field.metadata or field.name in leave_out or (only is not None and field.name not in only):
             continue
-        _add_flag(group, field, choices)
+        changes = {"shown": defaults[field.name]} if defaults and field.name in defaults else {}
+        _add_flag(group, field, choices, **changes)
     return group
 
 
-def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices) -> None:
-    meta, flag = field.metadata, flag_name(field.name)
+def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices, **changes: Any) -> None:
+    """changes: of the field's declaration, and of its default."""
+    meta, flag = {"default": field.default, **field.metadata, **changes}, flag_name(field.name)
     if meta["kind"] is bool:
-        group.add_argument(flag, action="store_true", default=field.default, help=meta["help"])
+        group.add_argument(flag, action="store_true", default=meta["default"], help=meta["help"])
         return
-    value: Any = field.default
+    value: Any = meta["default"]
     default = meta["shown"] or (" ".join(map(str, value)) if meta["many"] else value)
     named = meta["choices"] if isinstance(meta["choices"], tuple) else choices.get(meta["choices"] or "")
-    options: dict[str, Any] = {"default": field.default, "help": f"{meta['help']} (default: {default})"}
+    options: dict[str, Any] = {"default": value, "help": f"{meta['help']} (default: {default})"}
     if named is not None:
         options["choices"] = list(named)
         braces = "{" + ",".join(options["choices"]) + "}"

@@ -23,6 +23,7 @@ from configs.experiment import ExperimentConfig
 from configs.machine import Places
 from data.splits import draw_probed
 from evaluation.attackable import Attackable, order
+from pruning.registry import all_knobs
 from sweep.plan import check_names
 from sweep.planned import remembered
 from training.ask import ensure_signals
@@ -63,7 +64,7 @@ class Cell(Attackable):
 
     @property
     def names(self) -> dict[str, Any]:
-        described = self.config.described()
+        described = {**dict.fromkeys(all_knobs()), **self.config.described()}
         return {"experiment": self.experiment, **(described if self.readable else dict.fromkeys(described))}
 
     @property

@@ -16,7 +16,7 @@ from artifacts.checkpoint import load_model
 from artifacts.run_dir import CARD_FILE, DENSE_FILE, MODEL_FILE, SPARSE_FILE, RunDir
 from artifacts.sparse import save_sparse
 from configs.errors import RunError
-from configs.experiment import PRUNING_KNOBS, RECIPE, ExperimentConfig
+from configs.experiment import RECIPE, ExperimentConfig
 from data.base import ImageData
 from data.inputs import open_data
 from reporting.card import Card, write_card
@@ -93,9 +93,9 @@ def describe(config: ExperimentConfig, data: ImageData, summary: dict[str, Any])
 
 
 def recipe(config: ExperimentConfig) -> dict[str, Any]:
-    """How the network was trained, as its card says it: RECIPE, PRUNING_KNOBS and both seeds."""
+    """How the network was trained, as its card says it: RECIPE, its method's knobs and both seeds."""
     described = config.described()
-    return {name: described[name] for name in (*RECIPE, *PRUNING_KNOBS, "seed", "train_seed")}
+    return {name: described[name] for name in (*RECIPE, *config.knobs.names(), "seed", "train_seed")}
 
 
 def _canonical(value: Tensor, mask: NDArray[np.bool_] | None) -> NDArray[Any]:

@@ -38,7 +38,7 @@ class Pair:
     def differing(self) -> str:
         """`name: a's value / b's value` of what the two cells do not share, beside method and sparsity."""
         ours, theirs = self.a.cell.names, self.b.cell.names
-        shared = METHODS[_method(self.a)].knobs if _method(self.a) == _method(self.b) and _known(self.a) else ()
+        shared = _own_knobs(self.a) if _method(self.a) == _method(self.b) else ()
         names = (*SETTING, "train_seed", *RECIPE, *shared)
         apart = [name for name in names if ours[name] != theirs[name]]
         return "; ".join(f"{name}: {_word(ours[name])} / {_word(theirs[name])}" for name in apart)
@@ -171,7 +171,11 @@ def _variant(asked: Targets) -> tuple[Any, ...]:
 
 
 def _knobs(asked: Targets) -> tuple[Any, ...]:
-    return tuple(asked.cell.names[name] for name in (METHODS[_method(asked)].knobs if _known(asked) else ()))
+    return tuple(asked.cell.names[name] for name in _own_knobs(asked))
+
+
+def _own_knobs(asked: Targets) -> tuple[str, ...]:
+    return METHODS[_method(asked)].Knobs.names() if _known(asked) else ()
 
 
 def _method(asked: Targets) -> str:

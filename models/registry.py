@@ -1,4 +1,7 @@
-"""The architectures by name. Importing this module costs nothing: a builder is looked up when a model is asked for."""
+"""The architectures by name. A new one is a file with a builder, and one line here.
+
+Importing this module costs nothing: a builder is looked up when a model is asked for.
+"""
 
 from __future__ import annotations
 
@@ -17,64 +20,63 @@ if TYPE_CHECKING:
 class Architecture:
     """One family of networks.
 
-    `build` is "module:function" of a `(layers, width_mult, in_channels, num_classes) -> nn.Module`.
-    `check(layers, width_mult)` raises UsageError, with the allowed form, where the family has no such network.
-    `uses_width` says whether `--width-mult` means anything to the family; where not, only `default_width` is accepted.
+    build: "module:function" of a function `(in_channels, num_classes) -> nn.Module`, which also takes `layers` and
+    `width_mult` where the family has a choice of them.
+    layers: the depth where none is given; None for a family without a choice. depths: (smallest, step) of its depths.
+    width_mult: the same for the channel multiplier, which is then any whole number from 1 up.
     """
 
     build: str
-    check: Callable[[int, int], None]
-    default_layers: int
-    default_width: int
-    uses_width: bool
+    layers: int | None = None
+    depths: tuple[int, int] = (1, 1)
+    width_mult: int | None = None
 
-
-def check_resnet(layers: int, width_mult: int) -> None:
-    """Refuse what is not 6n + 2 layers or a width below 1."""
-    _check_depth("resnet", "6n+2: 8, 14, 20, 26, 32, 44, 56, 110, ...", layers, extra=2)
-    _check_width(width_mult)
-
-
-def check_wideresnet(layers: int, width_mult: int) -> None:
-    """Refuse what is not 6n + 4 layers or a width below 1."""
-    _check_depth("wideresnet", "6n+4: 10, 16, 22, 28, 34, 40, ...", layers, extra=4)
-    _check_width(width_mult)
+    def arguments(
+        self, layers: int | None, width_mult: int | None, in_channels: int, num_classes: int
+    ) -> dict[str, int]:
+        """What `build` is called with, by name."""
+        given = {"layers": layers, "width_mult": width_mult, "in_channels": in_channels, "num_classes": num_classes}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 ARCHITECTURES = {
-    "resnet": Architecture("models.resnet:build", check_resnet, default_layers=20, default_width=1, uses_width=True),
-    "wideresnet": Architecture(
-        "models.wideresnet:build", check_wideresnet, default_layers=28, default_width=2, uses_width=True
-    ),
+    "resnet": Architecture("models.resnet:build", layers=20, depths=(8, 6), width_mult=1),
+    "wideresnet": Architecture("models.wideresnet:build", layers=28, depths=(10, 6), width_mult=2),
 }
 
 
-def check_architecture(arch: str, layers: int, width_mult: int) -> None:
-    """Raise UsageError, naming the flag and what is allowed, where there is no such network."""
+def completed(arch: str, layers: int | None, width_mult: int | None) -> tuple[int | None, int | None]:
+    """Depth and channel multiplier of a network, the family's own where they are None.
+
+    UsageError, naming the flag and what is allowed, where there is no such network.
+    """
     if arch not in ARCHITECTURES:
         raise UsageError(f"--arch {arch}: unknown architecture; allowed: {', '.join(ARCHITECTURES)}")
     entry = ARCHITECTURES[arch]
-    if not entry.uses_width and width_mult != entry.default_width:
-        raise UsageError(f"--width-mult {width_mult}: {arch} has one width; allowed: {entry.default_width}")
-    entry.check(layers, width_mult)
+    if layers is not None and entry.layers is None:
+        raise UsageError(f"--layers {layers}: {arch} has one depth; leave the flag out")
+    if width_mult is not None and entry.width_mult is None:
+        raise UsageError(f"--width-mult {width_mult}: {arch} has one width; leave the flag out")
+    layers = entry.layers if layers is None else layers
+    width_mult = entry.width_mult if width_mult is None else width_mult
+    smallest, step = entry.depths
+    if layers is not None and (layers < smallest or (layers - smallest) % step):
+        some = ", ".join(str(smallest + step * i) for i in range(4))
+        form = f"{step}n+{smallest % step}: " if step > 1 else ""
+        raise UsageError(f"--layers {layers}: {arch} needs {form}{some}, ...")
+    if width_mult is not None and width_mult < 1:
+        raise UsageError(f"--width-mult {width_mult}: out of range; allowed: 1 and above")
+    return layers, width_mult
 
 
-def build_model(arch: str, layers: int, width_mult: int, in_channels: int, num_classes: int) -> nn.Module:
+def build_model(arch: str, layers: int | None, width_mult: int | None, in_channels: int, num_classes: int) -> nn.Module:
     """A freshly initialised network, float32 on the CPU, [B, in_channels, H, W] -> logits [B, num_classes].
 
     H and W may be anything from 4 pixels up: features are averaged over what is left after two halvings.
-    Weights are drawn from torch's global generator, so the caller's `torch.manual_seed` decides them.
+    layers, width_mult: None for the family's own. Weights are drawn from torch's global generator, so the caller's
+    `torch.manual_seed` decides them.
     """
-    check_architecture(arch, layers, width_mult)
-    build: Callable[[int, int, int, int], nn.Module] = resolve_name(ARCHITECTURES[arch].build)
-    return build(layers, width_mult, in_channels, num_classes)
-
-
-def _check_depth(arch: str, allowed: str, layers: int, extra: int) -> None:
-    if layers < 6 + extra or layers % 6 != extra:
-        raise UsageError(f"--layers {layers}: {arch} needs {allowed}")
-
-
-def _check_width(width_mult: int) -> None:
-    if width_mult < 1:
-        raise UsageError(f"--width-mult {width_mult}: out of range; allowed: 1 and above")
+    layers, width_mult = completed(arch, layers, width_mult)
+    entry = ARCHITECTURES[arch]
+    build: Callable[..., nn.Module] = resolve_name(entry.build)
+    return build(**entry.arguments(layers, width_mult, in_channels, num_classes))

@@ -1,15 +1,18 @@
-"""The pruner interface. Every hook here is a no-op, which makes this class the dense baseline."""
+"""The pruner interface. Every hook here is a no-op, which makes this class the dense baseline.
+
+torch is imported where something is computed: a command's `--help` reads what methods declare.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from configs.experiment import ExperimentConfig
-from pruning.weights import FlatWeights
+from configs.knobs import MethodKnobs
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,18 @@ class PruneState:
 
 
 class Pruner:
-    """Hooks of the training loop around one optimiser step t = 0, 1, ...
+    """A pruning method: what it declares, and its hooks of the training loop around one optimiser step t = 0, 1, ...
+
+    title: for people. prunes: whether it has a sparsity, hence a cell for each one of the grid. Knobs: what it is told
+    beside its sparsity; flags, checks, fingerprint, columns and the model card follow from the fields.
 
     `before_forward(t)`, forward, backward, `after_backward()`, the optimiser's step, `after_step()`; `finish()` once at
     the end. The optimiser updates `leaf`; the model computes with `weights.values`.
     """
+
+    title: ClassVar[str] = "Dense"
+    prunes: ClassVar[bool] = False
+    Knobs: ClassVar[type[MethodKnobs]] = MethodKnobs
 
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
         self.final_sparsity = config.sparsity
@@ -34,6 +44,10 @@ class Pruner:
 
     def attach(self, model: nn.Module) -> nn.Parameter:
         """Take over the model's convolution weights; returns the leaf that the optimiser must update."""
+        import torch
+
+        from pruning.weights import FlatWeights
+
         self.weights = FlatWeights(model)
         self.mask = torch.ones_like(self.weights.values)
         self.leaf = self._make_leaf()
@@ -46,6 +60,8 @@ class Pruner:
         self.mask.fill_(1)
 
     def _make_leaf(self) -> nn.Parameter:
+        from torch import nn
+
         return nn.Parameter(self.weights.values)
 
     def before_forward(self, step: int) -> None:
@@ -78,14 +94,20 @@ class Pruner:
 
     def sparsity(self) -> float:
         """Fraction of zeros among prunable weights."""
+        import torch
+
         return 1.0 - torch.count_nonzero(self.mask).item() / self.mask.numel()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs: dense weights and mask."""
+        import torch
+
         return {"leaf": self.leaf.detach().clone(), "mask": self.mask.to(torch.bool)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved, in place."""
+        import torch
+
         with torch.no_grad():
             self.leaf.copy_(state["leaf"])
             self.mask.copy_(state["mask"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
+from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
+from configs.knobs import DERIVED, MethodKnobs, knob
 from pruning.base import Pruner, PruneState
 from pruning.schedule import cubic_sparsity
-from pruning.weights import magnitude_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class DPFPruner(Pruner):
@@ -20,18 +22,55 @@ class DPFPruner(Pruner):
     the mask freezes, so that the full sparsity is reached even when no multiple of `prune_freq` lies between the two.
     """
 
+    title = "DPF"
+    prunes = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Knobs(MethodKnobs):
+        """When the mask is updated, and until when."""
+
+        prune_freq: int = knob(16, "optimiser steps between two mask updates", kind=int, low=1)
+        target_epoch: int = knob(
+            DERIVED,
+            "epoch at which the full sparsity is reached",
+            kind=int,
+            low=0,
+            share=0.5,
+            shown="half of --epochs",
+        )
+        freeze_epoch: int = knob(
+            DERIVED,
+            "epoch after which the mask is fixed; -1 is never",
+            kind=int,
+            low=-1,
+            share=0.9,
+            shown="nine tenths of --epochs",
+        )
+
+        def check(self) -> None:
+            """A mask must not freeze below the target sparsity."""
+            target, freeze = self.target_epoch, self.freeze_epoch
+            if 0 <= freeze < target:
+                raise UsageError(
+                    f"argument --freeze-epoch: {freeze} is before --target-epoch {target}, so the mask would freeze "
+                    f"below the target sparsity; give at least {target}, or -1 for never"
+                )
+
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
+        import torch
+
         super().__init__(config, steps_per_epoch)
-        assert config.prune_freq is not None  # the three are filled in by sweep.plan.resolve
-        assert config.target_epoch is not None
-        assert config.freeze_epoch is not None
-        self.prune_freq = config.prune_freq
-        self.ramp_steps = config.target_epoch * steps_per_epoch
-        self.freeze_step = config.freeze_epoch * steps_per_epoch if config.freeze_epoch >= 0 else self.total_steps
+        knobs = config.knobs
+        assert isinstance(knobs, self.Knobs)
+        self.prune_freq = knobs.prune_freq
+        self.ramp_steps = knobs.target_epoch * steps_per_epoch
+        self.freeze_step = knobs.freeze_epoch * steps_per_epoch if knobs.freeze_epoch >= 0 else self.total_steps
         self.target = 0.0
         self.returned = torch.zeros(())
 
     def _make_leaf(self) -> nn.Parameter:
+        from torch import nn
+
         return nn.Parameter(self.weights.values.clone())
 
     def is_update(self, step: int) -> bool:
@@ -39,11 +78,15 @@ class DPFPruner(Pruner):
         return step <= self.freeze_step and (step % self.prune_freq == 0 or step in (self.ramp_steps, self.freeze_step))
 
     def before_forward(self, step: int) -> None:
+        import torch
+
         if self.is_update(step):
             self._update_mask(cubic_sparsity(self.final_sparsity, step, self.ramp_steps))
         torch.mul(self.leaf.detach(), self.mask, out=self.weights.values)
 
     def _update_mask(self, sparsity: float) -> None:
+        from pruning.weights import magnitude_mask
+
         mask = magnitude_mask(self.leaf.detach(), sparsity)
         # Kept on the device: reading it here would stall a GPU in mid-epoch.
         self.returned = (mask > self.mask).sum() / mask.numel()

@@ -1,46 +1,44 @@
-"""Pruning methods by name. Light to import: implementations are loaded when a model is trained."""
+"""Pruning methods by name. A new one is a file with a subclass of `Pruner`, and one line here.
+
+Light to import, for `--help` reads the declarations: a method's file imports torch where it computes.
+"""
 
 from __future__ import annotations
 
-import pkgutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import Any
 
-if TYPE_CHECKING:
-    from configs.experiment import ExperimentConfig
-    from pruning.base import Pruner
+from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
+from pruning.base import Pruner
 
-
-@dataclass(frozen=True)
-class Method:
-    """One pruning method.
-
-    pruner: "module:Class" of a `pruning.base.Pruner`.
-    knobs: the configuration fields that only this method reads, with the share of the epochs (float) or the value
-        (int) they take when not given.
-    prunes: whether the method has a sparsity, hence a cell for each one of the grid.
-    """
-
-    title: str
-    pruner: str
-    prunes: bool
-    knobs: dict[str, float | int]
-
-
-METHODS: dict[str, Method] = {
-    "dense": Method("Dense", "pruning.base:Pruner", prunes=False, knobs={}),
-    "static": Method("Static", "pruning.static:StaticPruner", prunes=True, knobs={"prune_epoch": 0.5}),
-    "dpf": Method(
-        "DPF",
-        "pruning.dpf:DPFPruner",
-        prunes=True,
-        knobs={"prune_freq": 16, "target_epoch": 0.5, "freeze_epoch": 0.9},
-    ),
+_CLASSES = {
+    "dense": "pruning.base:Pruner",
+    "static": "pruning.static:StaticPruner",
+    "dpf": "pruning.dpf:DPFPruner",
 }
+METHODS: dict[str, type[Pruner]] = {name: resolve_name(where) for name, where in _CLASSES.items()}
+
+
+def all_knobs() -> tuple[str, ...]:
+    """The names of all methods' own knobs, each once: columns of the tables."""
+    return tuple(dict.fromkeys(name for method in METHODS.values() for name in method.Knobs.names()))
+
+
+def prunes(method: str | None) -> bool:
+    """Whether a method has a sparsity, hence a cell for each one of the grid; a method of that name here unknown does,
+    where no method is known (None) there is none."""
+    return method is not None and (method not in METHODS or METHODS[method].prunes)
 
 
 def build_pruner(config: ExperimentConfig, steps_per_epoch: int) -> Pruner:
     """The pruner of one run."""
-    cls: Any = pkgutil.resolve_name(METHODS[config.method].pruner)
-    pruner: Pruner = cls(config, steps_per_epoch)
-    return pruner
+    return METHODS[config.method](config, steps_per_epoch)
+
+
+def stored_config(fields: Any) -> ExperimentConfig:
+    """Read back what `ExperimentConfig.to_json` wrote; UsageError for unknown or ill-typed fields."""
+    method = fields.get("method") if isinstance(fields, dict) else None
+    if isinstance(method, str) and method not in METHODS:
+        raise UsageError(f"unknown method {method[:80]!r}; known are {', '.join(METHODS)}")
+    return ExperimentConfig.from_dict(fields, METHODS[method].Knobs if isinstance(method, str) else Pruner.Knobs)

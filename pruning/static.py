@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from configs.experiment import ExperimentConfig
+from configs.knobs import DERIVED, MethodKnobs, knob
 from pruning.base import Pruner, PruneState
-from pruning.weights import magnitude_mask
 
 
 class StaticPruner(Pruner):
     """Dense up to `prune_epoch`, then forward uses w * mask and the gradient is grad * mask."""
 
+    title = "Static"
+    prunes = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Knobs(MethodKnobs):
+        """When the mask is taken."""
+
+        prune_epoch: int = knob(
+            DERIVED,
+            "epoch at which the mask is taken; 0 is before training",
+            kind=int,
+            low=0,
+            share=0.5,
+            shown="half of --epochs",
+        )
+
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
         super().__init__(config, steps_per_epoch)
-        assert config.prune_epoch is not None  # filled in by sweep.plan.resolve
-        self.prune_step = config.prune_epoch * steps_per_epoch
+        assert isinstance(config.knobs, self.Knobs)
+        self.prune_step = config.knobs.prune_epoch * steps_per_epoch
         self.pruned = False
 
     def before_forward(self, step: int) -> None:
@@ -23,6 +40,8 @@ class StaticPruner(Pruner):
             self._prune()
 
     def _prune(self) -> None:
+        from pruning.weights import magnitude_mask
+
         self.mask.copy_(magnitude_mask(self.weights.values, self.final_sparsity))
         self.weights.values.mul_(self.mask)
         self.pruned = True

@@ -71,8 +71,10 @@ def _what(card: Card) -> Iterator[str]:
     kind = pruned if METHODS[about["method"]].prunes else "not pruned"
     yield f"# {escaped(about['experiment'])}"
     yield ""
+    depth = "" if about["layers"] is None else f"-{about['layers']}"
+    width = "" if about["width_mult"] is None else f", width {about['width_mult']}"
     yield (
-        f"An image classifier: {escaped(about['arch'])}-{about['layers']}, width {about['width_mult']}, {kind}, "
+        f"An image classifier: {escaped(about['arch'])}{depth}{width}, {kind}, "
         f"trained on {escaped(about['dataset'])} ({about['num_classes']} classes, {about['in_channels']} x "
         f"{about['image_size']} x {about['image_size']} pixels)."
     )
@@ -168,7 +170,10 @@ def _recipe(card: Card) -> Iterator[str]:
 def _loading(card: Card) -> Iterator[str]:
     about = card.about
     shape = f"[B, {about['in_channels']}, {about['image_size']}, {about['image_size']}]"
-    module, function = ARCHITECTURES[about["arch"]].build.split(":")
+    entry = ARCHITECTURES[about["arch"]]
+    module, function = entry.build.split(":")
+    sizes = (about[name] for name in ("layers", "width_mult", "in_channels", "num_classes"))
+    arguments = ", ".join(f"{name}={value}" for name, value in entry.arguments(*sizes).items())
     names = ", ".join(escaped(name) for name in card.classes[:20]) + (", ..." if len(card.classes) > 20 else "")
     yield "## How to load it"
     yield ""
@@ -183,7 +188,6 @@ def _loading(card: Card) -> Iterator[str]:
         "`models/layers.py`:"
     )
     yield ""
-    arguments = f"{about['layers']}, {about['width_mult']}, {about['in_channels']}, {about['num_classes']}"
     yield "```python"
     yield "import torch"
     yield f"from {module} import {function}"

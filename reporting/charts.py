@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from attacks.metrics import FPR_LIMITS
+from pruning.registry import prunes
 from reporting.legends import lines_of, place_legend
 from reporting.style import (
     GREY,
@@ -26,7 +27,6 @@ from reporting.style import (
     method_marker,
     method_title,
     palette,
-    prunes,
     shades,
 )
 

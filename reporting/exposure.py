@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from attacks.exposure import SAME_ORDER, STATISTICS, has_changed, is_reliable
+from pruning.registry import prunes
 from reporting.frames import is_empty
-from reporting.style import prunes
 
 TITLES = {
     "pearson": "Pearson",

@@ -13,6 +13,7 @@ import pandas as pd
 from artifacts.atomic_writes import write_text
 from artifacts.progress import step
 from attacks.registry import ATTACKS
+from pruning.registry import prunes
 from reporting import charts, fonts, grids
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
@@ -26,7 +27,6 @@ from reporting.style import (
     attack_title,
     cell_label,
     method_title,
-    prunes,
     save_figure,
 )
 

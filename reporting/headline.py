@@ -8,10 +8,11 @@ import pandas as pd
 
 from attacks.registry import STRONGEST
 from data.duplicates import Duplicates
+from pruning.registry import prunes
 from reporting.dissent import dissent
 from reporting.figures import RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack
-from reporting.style import attack_title, prunes
+from reporting.style import attack_title
 from reporting.verdicts import comparison
 
 NOTHING = "No cell could be attacked; the reasons are listed below."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import RECIPE, SETTING
+from pruning.registry import all_knobs
 from reporting.frames import is_empty
 
 Row = Mapping[Any, Any]  # str keys; those of a frame are Hashable to a type checker
 KIND = ("method", "sparsity")
-TRAINED = (*KIND, *SETTING, *RECIPE, *PRUNING_KNOBS)
+TRAINED = (*KIND, *SETTING, *RECIPE, *all_knobs())
 
 
 def again(train_seed: Any) -> str:

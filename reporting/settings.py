@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import RECIPE, SETTING
+from pruning.registry import all_knobs
 
-SHOWN = (*SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS)
+SHOWN = (*SETTING, "train_seed", *RECIPE, *all_knobs())
 
 
 def shared_settings(cells: pd.DataFrame) -> list[tuple[str, str]]:

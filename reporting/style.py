@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from artifacts.atomic_writes import write_atomic
 from attacks.registry import ATTACKS
-from pruning.registry import METHODS
+from pruning.registry import METHODS, prunes
 from reporting.fonts import BASE
 from reporting.labels import again
 
@@ -150,11 +150,6 @@ def method_marker(method: str) -> str:
 def method_line(method: str) -> dict[str, Any]:
     """The same dashes for a method in every figure; solid for the first that prunes and for those that do not."""
     return line_style(_place(method) if prunes(method) else 0)
-
-
-def prunes(method: str | None) -> bool:
-    """Whether the method has a sparsity; not where the method is not known."""
-    return method is not None and (method not in METHODS or METHODS[method].prunes)
 
 
 def shades(method: str, count: int) -> list[Colour]:

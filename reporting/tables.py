@@ -17,7 +17,8 @@ from artifacts.atomic_writes import write_text
 from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
 from configs.errors import UsageError
-from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import RECIPE, SETTING
+from pruning.registry import all_knobs
 from reporting.frames import to_csv, to_frame, unescape
 from reporting.terminal import PIPED, render
 
@@ -31,7 +32,7 @@ _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_lo
 _CORRELATIONS = ("r", "reliability_a", "reliability_b", "corrected")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
-_TRAINED = ("train_seed", *RECIPE, *PRUNING_KNOBS)
+_TRAINED = ("train_seed", *RECIPE, *all_knobs())
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (

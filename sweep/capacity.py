@@ -134,7 +134,7 @@ class _Probe:
     """A process that trains a model of this sweep, for measurement alone; it writes nothing."""
 
     def __init__(self, config: ExperimentConfig, machine: Machine, device: str, data_dir: str) -> None:
-        task = {"config": dataclasses.asdict(config), "device": device, "data_dir": data_dir}
+        task = {"config": config.flat(), "device": device, "data_dir": data_dir}
         task |= {"cuda_graphs": machine.cuda_graphs}
         self.process = start("sweep.probe", json.dumps(task), threads=1, quiet=True)
         self.ready = False

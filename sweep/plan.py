@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from artifacts.atomic_writes import file_hash
 from artifacts.missing import check_file
@@ -17,8 +18,8 @@ from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, folder_name
-from models.registry import ARCHITECTURES, check_architecture
-from pruning.registry import METHODS
+from models.registry import ARCHITECTURES, completed
+from pruning.registry import METHODS, all_knobs
 
 log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
@@ -35,24 +36,17 @@ class PlannedRun:
     status: RunStatus
 
 
-def resolve(config: ExperimentConfig, data_dir: str) -> ExperimentConfig:
+def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | None = None) -> ExperimentConfig:
     """Fill in what a configuration leaves to its method, architecture and data set, and drop what does not apply.
 
-    Raises UsageError naming the flag for combinations that make no sense.
+    knobs: values of the methods' own knobs by name; None, and what is missing, leave it to the method. Raises
+    UsageError naming the flag for combinations that make no sense.
     """
-    method, architecture = METHODS[config.method], ARCHITECTURES[config.arch]
-    layers = config.layers if config.layers is not None else architecture.default_layers
-    width = config.width_mult if config.width_mult is not None else architecture.default_width
-    check_architecture(config.arch, layers, width)
+    method = METHODS[config.method]
+    layers, width = completed(config.arch, config.layers, config.width_mult)
     folder = DATASETS[config.dataset].needs_folder
     if config.image_size is not None and not folder:
         raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")
-    values: dict[str, int | None] = dict.fromkeys(all_knobs())
-    for name, default in method.knobs.items():
-        given = getattr(config, name)
-        share = round(config.epochs * default) if isinstance(default, float) else default
-        values[name] = share if given is None else given
-    _check_epochs(config.epochs, values)
     return dataclasses.replace(
         config,
         sparsity=config.sparsity if method.prunes else 0.0,
@@ -60,7 +54,7 @@ def resolve(config: ExperimentConfig, data_dir: str) -> ExperimentConfig:
         image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if folder else None,
         layers=layers,
         width_mult=width,
-        **values,  # type: ignore[arg-type]
+        knobs=method.Knobs.completed(knobs or {}, config.epochs),
     )
 
 
@@ -79,38 +73,25 @@ def check_names(config: ExperimentConfig) -> None:
         raise UsageError(f"dataset_name {config.dataset_name!r} is no folder name")
 
 
-def all_knobs() -> tuple[str, ...]:
-    """The configuration fields that belong to one pruning method each."""
-    return tuple(name for method in METHODS.values() for name in method.knobs)
-
-
-def check_knobs_apply(config: ExperimentConfig, methods: Iterable[str]) -> None:
+def check_knobs_apply(knobs: Mapping[str, Any], methods: Iterable[str]) -> None:
     """Refuse a flag that no method of the command reads."""
     methods = tuple(methods)
     for name in all_knobs():
-        owners = [method for method, entry in METHODS.items() if name in entry.knobs]
-        if getattr(config, name) is not None and not set(owners) & set(methods):
+        owners = [method for method, entry in METHODS.items() if name in entry.Knobs.names()]
+        if knobs.get(name) is not None and not set(owners) & set(methods):
             raise UsageError(f"argument {flag_name(name)}: applies to {', '.join(owners)} only; leave the flag out")
 
 
-def _check_epochs(epochs: int, values: dict[str, int | None]) -> None:
-    for name in ("prune_epoch", "target_epoch", "freeze_epoch"):
-        value = values.get(name)
-        if value is not None and value > epochs:
-            raise UsageError(f"argument {flag_name(name)}: {value} is past --epochs {epochs}; give at most {epochs}")
-    target, freeze = values.get("target_epoch"), values.get("freeze_epoch")
-    if target is not None and freeze is not None and 0 <= freeze < target:
-        raise UsageError(
-            f"argument --freeze-epoch: {freeze} is before --target-epoch {target}, so the mask would freeze below the "
-            f"target sparsity; give at least {target}, or -1 for never"
-        )
+def plan_cells(
+    template: ExperimentConfig, sweep: SweepOptions, data_dir: str, knobs: Mapping[str, Any] | None = None
+) -> list[ExperimentConfig]:
+    """The target configuration of every cell, in the order of the methods given; a cell's replicates follow it.
 
-
-def plan_cells(template: ExperimentConfig, sweep: SweepOptions, data_dir: str) -> list[ExperimentConfig]:
-    """The target configuration of every cell, in the order of the methods given; a cell's replicates follow it."""
-    check_knobs_apply(template, sweep.methods)
+    knobs: as `resolve` takes them.
+    """
+    check_knobs_apply(knobs or {}, sweep.methods)
     cells = [
-        resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir)
+        resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir, knobs)
         for method in sweep.methods
         for sparsity in (sweep.sparsities if METHODS[method].prunes else (0.0,))
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from artifacts.atomic_writes import clear_temporaries, read_json, write_text
 from artifacts.locks import locked
 from artifacts.run_dir import cell_folder
 from configs.experiment import ExperimentConfig
+from pruning.registry import stored_config
 from sweep.plan import check_names
 
 FILE = "planned_cells.json"
@@ -26,14 +26,14 @@ def remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
 
 def _remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
     by_folder = {cell_folder(cell, runs_dir): cell for cell in [*remembered(runs_dir), *cells]}
-    fields = [dataclasses.asdict(cell) for cell in by_folder.values()]
+    fields = [cell.flat() for cell in by_folder.values()]
     write_text(runs_dir / FILE, json.dumps(fields, indent=1) + "\n")
 
 
 def remembered(runs_dir: Path) -> list[ExperimentConfig]:
     """The cells in the plan; none where there is no plan, or one that another version wrote."""
     try:
-        cells = [ExperimentConfig.from_dict(one) for one in read_json(runs_dir / FILE)]
+        cells = [stored_config(one) for one in read_json(runs_dir / FILE)]
         for cell in cells:
             check_names(cell)
         return cells

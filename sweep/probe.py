@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 import torch
 
-from configs.experiment import ExperimentConfig
 from data.inputs import open_data, open_split
+from pruning.registry import stored_config
 from sweep.capacity import Reading
 from training.device import CONTEXT_MIB, own_share, pick_device
 from training.graphs import COMPARED, recorder_for
@@ -67,7 +67,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
     task = json.loads(sys.argv[1])
-    config, device = ExperimentConfig.from_dict(task["config"]), pick_device(task["device"])
+    config, device = stored_config(task["config"]), pick_device(task["device"])
     own_share(device, 1)
     torch.set_num_threads(1)
     data, _ = open_data(config, task["data_dir"])

@@ -23,6 +23,7 @@ from artifacts.signals import QuerySettings
 from configs.errors import RunError, RunLocked, StopRequested, UsageError
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places, Tracking
+from pruning.registry import stored_config
 
 BEAT_SECONDS = 5.0
 ALONE_SECONDS = 25.0  # for the checkpoint, once the engine is gone
@@ -42,7 +43,7 @@ class Job:
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({**dataclasses.asdict(self), "config": self.config.flat()})
 
     @classmethod
     def from_json(cls, line: str) -> Job:
@@ -60,7 +61,7 @@ class Job:
             )
             for name, kind in kinds.items()
         }
-        return cls(ExperimentConfig.from_dict(fields["config"]), fields["folder"], group=fields["group"], **parts)
+        return cls(stored_config(fields["config"]), fields["folder"], group=fields["group"], **parts)
 
 
 @dataclasses.dataclass(frozen=True)

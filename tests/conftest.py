@@ -16,6 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 from configs.experiment import ExperimentConfig
+from pruning.registry import all_knobs
 from sweep.plan import resolve
 
 torch.set_num_threads(1)
@@ -37,7 +38,8 @@ def make_config() -> Callable[..., ExperimentConfig]:
             num_shadows=3,
             lr=0.05,
         )
-        return resolve(dataclasses.replace(base, **fields), "datasets")  # type: ignore[arg-type]
+        knobs = {name: fields.pop(name) for name in all_knobs() if name in fields}
+        return resolve(dataclasses.replace(base, **fields), "datasets", knobs)  # type: ignore[arg-type]
 
     return make
 

@@ -15,7 +15,8 @@ from tests.repository import REPOSITORY
 
 LAYERS = (
     ("attacks", "configs"),
-    ("artifacts", "models", "pruning"),
+    ("models", "pruning"),
+    ("artifacts",),
     ("data",),
     ("reporting", "training"),
     ("sweep",),

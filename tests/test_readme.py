@@ -46,10 +46,12 @@ def test_links_lead_to_files(readme: str) -> None:
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_every_attack_and_data_set_is_documented(readme: str) -> None:
+def test_every_declared_part_is_documented(readme: str) -> None:
     from attacks.registry import ATTACKS
     from data.registry import DATASETS
+    from models.registry import ARCHITECTURES
+    from pruning.registry import METHODS
 
     text = (REPOSITORY / readme).read_text(encoding="utf-8")
-    for name in (*ATTACKS, *DATASETS):
+    for name in (*ATTACKS, *DATASETS, *ARCHITECTURES, *METHODS):
         assert f"`{name}`" in text, name

@@ -42,8 +42,6 @@ def stream_seed(config: ExperimentConfig, *stream: int) -> int:
 
 def new_model(config: ExperimentConfig, data: ImageData) -> nn.Module:
     """An initialised float32 model; the global random state is left as it was."""
-    assert config.layers is not None  # filled in by sweep.plan.resolve
-    assert config.width_mult is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config, INIT_STREAM))
         return build_model(config.arch, config.layers, config.width_mult, data.channels, data.num_classes)

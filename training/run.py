@@ -29,6 +29,7 @@ from data.duplicates import Duplicates
 from data.inputs import open_data, open_duplicates, open_split
 from data.splits import Split
 from models.flops import conv_flops, linear_flops
+from pruning.registry import prunes
 from pruning.sparsity import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.device import describe_machine, memory_errors, own_share, pick_device
@@ -295,7 +296,7 @@ def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
     folder = folder.parent if [folder.name] == again else folder
     if folder.name not in (config.dataset_name, f"seed_{config.seed}", config.split):
         return "_".join([folder.name, *again])
-    parts = [config.method] + ([f"{config.sparsity:g}"] if config.method != "dense" else []) + [config.dataset_name]
+    parts = [config.method] + ([f"{config.sparsity:g}"] if prunes(config.method) else []) + [config.dataset_name]
     parts += [f"seed_{config.seed}"] if config.seed else []
     return "_".join(parts + ([config.split] if config.split != "balanced" else []) + again)
 

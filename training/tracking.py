@@ -24,7 +24,6 @@ from artifacts.children import start
 from artifacts.heartbeat import Heartbeat
 from artifacts.run_dir import RunDir, one_line
 from configs.experiment import ExperimentConfig
-from configs.knobs import later_fields
 from configs.machine import Tracking
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,8 @@ class Tracker:
         """
         kind = "target" if config.model_index == 0 else "shadow"
         events = run.path / "tensorboard"
-        about = {**{name: getattr(config, name) for name in later_fields(config)}, **config.identity()}
+        about = {**config.flat(), **config.identity()}
+        del about["pretrained"]  # a path; the weights count by their hash
         with self.job(kind, run.path.as_posix(), about, config.fingerprint(), events) as job:
             job.sinks.append(Heartbeat(run.path, config.epochs, len(history)))
             for row in history:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ def test_a_plan_that_cannot_be_read_is_no_plan(make_config: Make, tmp_path: Path
     for text in ("", "{", "3", '[{"colour": 1}]', "[1]"):
         (tmp_path / FILE).write_text(text)
         assert remembered(tmp_path) == []
-    outside = {**dataclasses.asdict(make_config()), "dataset_name": "../.."}
+    outside = {**make_config().flat(), "dataset_name": "../.."}
     (tmp_path / FILE).write_text(json.dumps([outside]))
     assert remembered(tmp_path) == []
     remember([make_config()], tmp_path)

@@ -9,14 +9,17 @@ import numpy as np
 
 from configs.experiment import ExperimentConfig
 from evaluation.attack import Targets
+from pruning.registry import all_knobs
 from sweep.plan import resolve
 
 
 def asked(method: str, sparsity: float = 0.0, models: int = 9, **changes: Any) -> Targets:
     """A cell that this project would train; changes: of its configuration, and `accuracy`, `num_test`, `name`."""
     accuracy, num_test, name = (changes.pop(key, None) for key in ("accuracy", "num_test", "name"))
-    config = resolve(ExperimentConfig(method=method, sparsity=sparsity, **changes), data_dir="")
-    return with_names(config.described(), name or config.fingerprint()[:8], models, accuracy, num_test, True)
+    knobs = {key: changes.pop(key) for key in all_knobs() if key in changes}
+    config = resolve(ExperimentConfig(method=method, sparsity=sparsity, **changes), "", knobs)
+    names = {**dict.fromkeys(all_knobs()), **config.described()}
+    return with_names(names, name or config.fingerprint()[:8], models, accuracy, num_test, True)
 
 
 def with_names(

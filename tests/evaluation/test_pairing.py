@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from configs.experiment import PRUNING_KNOBS, RECIPE, SETTING
+from configs.experiment import RECIPE, SETTING
 from evaluation.attack import Targets
 from evaluation.pairing import Pair, pairs
+from pruning.registry import all_knobs
 from tests.evaluation.asked_cells import asked, with_names
 
 
@@ -110,7 +111,7 @@ def test_one_method_with_other_knobs_has_a_kind_of_its_own() -> None:
 
 
 def test_files_that_say_nothing_are_given_pairs_and_a_known_recipe_is_not_an_unknown_one() -> None:
-    unknown: dict[str, Any] = dict.fromkeys(("method", "sparsity", *SETTING, "train_seed", *RECIPE, *PRUNING_KNOBS))
+    unknown: dict[str, Any] = dict.fromkeys(("method", "sparsity", *SETTING, "train_seed", *RECIPE, *all_knobs()))
     files = [with_names(unknown, name) for name in ("first", "second", "third")]
     assert told(pairs(files)) == {
         ("given", "second", "first"),

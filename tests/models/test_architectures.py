@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from configs.errors import UsageError
 from models import registry
-from models.registry import ARCHITECTURES, build_model, check_architecture
+from models.registry import ARCHITECTURES, build_model, completed
 
 
 def parameters(model: nn.Module) -> int:
@@ -64,11 +62,10 @@ def test_any_input(arch: str, channels: int, size: int, classes: int) -> None:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_defaults_are_allowed_and_the_seed_decides(arch: str) -> None:
-    entry = ARCHITECTURES[arch]
     models = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        models.append(build_model(arch, entry.default_layers, entry.default_width, 3, 10).state_dict())
+        models.append(build_model(arch, None, None, 3, 10).state_dict())
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
     assert not torch.equal(models[0]["conv1.weight"], models[2]["conv1.weight"])
 
@@ -107,7 +104,7 @@ def test_wideresnet_depth(layers: int) -> None:
 @pytest.mark.parametrize("width_mult", [0, -1])
 def test_width_range(arch: str, width_mult: int) -> None:
     with pytest.raises(UsageError, match=f"--width-mult {width_mult}: out of range; allowed: 1 and above"):
-        check_architecture(arch, ARCHITECTURES[arch].default_layers, width_mult)
+        completed(arch, None, width_mult)
 
 
 def test_unknown_architecture() -> None:
@@ -115,9 +112,15 @@ def test_unknown_architecture() -> None:
         build_model("vgg", 16, 1, 3, 10)
 
 
-def test_family_without_widths(monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = replace(ARCHITECTURES["resnet"], uses_width=False)
-    monkeypatch.setitem(registry.ARCHITECTURES, "narrow", narrow)
-    check_architecture("narrow", 8, 1)
-    with pytest.raises(UsageError, match="--width-mult 2: narrow has one width; allowed: 1"):
-        check_architecture("narrow", 8, 2)
+def test_family_without_a_choice_of_depth_and_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.ARCHITECTURES, "plain", registry.Architecture(f"{__name__}:plain"))
+    assert completed("plain", None, None) == (None, None)
+    assert parameters(build_model("plain", None, None, 3, 10)) == 40
+    with pytest.raises(UsageError, match="--layers 8: plain has one depth; leave the flag out"):
+        completed("plain", 8, None)
+    with pytest.raises(UsageError, match="--width-mult 2: plain has one width; leave the flag out"):
+        completed("plain", None, 2)
+
+
+def plain(in_channels: int, num_classes: int) -> nn.Module:
+    return nn.Linear(in_channels, num_classes)

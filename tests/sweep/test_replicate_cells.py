@@ -11,11 +11,11 @@ import pytest
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
 from configs.errors import UsageError
-from configs.experiment import PRUNING_KNOBS, ExperimentConfig
+from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places, Tracking
 from configs.sweep import SweepOptions
 from evaluation.cells import find_cell, find_cells
-from sweep.plan import all_knobs, plan_cells, plan_runs, with_start
+from sweep.plan import plan_cells, plan_runs, with_start
 from sweep.planned import remember, remembered
 from sweep.worker import Job
 from training.run import experiment_name
@@ -39,11 +39,6 @@ def laid(config: ExperimentConfig, folder: Path) -> RunDir:
     run.history.write_text("epoch\n", encoding="utf-8")
     run.write_summary({})
     return run
-
-
-def test_knobs_of_pruning_methods_have_one_list() -> None:
-    assert set(PRUNING_KNOBS) == set(all_knobs())
-    assert len(PRUNING_KNOBS) == len(all_knobs())
 
 
 def test_a_cells_replicates_follow_it(make_config: Make) -> None:

@@ -24,6 +24,7 @@ from configs.errors import RunError, UsageError
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places
 from data.inputs import open_data
+from pruning.registry import stored_config
 from tests.repository import REPOSITORY
 from training.ask import load_for_query
 from training.run import CHECKPOINT_KEYS, run_one
@@ -207,4 +208,4 @@ def test_a_strangers_configuration_leads_nowhere(
     config, _ = trained
     stored = {**json.loads(config.to_json()), **fields}
     with pytest.raises(UsageError):
-        RunDir.of(ExperimentConfig.from_dict(stored), tmp_path)
+        RunDir.of(stored_config(stored), tmp_path)

@@ -1,0 +1,116 @@
+"""A pruning method, a network, an attack and a data set are added by a file and a line of a registry each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.scripts import read
+from tests.repository import REPOSITORY
+from tests.test_layers import LEVEL
+
+PARTS = Path(__file__).parents[1] / "fixtures" / "own_parts"
+# By registry: the folder that the file goes to, the line that is added, and the line that it follows.
+ADDED = {
+    "pruning/registry.py": (
+        "rounds.py",
+        '    "rounds": "pruning.rounds:RoundsPruner",\n',
+        '    "dpf": "pruning.dpf:DPFPruner",\n',
+    ),
+    "models/registry.py": (
+        "plain.py",
+        '    "plain": Architecture("models.plain:build"),\n',
+        "ARCHITECTURES = {\n",
+    ),
+    "attacks/registry.py": (
+        "margin.py",
+        '    "margin": Attack("margin", "baseline", "Margin", "attacks.margin:margin", 1, ("margin",)),\n',
+        "ATTACKS: dict[str, Attack] = {\n",
+    ),
+    "data/registry.py": (
+        "stripes.py",
+        '    "stripes": DatasetEntry("data.stripes:load", False, "stripes: 96 + 32, 1x8x8"),\n',
+        "DATASETS = {\n",
+    ),
+}
+SWEEP = [
+    *("--methods", "dense", "static", "rounds", "--sparsities", "0.5", "--rounds", "3", "--dataset", "stripes"),
+    *("--arch", "plain", "--attacks", "margin", "loss", "--epochs", "12", "--batch-size", "16", "--num-shadows", "3"),
+    *("--augment", "none", "--precision", "float32", "--device", "cpu", "--jobs", "2", "--num-threads", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with the four parts in it."""
+    project = tmp_path_factory.mktemp("project")
+    for name in LEVEL:
+        copy = shutil.copyfile if name.endswith(".py") else shutil.copytree
+        copy(REPOSITORY / name, project / name)
+    for registry, (file, line, after) in ADDED.items():
+        shutil.copyfile(PARTS / file, (project / registry).parent / file)
+        text = (project / registry).read_text(encoding="utf-8")
+        assert text.count(after) == 1
+        (project / registry).write_text(text.replace(after, after + line), encoding="utf-8")
+    return project
+
+
+def run(project: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run([sys.executable, *argv], cwd=project, env=clean, capture_output=True, text=True, check=False)
+
+
+def test_flags_and_checks_follow(extended: Path) -> None:
+    shown = " ".join(run(extended, "train.py", "--help").stdout.split())
+    assert "--rounds N rounds: steps to the full sparsity (default: 2)" in shown
+    assert "--last-epoch N rounds: epoch of the last step (default: half of --epochs)" in shown
+    for refused, words in (
+        (["--rounds", "0"], "argument --rounds: '0' is not allowed; give a whole number of at least 1"),
+        (["--last-epoch", "13"], "argument --last-epoch: 13 is past --epochs 12; give at most 12"),
+        (["--layers", "8"], "--layers 8: plain has one depth; leave the flag out"),
+        (["--methods", "dense"], "argument --rounds: applies to rounds only; leave the flag out"),
+    ):
+        done = run(extended, "train.py", *SWEEP, *refused)
+        assert done.returncode == 2
+        assert words in done.stderr
+    assert not (extended / "runs").exists()
+
+
+def test_a_sweep_goes_through_worker_processes_to_the_report(extended: Path) -> None:
+    done = run(extended, "train.py", *SWEEP, "--export")
+    assert done.returncode == 0, done.stderr
+    folder = extended / "runs/rounds/sparsity_0.5/stripes"
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (stored["rounds"], stored["last_epoch"], stored["layers"], stored["prune_freq"]) == (3, 6, None, None)
+    static = json.loads((extended / "runs/static/sparsity_0.5/stripes/config.json").read_text(encoding="utf-8"))
+    assert "rounds" not in static
+    cells = {row["method"]: row for row in read(extended / "results/mia/cells.csv")}
+    assert list(cells) == ["dense", "static", "rounds"]
+    assert (cells["rounds"]["rounds"], cells["rounds"]["last_epoch"]) == ("3", "6")
+    assert (cells["static"]["rounds"], cells["static"]["prune_epoch"], cells["static"]["layers"]) == ("", "6", "")
+    summary = {(row["method"], row["attack"]) for row in read(extended / "results/mia/summary.csv")}
+    assert {("rounds", "margin"), ("dense", "margin"), ("dense", "loss")} <= summary
+    kinds = {(row["kind"], row["method_a"], row["method_b"]) for row in read(extended / "results/mia/comparisons.csv")}
+    assert {("against_dense", "rounds", "dense"), ("same_sparsity", "rounds", "static")} <= kinds
+    (trained,) = [row for row in read(extended / "training_results.csv") if row["method"] == "rounds"]
+    assert (trained["rounds"], trained["last_epoch"], trained["measured_sparsity"]) == ("3", "6", "0.5")
+    report = (extended / "results/mia/report.html").read_text(encoding="utf-8")
+    assert "Rounds 50 %" in report
+    assert "Margin" in report
+    card = (folder / "export/MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "| rounds | 3 |" in card
+    assert "build(in_channels=1, num_classes=2)" in card
+
+
+def test_another_value_of_a_knob_is_another_experiment(extended: Path) -> None:
+    kept = run(extended, "train.py", *SWEEP, "--dry-run")
+    assert "12 runs: 12 finished" in kept.stdout
+    other = run(extended, "train.py", *SWEEP, "--rounds", "2", "--dry-run")
+    assert "12 runs: 8 finished, 4 stale" in other.stdout
+    assert "rounds: 3 -> 2" in other.stdout
