@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from artifacts.arrays import read_arrays
 from artifacts.atomic_writes import file_hash
 from artifacts.foreign_about import About, Wrong, read_about
-from artifacts.signals import phi, split_hash
+from artifacts.signals import pairs_hash, phi, split_hash
 from configs.errors import RunError, UsageError
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -72,6 +72,12 @@ class ForeignSignals:
         """sha256 of the data set where the file names it, else of the examples: their labels and places."""
         return self.about.data_hash or _digest(self.labels, self.index)
 
+    @property
+    def named_by_seed(self) -> bool:
+        """Whether split_hash stands for complementary pairs drawn from the seed, and not for the memberships."""
+        about = self.about
+        return about.described["split"] == "pairs" and about.split_hash == pairs_hash(self.index, about.seed)
+
     def split_hash(self) -> str:
         """sha256 of who holds what, and of what is asked."""
         return self.about.split_hash or _digest(self.membership, *([] if self.audited is None else [self.audited]))
@@ -122,8 +128,13 @@ def _accuracy(name: str, values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _check_split(signals: ForeignSignals) -> None:
-    """Files of one split_hash are paired example by example: it must be that of what the file holds."""
+    """Files of one split_hash are paired example by example: it must be that of what the file holds.
+
+    Of complementary pairs it is that of their seed, which whoever can draw them compares with what the file holds.
+    """
     named = signals.about.split_hash
+    if signals.named_by_seed:
+        return
     if named is not None and named != split_hash(signals.index, signals.membership, signals.audited):
         raise Wrong("meta: split_hash is not that of index, membership and audited")
 

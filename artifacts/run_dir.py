@@ -25,7 +25,10 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> Path:
     """The folder of a cell's target: `runs/<name>[/train_seed_N]`, or
-    `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint][/train_seed_N]`."""
+    `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint][/train_seed_N]`.
+
+    Pairs and balanced splits share their folders: a folder made before there were pairs is found again.
+    """
     return training_folder(_first_training(config, runs_dir, name), config.train_seed)
 
 
@@ -49,7 +52,7 @@ def _first_training(config: ExperimentConfig, runs_dir: Path, name: str | None) 
         folder /= f"sparsity_{config.sparsity:g}"
     folder /= config.dataset_name
     folder = folder if config.seed == 0 else folder / f"seed_{config.seed}"
-    return folder if config.split == "balanced" else folder / config.split
+    return folder / config.split if config.split == "disjoint" else folder
 
 
 @dataclass(frozen=True)

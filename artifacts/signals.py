@@ -172,6 +172,16 @@ def _digest(arrays: dict[str, NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
+def pairs_hash(pool: NDArray[np.int64], seed: int) -> str:
+    """SHA-256 (hex) of a split in complementary pairs: pool [n] and seed decide every model's membership.
+
+    The number of models is no part of it, for it may grow.
+    """
+    digest = hashlib.sha256(f"pairs {seed} ".encode("ascii"))
+    digest.update(pool.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
 def split_hash(pool: NDArray[np.int64], membership: NDArray[np.bool_], audited: NDArray[np.bool_] | None) -> str:
     """SHA-256 (hex) over the shape, the pool's indices [n] and every membership bit [M, n]; see `data.splits.Split`."""
     digest = hashlib.sha256(repr(membership.shape).encode("ascii"))

@@ -12,6 +12,7 @@ import numpy as np
 
 from attacks.arrays import BoolArray, FloatArray, IntArray
 from attacks.interface import AttackUnavailable, Outputs, Scorer, TooFewShadows
+from attacks.trimming import partners
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class AttackInputs:
     audited: bool [n], the examples whose membership is asked, or None for all. Where given, no shadow holds an audited
     example, shadows are learned from on the others only, and either group is trimmed by itself.
     target_population: [P, Q] and shadow_population: [S, P, Q], phi of examples that no model holds, or None.
+    serving: bool [S], who serves the target, or None for all; the others are on no side of any example.
     scored: bool [n], the examples that are learned from and scored, or None for all; nobody is IN or OUT on the others.
 
     Raises ValueError (one line) for shapes that disagree, values that are not finite, or membership that is not
@@ -47,6 +49,7 @@ class AttackInputs:
     target_population: FloatArray | None = None
     shadow_population: FloatArray | None = None
     scored: BoolArray | None = None
+    serving: BoolArray | None = None
 
     def __post_init__(self) -> None:
         _check_shapes(self)
@@ -82,6 +85,11 @@ class AttackInputs:
     @property
     def _first(self) -> int:
         return 0 if self.scored is None else int(self.scored.argmax())
+
+    @property
+    def partners(self) -> IntArray | None:
+        """Of complementary pairs each shadow's partner, [S], as `attacks.trimming.partners` finds them."""
+        return partners(self.shadow_in)
 
     @property
     def has_pairs(self) -> bool:

@@ -129,12 +129,35 @@ def skipping(index: IntArray, taken: IntArray) -> IntArray:
     return index
 
 
-def removals(side: BoolArray, partner: IntArray) -> IntArray:
-    """Which shadow of this side goes when s plays the target: s itself, or a random one (trimming again), [S, n].
+def removals(side: BoolArray, drawn: IntArray, partners: IntArray | None = None) -> IntArray:
+    """Which shadow of this side goes when s plays the target: s itself, its partner, or a random one, [S, n].
 
-    side: bool [S, n]; partner: random integers >= 0, [S, n]. The same shadow goes for all queries.
+    side: bool [S, n]; drawn: random integers >= 0, [S, n], for trimming again; partners: [S], as
+    `attacks.trimming.partners` finds them. The same shadow goes for all queries.
     """
     count = int(side[:, 0].sum())
     members = np.argsort(~side, axis=0, kind="stable")[:count]
-    drawn = np.take_along_axis(members, partner % count, axis=0)
-    return np.where(side, np.arange(side.shape[0])[:, None], drawn)
+    other = np.take_along_axis(members, drawn % count, axis=0)
+    if partners is not None:
+        other = np.where(partners[:, None] != NOBODY, partners[:, None], other)
+    return np.where(side, np.arange(side.shape[0])[:, None], other)
+
+
+def left_out(held: BoolArray, away: IntArray, surplus: IntArray, keys: FloatArray) -> IntArray:
+    """Who of a side does not serve a target: those of `away`, and what `attacks.trimming.trim` drops, int64 [G, n].
+
+    held: bool [n, M]; away: the target, then the models tied to it; surplus: [n], shadows to drop of each example;
+    keys: [n, M - 1], drawn by `trim_keys`.
+    """
+    target = away[0]
+    gone = np.full((away.size + int(surplus.max()), len(held)), NOBODY)
+    gone[: away.size] = np.where(held[:, away].T, away[:, None], NOBODY)
+    serving = np.delete(~np.isin(np.arange(held.shape[1]), away), target)
+    for rows in chunks(held.shape[1], len(held)):
+        rivals = np.where(np.delete(held[rows], target, axis=1) & serving, keys[rows], np.float32(-1.0))
+        every = np.arange(len(rivals))
+        for j in range(1, 1 + len(gone) - away.size):
+            largest = rivals.argmax(axis=1)
+            rivals[every, largest] = -1.0
+            gone[away.size + j - 1, rows] = np.where(surplus[rows] >= j, largest + (largest >= target), NOBODY)
+    return gone

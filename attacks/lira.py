@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_ndtr
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from attacks.arrays import Float64Array, FloatArray, IntArray
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
-from attacks.leave_one_out import NOBODY, Moments, Side, chunks, make_side, moments, skipping
+from attacks.leave_one_out import NOBODY, Moments, Side, left_out, make_side, moments, skipping
 from attacks.models import Models
 from attacks.streams import LIRA_PAIRS, LIRA_PARTNERS, stream
 from attacks.thresholds import NO_PAIRS, Calibration, calibrate, calibration
@@ -134,7 +134,7 @@ class Shadows:
     """The shadow models of one target: two sides of R models, and who of them does not serve.
 
     phi: [R, n, Q]. rows: [S], the shadows among the R models. gone: int64 [G, n] per side, on it and left out. kept:
-    shadows per side that are left, the same for every example.
+    shadows per side that are left, the same for every example. partners: int64 [R] of complementary pairs, else None.
     """
 
     phi: FloatArray
@@ -143,6 +143,7 @@ class Shadows:
     gone: tuple[IntArray, IntArray]
     kept: tuple[int, int]
     seed: int
+    partners: IntArray | None = None
 
     @property
     def online(self) -> bool:
@@ -173,11 +174,9 @@ class Shadows:
         """
         if not self.online or shared.inside is None:
             return {}
-        shadow, column, partner = self._pairs()
+        shadow, column, drawn = self._pairs()
         is_in = self.sides[0].held[column, shadow]
-        gone = [
-            np.vstack([self.gone[side][:, column], self._removed(side, shadow, column, partner)]) for side in (0, 1)
-        ]
+        gone = [np.vstack([self.gone[side][:, column], self._removed(side, shadow, column, drawn)]) for side in (0, 1)]
         scores: dict[str, Float64Array] = {}
         for q in range(self.phi.shape[2]):
             inside, outside = (
@@ -196,18 +195,20 @@ class Shadows:
         else:
             rng = stream(self.seed, LIRA_PAIRS)
             chosen = rng.choice(total, CALIBRATION_PAIRS, replace=False, shuffle=False)
-        partner = stream(self.seed, LIRA_PARTNERS).integers(1 << 62, size=chosen.size)
+        drawn = stream(self.seed, LIRA_PARTNERS).integers(1 << 62, size=chosen.size)
         shadow, column = self.rows[chosen // self.phi.shape[1]], chosen % self.phi.shape[1]
         serves = np.zeros(chosen.size, dtype=np.bool_)
         for side, gone in zip(self.sides, self.gone, strict=True):
             serves |= side.held[column, shadow] & (gone[:, column] != shadow).all(axis=0)
-        return shadow[serves], column[serves], partner[serves]
+        return shadow[serves], column[serves], drawn[serves]
 
-    def _removed(self, side: int, shadow: IntArray, column: IntArray, partner: IntArray) -> IntArray:
-        """Which shadow of a side goes when `shadow` plays the target: itself, or a random one (trimming again), [P]."""
+    def _removed(self, side: int, shadow: IntArray, column: IntArray, drawn: IntArray) -> IntArray:
+        """Which shadow of a side goes when `shadow` plays the target: itself, its partner, or a random one, [P]."""
         own, gone = self.sides[side], self.gone[side][:, column]
         taken = np.where(gone == NOBODY, own.held.shape[1], own.place[column, gone]).astype(np.int64)
-        other = own.members[column, skipping(partner % self.kept[side], taken)].astype(np.int64)
+        other = own.members[column, skipping(drawn % self.kept[side], taken)].astype(np.int64)
+        if self.partners is not None:
+            other = np.where(self.partners[shadow] != NOBODY, self.partners[shadow], other)
         return np.where(own.held[column, shadow], shadow, other)
 
 
@@ -244,7 +245,7 @@ def _of_inputs(inputs: AttackInputs) -> Shadows:
     sides = (make_side(phi, inputs.shadow_in), make_side(phi, inputs.shadow_out))
     serving = (inputs.shadow_in | inputs.shadow_out).any(axis=1)
     rows, kept = np.flatnonzero(serving), (inputs.in_count, inputs.out_count)
-    return Shadows(phi, sides, rows, (nobody, nobody), kept, inputs.seed)
+    return Shadows(phi, sides, rows, (nobody, nobody), kept, inputs.seed, inputs.partners)
 
 
 def lira(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
@@ -294,34 +295,14 @@ def lira_each(models: Models, settings: AttackSettings) -> Callable[[int], Score
         for side, count, drawn in zip(sides, counts, keys, strict=True):
             left = count - side.held[:, away].sum(axis=1)
             kept.append(int(left.min()))
-            gone.append(_left_out(side.held, away, left - kept[-1], drawn))
+            gone.append(left_out(side.held, away, left - kept[-1], drawn))
         rows = np.delete(np.arange(len(held)), away)
-        shadows = Shadows(models.phi, sides, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed)
+        shadows = Shadows(models.phi, sides, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed, models.partners)
         ends, shared = shadows.fit()
         learned = shadows.calibrations(shared) if settings.calibrate else {}
         return _scorer(ends, learned, _headline(shadows.kept), TOO_FEW_PER_SIDE)
 
     return fit
-
-
-def _left_out(held: BoolArray, away: IntArray, surplus: IntArray, keys: FloatArray) -> IntArray:
-    """Who of a side does not serve a target: those of `away`, and what `attacks.trimming.trim` drops, int64 [G, n].
-
-    held: bool [n, M]; away: the target, then the models tied to it; surplus: [n], shadows to drop of each example;
-    keys: [n, M - 1], drawn by `trim_keys`.
-    """
-    target = away[0]
-    gone = np.full((away.size + int(surplus.max()), len(held)), NOBODY)
-    gone[: away.size] = np.where(held[:, away].T, away[:, None], NOBODY)
-    serving = np.delete(~np.isin(np.arange(held.shape[1]), away), target)
-    for rows in chunks(held.shape[1], len(held)):
-        rivals = np.where(np.delete(held[rows], target, axis=1) & serving, keys[rows], np.float32(-1.0))
-        every = np.arange(len(rivals))
-        for j in range(1, 1 + len(gone) - away.size):
-            largest = rivals.argmax(axis=1)
-            rivals[every, largest] = -1.0
-            gone[away.size + j - 1, rows] = np.where(surplus[rows] >= j, largest + (largest >= target), NOBODY)
-    return gone
 
 
 def lira_global(inputs: AttackInputs, settings: AttackSettings) -> Scorer:

@@ -10,7 +10,7 @@ import numpy as np
 from attacks.arrays import BoolArray, FloatArray, IntArray
 from attacks.inputs import AttackInputs
 from attacks.interface import Outputs
-from attacks.trimming import Service, service, trim_sides
+from attacks.trimming import ALONE, Service, partners, service, trim_sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,20 @@ class Models:
 
     def service(self, target: int) -> Service:
         """Who serves model `target` as a shadow, and on which examples."""
-        return service(self.membership, target, self.audited, self._held_by)
+        return service(self.membership, target, self.audited, self._held_by, self.partners)
+
+    @cached_property
+    def partners(self) -> IntArray | None:
+        """Of complementary pairs, each model's partner, as `attacks.trimming.partners` finds them."""
+        return partners(self.membership)
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """The models that were drawn together: pairs of complements, else each model by itself."""
+        found = self.partners
+        if found is None:
+            return [[model] for model in range(len(self.membership))]
+        return [[i, int(p)] if p != ALONE else [i] for i, p in enumerate(found) if p == ALONE or i < p]
 
     @cached_property
     def _held_by(self) -> IntArray:
@@ -81,9 +94,10 @@ def from_models(
     """
     if not 0 <= target < membership.shape[0]:
         raise ValueError(f"target is {target}; allowed: 0 to {membership.shape[0] - 1}")
-    who = service(membership, target, audited)
-    others, serving = np.delete(membership, target, axis=0), ~np.delete(who.tied, target)[:, None]
-    shadow_in, shadow_out = trim_sides(others & serving, ~others & serving, seed, audited, who.scored)
+    who = service(membership, target, audited, paired=partners(membership))
+    others, serving = np.delete(membership, target, axis=0), ~np.delete(who.tied, target)
+    inside, outside = others & serving[:, None], ~others & serving[:, None]
+    shadow_in, shadow_out = trim_sides(inside, outside, seed, audited, who.scored)
     return AttackInputs(
         labels=labels,
         target_logits=None if logits is None else logits[target],
@@ -99,4 +113,5 @@ def from_models(
         target_population=None if population is None else population[target],
         shadow_population=None if population is None else np.delete(population, target, axis=0),
         scored=who.scored,
+        serving=serving,
     )

@@ -78,6 +78,15 @@ LIRA_VARIANTS = (
 )
 
 ATTACKS: dict[str, Attack] = {
+    "lira_bayes": Attack(
+        "lira_bayes",
+        "advanced",
+        "Bayes LiRA",
+        "attacks.lira_bayes:lira_bayes",
+        5,
+        ("lira_bayes", "lira_bayes_online", "lira_bayes_offline"),
+        each="attacks.lira_bayes:lira_bayes_each",
+    ),
     "lira": Attack("lira", "advanced", "LiRA", "attacks.lira:lira", 5, LIRA_VARIANTS, each="attacks.lira:lira_each"),
     "rmia": Attack(
         "rmia",

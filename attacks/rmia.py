@@ -174,7 +174,7 @@ def standing(values: Float64Array, others: Float64Array) -> Float64Array:
 def _means(inputs: AttackInputs) -> MeanConfidence:
     inside = _side_sums(inputs.shadow_phi, inputs.shadow_in) / inputs.in_count if inputs.in_count else None
     outside = _side_sums(inputs.shadow_phi, inputs.shadow_out) / inputs.out_count
-    return MeanConfidence(inside, outside, _population_sum(inputs) / inputs.num_shadows)
+    return MeanConfidence(inside, outside, _population_sum(inputs) / _serving(inputs).sum())
 
 
 def _side_sums(phi: FloatArray, side: BoolArray) -> Float64Array:
@@ -187,8 +187,14 @@ def _side_sums(phi: FloatArray, side: BoolArray) -> Float64Array:
 
 def _population_sum(inputs: AttackInputs) -> Float64Array:
     assert inputs.shadow_population is not None
-    total: Float64Array = sum(map(confidence, inputs.shadow_population), np.float64(0))
+    serving = inputs.shadow_population[_serving(inputs)]
+    total: Float64Array = sum(map(confidence, serving), np.float64(0))
     return total
+
+
+def _serving(inputs: AttackInputs) -> BoolArray:
+    everyone = np.ones(inputs.num_shadows, dtype=np.bool_)
+    return everyone if inputs.serving is None else inputs.serving
 
 
 def _can_play(inputs: AttackInputs) -> bool:
@@ -201,9 +207,10 @@ def _in_the_targets_place(inputs: AttackInputs) -> Iterator[tuple[FloatArray, Fl
     assert inputs.shadow_population is not None
     sums_in, sums_out = (_side_sums(inputs.shadow_phi, side) for side in (inputs.shadow_in, inputs.shadow_out))
     population_sum = _population_sum(inputs)
-    partner = stream(inputs.seed, RMIA_PARTNERS).integers(1 << 62, size=inputs.shadow_in.shape)
-    gone_in, gone_out = removals(inputs.shadow_in, partner), removals(inputs.shadow_out, partner)
+    drawn = stream(inputs.seed, RMIA_PARTNERS).integers(1 << 62, size=inputs.shadow_in.shape)
+    gone_in, gone_out = (removals(side, drawn, inputs.partners) for side in (inputs.shadow_in, inputs.shadow_out))
     every = np.arange(inputs.num_examples)
+    serving = int(_serving(inputs).sum())  # of a shadow that serves nobody the caller uses nothing
     for s in range(inputs.num_shadows):
         lost_in, lost_out = (confidence(inputs.shadow_phi[gone[s], every]) for gone in (gone_in, gone_out))
         population = inputs.shadow_population[s]
@@ -213,7 +220,7 @@ def _in_the_targets_place(inputs: AttackInputs) -> Iterator[tuple[FloatArray, Fl
             MeanConfidence(
                 (sums_in - lost_in) / (inputs.in_count - 1),
                 (sums_out - lost_out) / (inputs.out_count - 1),
-                (population_sum - confidence(population)) / (inputs.num_shadows - 1),
+                (population_sum - confidence(population)) / (serving - 1),
             ),
         )
 

@@ -19,6 +19,12 @@ partitions, or balanced groups of models). A tied shadow is IN where the target 
 model from others tells the target's membership. `tied_models` finds them by the correlation of their memberships with
 the target's, over all examples, and they do not serve it. Not found: ties of three models or more that no pair shows
 (membership by parity, say), and any ties where there are fewer than 37 examples.
+
+Complementary pairs. Where most models have an exact complement among the others (`partners`), the design is one of
+pairs: each pair's coins are its own, and the target's partner does not serve. Of the other pairs each example is IN
+exactly one model and OUT of one, whatever the target holds: nothing is trimmed, and no count says anything. A model
+without a partner would make the counts of examples differ, hence models be dropped at random: it is attacked, and
+serves nobody.
 """
 
 from __future__ import annotations
@@ -33,7 +39,22 @@ from attacks.streams import TRIMMING, stream
 LEFT_OUT = 0.05  # of the examples, at most
 FEWEST_PER_SIDE = 2  # shadows for which examples are left out
 BALANCED_RANGE = 2  # IN shadows of an example, most minus fewest, under a balanced split of any number of models
+FEWEST_PAIRED = 3  # models of which more than half have a complement: two models are complements by balance alone
+ALONE = -1
 TIE_ERRORS = 6.0  # standard errors of a correlation over the examples, by which a tie differs from the other models
+
+
+def partners(membership: BoolArray) -> IntArray | None:
+    """Of a design in complementary pairs each model's partner, int64 [M], ALONE for one without; None of others.
+
+    membership: bool [M, n]. A partner holds exactly the examples that the model does not; of several, the first.
+    """
+    held = membership.astype(np.float32)
+    joint, each = held @ held.T, held.sum(axis=1)
+    apart = (joint == 0) & (each[:, None] + each == membership.shape[1])
+    found = np.where(apart.any(axis=1), apart.argmax(axis=1), ALONE)
+    paired = int((found != ALONE).sum())
+    return found if len(found) >= FEWEST_PAIRED and 2 * paired > len(found) else None
 
 
 def tied_models(membership: BoolArray, target: int) -> BoolArray:
@@ -102,13 +123,21 @@ class Service:
 
 
 def service(
-    membership: BoolArray, target: int, audited: BoolArray | None = None, held_by: IntArray | None = None
+    membership: BoolArray,
+    target: int,
+    audited: BoolArray | None = None,
+    held_by: IntArray | None = None,
+    paired: IntArray | None = None,
 ) -> Service:
     """Who serves model `target`. membership: bool [M, n]; audited: bool [n] or None; held_by: [n], by all M models.
 
-    Of the target's membership, only its correlation with each model's, over all examples, is looked at.
+    paired: what `partners` finds. Of the target's membership, only its correlation with each model's, over all
+    examples, is looked at.
     """
     tied = tied_models(membership, target) if audited is None else np.zeros(len(membership), dtype=np.bool_)
+    if paired is not None:
+        tied |= (paired == ALONE) | (paired == target)
+        tied[target] = False
     shadows = len(membership) - 1 - int(tied.sum())
     total = membership.sum(axis=0) if held_by is None else held_by
     left = np.asarray(total - membership[target] - membership[tied].sum(axis=0))

@@ -18,7 +18,7 @@ from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions
 from configs.sweep import SweepOptions
-from sweep.plan import plan_cells, plan_runs
+from sweep.plan import PlannedRun, plan_cells, plan_runs
 from sweep.planned import remember
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
         check_shadows(options, args.num_shadows, "every cell")
         _check_names(cells, runs_folder(args), options)
-    planned = engine.share(plan_runs(cells, runs_folder(args)))
+    planned = engine.share(chosen_models(plan_runs(cells, runs_folder(args)), args.models))
     group = f"sweep-{args.dataset}-{args.arch}"
     trained = train_planned(
         planned, args, _queries(args, options), group, before=lambda: remember(cells, runs_folder(args))
@@ -62,6 +62,15 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if export_targets(targets, args.data_dir, Path(args.results_dir)):
             code = code or SOME_FAILED
     return exit_code(unfinished) or code
+
+
+def chosen_models(planned: Sequence[PlannedRun], models: Sequence[int]) -> list[PlannedRun]:
+    """The runs of these models, all for none. UsageError for a model that no cell has."""
+    most = max(run.config.num_shadows for run in planned)
+    beyond = next((model for model in models if model > most), None)
+    if beyond is not None:
+        raise UsageError(f"argument --models: {beyond} is not planned; give 0 to {most}, or more --num-shadows")
+    return [run for run in planned if not models or run.config.model_index in models]
 
 
 def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:

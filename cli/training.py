@@ -100,7 +100,7 @@ def check_inputs(configs: Iterable[ExperimentConfig], data_dir: str) -> dict[tup
 
 def _setting(config: ExperimentConfig) -> tuple[Any, ...]:
     """What data and split depend on."""
-    return tuple(getattr(config, name) for name in ("dataset", "image_size", *SPLIT_FIELDS))
+    return tuple(getattr(config, name) for name in ("dataset", "image_size", *SPLIT_FIELDS, "num_shadows"))
 
 
 def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned: Sequence[PlannedRun]) -> None:

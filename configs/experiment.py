@@ -65,9 +65,10 @@ class ExperimentConfig:
     )
     split: str = knob(
         "balanced",
-        "who trains on what: every model on its own half of one pool, or (disjoint) the target in one half of the pool "
-        "and its shadow models in the other",
-        choices=("balanced", "disjoint"),
+        "who trains on what: models 2j and 2j + 1 on the two sides of a coin per example (pairs), every model on its "
+        "own half of one pool, each example in half of the models (balanced), or the target in one half of the pool "
+        "and its shadow models in the other (disjoint)",
+        choices=("pairs", "balanced", "disjoint"),
         absent="balanced",
     )
     arch: str = knob("resnet", "architecture", choices="architectures")
@@ -121,6 +122,11 @@ class ExperimentConfig:
             raise UsageError(f"model index {self.model_index} is not allowed; give 0 to {self.num_shadows}")
 
     @property
+    def grows(self) -> bool:
+        """Whether models can be added to the cell and leave those there what they are."""
+        return self.split == "pairs"
+
+    @property
     def num_models(self) -> int:
         """M: the target and its shadows; the split is drawn for all of them."""
         return self.num_shadows + 1
@@ -150,6 +156,8 @@ class ExperimentConfig:
         for name, absent in (later_fields(self) | later_fields(self.knobs)).items():
             if fields[name] == absent:
                 del fields[name]
+        if self.grows:
+            del fields["num_shadows"]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
     def fingerprint(self) -> str:

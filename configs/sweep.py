@@ -38,9 +38,20 @@ class SweepOptions:
         metavar="CELL",
     )
 
+    models: tuple[int, ...] = knob(
+        (),
+        "train these models of every cell alone (0 is the target, 1 the first shadow model)",
+        kind=int,
+        low=0,
+        high=4096,
+        many=True,
+        shown="all",
+        metavar="M",
+    )
+
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("methods", "sparsities", "replicate_cells"):
+        for name in ("methods", "sparsities", "replicate_cells", "models"):
             values = getattr(self, name)
             twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
             if twice is not None:

@@ -10,7 +10,7 @@ from configs.experiment import ExperimentConfig
 from data.base import ImageData
 from data.duplicates import Duplicates, count_duplicates, picture_numbers
 from data.registry import load_dataset
-from data.splits import Split, draw_disjoint, draw_membership, draw_pool
+from data.splits import Split, draw_disjoint, draw_membership, draw_pairs, draw_pool
 
 
 @functools.lru_cache(maxsize=1)
@@ -37,7 +37,12 @@ def open_duplicates(config: ExperimentConfig, data_dir: str) -> Duplicates:
 
 
 def open_split(config: ExperimentConfig, data: ImageData) -> Split:
-    """The split of the cell: it depends on the data, the seed and the number of models, never on the method."""
+    """The split of the cell: it depends on the data, the seed and the number of models, never on the method.
+
+    Of complementary pairs the number of models decides only how many are drawn.
+    """
     pool = draw_pool(data.train_labels.numpy(), config.pool_size, config.seed)
+    if config.split == "pairs":
+        return Split(pool, draw_pairs(len(pool), config.num_models, config.seed), pairs_seed=config.seed)
     sizes = (len(pool), config.num_models, config.train_fraction, config.seed)
     return Split(pool, *draw_disjoint(*sizes)) if config.split == "disjoint" else Split(pool, draw_membership(*sizes))

@@ -1,7 +1,8 @@
 """Who trains on what: the pool, and for every model of a cell its members.
 
 Both are functions of their arguments alone. Neither the pruning method nor the sparsity is one of them, so cells with
-the same dataset, seed and number of models share their split: their differences are paired example by example.
+the same dataset, seed and number of models share their split: their differences are paired example by example. (In
+complementary pairs they share that of the models that both have.)
 
 Random numbers are `Generator(PCG64(SeedSequence([seed, tag]))).random`, one tag for each purpose, so that a pool and a
 membership drawn from one seed are independent. Only uniform float64 draws and stable sorting are used, which do not
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.signals import split_hash
+from artifacts.signals import pairs_hash, split_hash
 from configs.errors import UsageError
 
 IntArray = NDArray[np.int64]
@@ -26,6 +27,7 @@ MEMBERSHIP_TAG = 0x3E3B
 HALVES_TAG = 0x4A1F
 POPULATION_TAG = 0x909A
 PROBED_TAG = 0x5A31
+PAIRS_TAG = 0xC012
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,8 @@ class Split:
     """`pool` [n]: indices into the training set, ascending. `membership` [M, n]: whether model m trained on pool[i].
 
     `audited` [n]: the half of the pool that belongs to model 0 alone, the other models sharing the rest; None where all
-    models share the whole pool. Membership is asked about audited examples only.
+    models share the whole pool. Membership is asked about audited examples only. `pairs_seed`: what the membership was
+    drawn from as complementary pairs, None where it was drawn otherwise.
 
     Raises ValueError where the two do not fit together.
     """
@@ -41,6 +44,7 @@ class Split:
     pool: IntArray
     membership: BoolArray
     audited: BoolArray | None = None
+    pairs_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.pool.dtype != np.int64 or self.pool.ndim != 1:
@@ -67,7 +71,9 @@ class Split:
         return np.flatnonzero(~self.membership[model] & self.own(model)).astype(np.int64)
 
     def split_hash(self) -> str:
-        """SHA-256 (hex) over the shape, the pool's indices and every membership bit."""
+        """SHA-256 (hex) over the shape, the pool's indices and every membership bit; of pairs, over pool and seed."""
+        if self.pairs_seed is not None:
+            return pairs_hash(self.pool, self.pairs_seed)
         return split_hash(self.pool, self.membership, self.audited)
 
 
@@ -115,6 +121,23 @@ def draw_membership(n: int, num_models: int, train_fraction: float, seed: int) -
     membership = np.zeros((num_models, n), dtype=np.bool_)
     np.put_along_axis(membership, order, np.arange(num_models)[:, None] < held_by, axis=0)
     _check_both_sides(membership, train_fraction)
+    return membership
+
+
+def draw_pairs(n: int, num_models: int, seed: int) -> BoolArray:
+    """Membership [M, n] of n pool examples in M models, in complementary pairs; of an odd M the last has no partner.
+
+    For pair j every example throws a fair coin of its own: model 2j trains on the heads, model 2j + 1 on the tails. So
+    without a target and its partner every example is IN exactly as many models as OUT. A pair depends on n, the seed
+    and its number alone: models can be added, and none of those there changes. Raises UsageError for values out of
+    range and where a model would have no member.
+    """
+    if n < 1 or num_models < 1:
+        raise UsageError(f"--pool-size {n} with {num_models} models: both have to be 1 or more")
+    heads = [_generator(seed, PAIRS_TAG, pair).random(n) < 0.5 for pair in range((num_models + 1) // 2)]
+    membership = np.stack([side for coins in heads for side in (coins, ~coins)])[:num_models]
+    if not (membership.any(axis=1) & ~membership.all(axis=1)).all():
+        raise UsageError(f"--pool-size {n}: a model has no member or no non-member; choose a larger one")
     return membership
 
 
@@ -169,7 +192,7 @@ def _check_both_sides(membership: BoolArray, train_fraction: float) -> None:
         )
 
 
-def _generator(seed: int, tag: int) -> np.random.Generator:
+def _generator(seed: int, *tags: int) -> np.random.Generator:
     if seed < 0:
         raise UsageError(f"--seed {seed}: out of range; allowed: 0 and above")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, tag])))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *tags])))

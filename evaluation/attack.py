@@ -254,7 +254,7 @@ def attack_cell(
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]
     services = {target: models.service(position) for target, position in zip(own.targets, positions, strict=True)}
-    scored.left_out += left_out_words(own.experiment, services)
+    scored.left_out += left_out_words(own.experiment, services, signals.indices, models.partners)
     most = attacker.most_targets()
     learned = learn_each(models, positions, attacker.names, settings, most, partial(_say_attack, len(positions)))
     for i, (position, knowledge) in enumerate(zip(positions, learned, strict=True)):
@@ -274,7 +274,7 @@ def attack_cell(
         said = [choice_in_words(scored.chosen), scored.notes.get(STRONGEST, "")]
         scored.notes[STRONGEST] = "; ".join(words for words in said if words)
     step("its figures without each model", say=False)
-    groups = [[model] for model in range(len(models.membership))]
+    groups = models.groups
     scored.deleted, words = deletions(models, groups, positions, own.membership, scored.results, settings, weights)
     for key, word in words.items():
         scored.notes[key] = f"{scored.notes[key]}; {word}" if key in scored.notes else word

@@ -52,6 +52,11 @@ class Cell(Attackable):
     readable: bool = True
     started: bool = True
 
+    def plan(self, num_shadows: int) -> None:
+        """Take note of a plan for so many shadow models, where models can be added to the cell."""
+        if self.config.grows and num_shadows > self.config.num_shadows:
+            self.config = dataclasses.replace(self.config, num_shadows=num_shadows)
+
     @property
     def reason(self) -> str:
         if not self.started:
@@ -164,7 +169,9 @@ def find_cells(runs_dir: Path, flag: str = "--runs-dir") -> list[Cell]:
     if not cells and not strays:
         raise UsageError(f"argument {flag}: {runs_dir} holds no run; train something first (python train.py)")
     for config in remembered(runs_dir):
-        if config.cell_fingerprint() not in cells and not _replaced(config, runs_dir):
+        if config.cell_fingerprint() in cells:
+            cells[config.cell_fingerprint()].plan(config.num_shadows)
+        elif not _replaced(config, runs_dir):
             run = RunDir.of(config, runs_dir)
             never = Cell(config, experiment_name(config, run), run.path, started=False)
             cells[config.cell_fingerprint()] = never
@@ -214,7 +221,10 @@ def _add_run(cell: Cell, config: ExperimentConfig, run: RunDir) -> None:
     else:
         cell.models[config.model_index] = run
         if config.model_index == 0:
+            planned = cell.config.num_shadows
             cell.config, cell.experiment, cell.folder = config, experiment_name(config, run), run.path
+            cell.plan(planned)
+    cell.plan(config.num_shadows)
 
 
 def _replaced(config: ExperimentConfig, runs_dir: Path) -> bool:

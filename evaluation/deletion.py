@@ -15,7 +15,7 @@ from attacks.models import Models
 from attacks.registry import ATTACKS
 
 RESAMPLES = 25  # each gives a variance for every group, and only the sum over groups counts
-FITTED_PER_EXAMPLE = ("lira", "rmia")  # what shadows are dropped matters more to these than to one threshold for all
+FITTED_PER_EXAMPLE = ("lira_bayes", "lira", "rmia")  # what shadows are dropped matters more to these than to one threshold for all
 WORD = "its intervals do not see what shadow models that targets share do to all of them"
 # Of one target: by metric [G, 1 + B], the figure on the examples, then on each resample; NaN where it is deleted.
 Deletions = Mapping[str, Float64Array]
@@ -67,7 +67,8 @@ def _delete(
     models: Models, groups: Groups, targets: Sequence[int], names: Sequence[str], settings: AttackSettings
 ) -> Iterator[Deletion]:
     scores_only = replace(settings, calibrate=False)
-    for per_example, trimmings in ((True, TRIMMINGS), (False, 1)):
+    several = TRIMMINGS if models.partners is None else 1  # of complementary pairs nothing is trimmed
+    for per_example, trimmings in ((True, several), (False, 1)):
         own = [name for name in names if (name in FITTED_PER_EXAMPLE) == per_example]
         yield from delete_each(models, groups, targets, own, scores_only, trimmings)
 

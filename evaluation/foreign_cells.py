@@ -19,7 +19,7 @@ from attacks.trimming import service
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
 from configs.machine import Places
-from data.splits import draw_population
+from data.splits import draw_pairs, draw_population
 from evaluation.attackable import Attackable, order
 from pruning.registry import METHODS
 
@@ -148,6 +148,7 @@ def read_cells(paths: Sequence[Path], options: AttackOptions) -> list[ForeignCel
         cells[name] = ForeignCell(signals, name, dict.fromkeys(range(len(signals.membership)), path))
         cells[name].queries(options.num_queries, samia=False, population=0)
         _check_targets(signals, options.num_targets or 1)
+        _check_pairs(signals)
         _say_what_is_uneven(signals)
     found = list(cells.values())
     _check_labels(found)
@@ -168,6 +169,18 @@ def _check_labels(cells: Sequence[ForeignCell]) -> None:
                 f"argument --signals: {held.path} and {other.signals.path} name one data_hash and split_hash in meta, "
                 "and their labels differ"
             )
+
+
+def _check_pairs(signals: ForeignSignals) -> None:
+    """What a file calls pairs drawn from its seed are these very pairs."""
+    models, examples = signals.membership.shape
+    if signals.named_by_seed and not np.array_equal(
+        signals.membership, draw_pairs(examples, models, signals.about.seed)
+    ):
+        raise UsageError(
+            f"argument --signals: {signals.path}: meta: split_hash is that of pairs drawn from seed "
+            f"{signals.about.seed}, and membership is not"
+        )
 
 
 def _check_targets(signals: ForeignSignals, num_targets: int) -> None:

@@ -282,7 +282,7 @@ def setting_title(cells: pd.DataFrame) -> str:
         return ", ".join(cells["experiment"])
     depth = "" if pd.isna(first["layers"]) else f"-{int(first['layers'])}"
     seed = "" if pd.isna(first["seed"]) else f", seed {int(first['seed'])}"
-    split = "" if first["split"] in ("balanced", None) else f", --split {first['split']}"
+    split = ", --split disjoint" if first["split"] == "disjoint" else ""
     named = ", ".join(str(first[name]) for name in ("dataset", "arch") if not pd.isna(first[name]))
     return f"{named}{depth}{seed}{split}"
 

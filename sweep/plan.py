@@ -24,7 +24,10 @@ from pruning.registry import METHODS, all_knobs
 log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
 # that have seen its non-members.
-SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "split", "seed", "num_shadows")
+SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "split", "seed")
+
+
+PAIRS_FRACTION = 0.5  # of the pool: a fair coin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,11 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
     UsageError naming the flag for combinations that make no sense.
     """
     method = METHODS[config.method]
+    if config.split == "pairs" and config.train_fraction != PAIRS_FRACTION:
+        raise UsageError(
+            f"argument --train-fraction: {config.train_fraction:g} needs --split balanced or disjoint; in pairs every "
+            "model trains on half of the pool"
+        )
     layers, width = completed(config.arch, config.layers, config.width_mult)
     folder = DATASETS[config.dataset].needs_folder
     if config.image_size is not None and not folder:
@@ -194,7 +202,7 @@ def _check_counterpart(config: ExperimentConfig, start: RunDir) -> None:
             f"argument --pretrained: {start.path} has train seed {theirs.train_seed}, here {config.train_seed}; "
             "give the folder of a cell that has a training of this train seed"
         )
-    for name in SPLIT_FIELDS:
+    for name in (*SPLIT_FIELDS, *(() if config.grows else ("num_shadows",))):
         if getattr(theirs, name) != getattr(config, name):
             raise UsageError(
                 f"argument --pretrained: {start.path} has another split ({name} {getattr(theirs, name)}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,9 +26,19 @@ def remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
 
 
 def _remember(cells: Iterable[ExperimentConfig], runs_dir: Path) -> None:
-    by_folder = {cell_folder(cell, runs_dir): cell for cell in [*remembered(runs_dir), *cells]}
+    by_folder: dict[Path, ExperimentConfig] = {}
+    for cell in [*remembered(runs_dir), *cells]:
+        folder = cell_folder(cell, runs_dir)
+        by_folder[folder] = larger(cell, by_folder.get(folder))
     fields = [cell.flat() for cell in by_folder.values()]
     write_text(runs_dir / FILE, json.dumps(fields, indent=1) + "\n")
+
+
+def larger(cell: ExperimentConfig, earlier: ExperimentConfig | None) -> ExperimentConfig:
+    """The cell with as many shadow models as either plans, where models can be added to it; else the cell itself."""
+    if earlier is None or not cell.grows or earlier.cell_fingerprint() != cell.cell_fingerprint():
+        return cell
+    return dataclasses.replace(cell, num_shadows=max(cell.num_shadows, earlier.num_shadows))
 
 
 def remembered(runs_dir: Path) -> list[ExperimentConfig]:

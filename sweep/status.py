@@ -78,7 +78,12 @@ def survey(runs_dir: Path) -> list[CellState]:
             folder = run.path if config.model_index == 0 else run.path.parent
             key = (config.cell_fingerprint(), folder)
             found.setdefault(key, CellState(folder, config, [])).runs.append(state)
-    cells += found.values()
+    planned = {(cell.config.cell_fingerprint(), cell.folder): cell for cell in cells if cell.config.grows}
+    for key, cell in found.items():
+        if key in planned:  # models beyond the plan
+            planned[key].runs += cell.runs
+        else:
+            cells.append(cell)
     _expect(cells)
     return cells
 

@@ -298,7 +298,7 @@ def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
         return "_".join([folder.name, *again])
     parts = [config.method] + ([f"{config.sparsity:g}"] if prunes(config.method) else []) + [config.dataset_name]
     parts += [f"seed_{config.seed}"] if config.seed else []
-    return "_".join(parts + ([config.split] if config.split != "balanced" else []) + again)
+    return "_".join(parts + ([config.split] if config.split == "disjoint" else []) + again)
 
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -99,7 +99,7 @@ def test_confident_networks_do_not_tie(name: str, cell: MakeCell) -> None:
 
 def test_registry_entries_agree_with_their_code() -> None:
     assert list(ATTACKS) == [
-        "lira", "rmia", "shokri_nn", "top3_nn", "class_label_nn", "samia",
+        "lira_bayes", "lira", "rmia", "shokri_nn", "top3_nn", "class_label_nn", "samia",
         "confidence", "entropy", "modified_entropy", "neural_network", "loss", "lira_global",
     ]  # fmt: skip
     keys = [key for attack in ATTACKS.values() for key in attack.variants]
@@ -159,5 +159,5 @@ def test_what_was_learned_scores_another_target(name: str, cell: MakeCell) -> No
 
 
 def test_learning_refuses_an_unknown_attack(cell: MakeCell) -> None:
-    with pytest.raises(ValueError, match="unknown attack 'magic'; allowed: lira, "):
+    with pytest.raises(ValueError, match="unknown attack 'magic'; allowed: lira_bayes, lira, "):
         learn(cell(4, 30, seed=0)[0], ["magic"], SETTINGS)

@@ -114,7 +114,9 @@ def test_deleting_for_all_targets_gives_the_same(groups: list[list[int]]) -> Non
             plain = delete(models, groups[g], target, CLOSED_FORM, SETTINGS)
             assert results.keys() == plain.keys()
             for key, result in results.items():
-                np.testing.assert_allclose(result.scores, plain[key].scores, rtol=1e-6, atol=1e-9, err_msg=key)
+                # Bayes LiRA takes a model's values out of sums: the fits of 120 examples then differ in late digits
+                atol = 1e-7 if key.startswith("lira_bayes") else 1e-9
+                np.testing.assert_allclose(result.scores, plain[key].scores, rtol=1e-6, atol=atol, err_msg=key)
     assert seen == [(g, t) for g, group in enumerate(groups) for t in range(9) if t not in group]
 
 

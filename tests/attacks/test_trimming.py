@@ -14,7 +14,7 @@ from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings
 from attacks.models import Models
 from attacks.registry import ATTACKS
-from attacks.trimming import scored_examples, service, tied_models, trim
+from attacks.trimming import partners, scored_examples, service, tied_models, trim
 
 EXAMPLES = 4000
 ATTACKED = ("lira", "rmia", "confidence", "loss")
@@ -41,6 +41,11 @@ def complements(rng: np.random.Generator) -> BoolArray:
     """Pairs (0, 1), (2, 3), ...: each example in exactly one of either."""
     half = coins(6, rng)
     return np.stack([half, ~half], axis=1).reshape(12, EXAMPLES)
+
+
+def one_alone(rng: np.random.Generator) -> BoolArray:
+    """Pairs of complements, and model 4 whose partner is missing."""
+    return np.delete(complements(rng), 5, axis=0)
 
 
 def nearly_complements(rng: np.random.Generator) -> BoolArray:
@@ -73,6 +78,7 @@ DESIGNS: dict[str, Design] = {
     "coins": lambda rng: coins(17, rng),
     "uneven": uneven,
     "complements": complements,
+    "complements, one alone": one_alone,
     "nearly complements": nearly_complements,
     "twins": twins,
     "folds": folds,
@@ -134,6 +140,7 @@ def test_noise_would_be_found_if_tied_models_served(name: str) -> None:
         ("coins", []),
         ("uneven", []),
         ("complements", [5]),
+        ("complements, one alone", []),
         ("nearly complements", [5]),
         ("twins", [5]),
         ("folds", []),  # all others are alike, so that trimming is enough
@@ -144,6 +151,41 @@ def test_noise_would_be_found_if_tied_models_served(name: str) -> None:
 def test_ties_are_found(name: str, tied: list[int]) -> None:
     found = tied_models(DESIGNS[name](np.random.default_rng(3)), 4)
     assert np.flatnonzero(found).tolist() == tied
+
+
+def test_of_pairs_neither_the_partner_nor_a_model_without_one_serves() -> None:
+    rng = np.random.default_rng(3)
+    whole, lacking = noise(complements(rng)), noise(one_alone(rng))
+    assert whole.groups == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]]
+    assert lacking.groups == [[0, 1], [2, 3], [4], [5, 6], [7, 8], [9, 10]]
+    for models, target, gone in ((whole, 2, [3]), (whole, 3, [2]), (lacking, 0, [1, 4]), (lacking, 4, [])):
+        who = models.service(target)
+        assert np.flatnonzero(who.tied).tolist() == gone
+        inputs = models.leave_out(target)
+        pairs = (len(models.membership) - 1 - len(gone)) // 2
+        assert (inputs.in_count, inputs.out_count) == who.kept == (pairs, pairs)  # nothing is trimmed
+        assert (who.held_by == pairs).all()
+
+
+def test_models_of_other_designs_have_no_partners() -> None:
+    rng = np.random.default_rng(3)
+    for name in ("balanced, even", "balanced, odd", "coins", "uneven", "twins", "folds", "partitions", "blocks"):
+        assert partners(DESIGNS[name](rng)) is None, name
+    half = coins(1, rng)
+    assert partners(np.concatenate([half, ~half])) is None  # two balanced models are complements, and no design
+    few = np.concatenate([complements(rng)[:4], coins(5, rng)])
+    assert partners(few) is None  # a pair by chance or by hand among models that have none
+    assert np.flatnonzero(service(few, 0).tied).tolist() == [1]  # the tie itself is found
+
+
+@pytest.mark.parametrize("attack", ["lira", "rmia"])
+def test_a_shadow_in_the_targets_place_is_not_served_by_its_partner(attack: str) -> None:
+    """On noise, what is learned about thresholds and strength says nothing, also not through a partner's membership."""
+    models = noise(complements(np.random.default_rng(3)))
+    for target in (0, 5):
+        for key, result in score(learn(models.leave_out(target), [attack], SETTINGS), models.outputs(target)).items():
+            assert result.shadow_auc is not None
+            assert abs(result.shadow_auc - 0.5) < 0.03, (target, key)
 
 
 def test_a_larger_block_of_the_targets_own_serves_it() -> None:
@@ -216,7 +258,7 @@ def test_results_name_the_scored_examples() -> None:
             assert np.array_equal(result.scores, ATTACKS[name].run(usable, SETTINGS)[key].scores), key
 
 
-@pytest.mark.parametrize("name", ["complements", "partitions", "balanced, odd", "coins"])
+@pytest.mark.parametrize("name", ["complements", "complements, one alone", "partitions", "balanced, odd", "coins"])
 def test_all_targets_at_once_are_the_targets_one_by_one(name: str) -> None:
     models = noise(DESIGNS[name](np.random.default_rng(3))[:, :300])
     models = Models(None, models.phi[:, :300], models.membership, models.labels[:300], seed=0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import UsageError
-from data.splits import Split, draw_disjoint, draw_membership, draw_pool, draw_population
+from data.splits import Split, draw_disjoint, draw_membership, draw_pairs, draw_pool, draw_population
 
 
 def test_membership_is_pinned() -> None:
@@ -200,3 +200,36 @@ def test_population_is_a_prefix_of_one_permutation() -> None:
     assert sorted(every) == list(range(100))
     assert draw_population(100, 7).tolist() == every[:7].tolist()
     assert every[:3].tolist() == [93, 31, 25]
+
+
+def test_pairs_are_complements_of_fair_coins() -> None:
+    membership = draw_pairs(4000, 8, seed=3)
+    assert membership.shape == (8, 4000)
+    assert np.array_equal(membership[0::2], ~membership[1::2])
+    assert np.array_equal(membership.sum(axis=0), np.full(4000, 4))
+    share = membership[0::2].mean(axis=1)
+    assert np.abs(share - 0.5).max() < 4 * 0.5 / np.sqrt(4000)
+    r = np.asarray(np.corrcoef(membership[0::2]))[np.triu_indices(4, 1)]
+    assert np.abs(r).max() < 4 / np.sqrt(4000)
+
+
+def test_pairs_are_added_and_none_of_those_there_changes() -> None:
+    few, more = draw_pairs(60, 8, seed=1), draw_pairs(60, 16, seed=1)
+    assert np.array_equal(more[:8], few)
+    assert np.array_equal(draw_pairs(60, 7, seed=1), few[:7])  # the last has no partner
+    assert not np.array_equal(draw_pairs(60, 8, seed=2), few)
+    pool = np.arange(60)
+    hashes = {Split(pool, drawn, pairs_seed=1).split_hash() for drawn in (few, more)}
+    assert len(hashes) == 1
+    assert hashes != {Split(pool, few, pairs_seed=2).split_hash()}
+    assert hashes != {Split(pool[::-1].copy(), few, pairs_seed=1).split_hash()}
+    assert hashes != {Split(pool, few).split_hash()}
+
+
+def test_pairs_are_pinned() -> None:
+    assert np.packbits(draw_pairs(16, 4, seed=0)).tobytes().hex() == "f677098896d3692c"
+
+
+def test_pairs_of_a_pool_that_is_too_small() -> None:
+    with pytest.raises(UsageError, match="--pool-size 1: a model has no member or no non-member"):
+        draw_pairs(1, 2, seed=0)
