@@ -12,18 +12,20 @@ than its siblings:
 
 The standard deviation of a network's AUC over `effect` is 0, 1 or 2 times that over a draw of its examples ("none",
 "equal", "large"). Model "lira" draws phi in this way for 9 models and scores every target with LiRA (online, fixed
-spread) from the other eight, so that targets also share their shadow models.
+spread) from the other eight, so that targets also share their shadow models. Model "pairs" is the same with 8 models in
+complementary pairs and Bayes LiRA: a target and its partner hold opposite examples, and six models serve each.
 
 The truth is the mean over examples and networks. For one target it is the value of that very network as its examples
 grow without end: an interval from one network can claim no more. crossed: AUC, TPR at low FPR and advantage by
 quadrature over `effect` on a million examples; a TPR that k false positives of n define is judged against the true
-ROC at (k + 1) / (n_t + 1), in the mean over targets. lira: AUC, which is unbiased, so its mean over all replicates.
+ROC at (k + 1) / (n_t + 1), in the mean over targets. lira, pairs: AUC, which is unbiased, so its mean over all
+replicates.
 
-Methods: ours; of lira also without_deletions (no jackknife over models); pairs (every (target, example) pair drawn by
-itself); targets (t interval over the T values); examples (examples drawn as we do, networks held fixed). coverage.csv:
-how often 95 % intervals of a level and of a difference between two cells cover the truth. null.csv: five cells of one
-pipeline, all ten differences: how often a difference is found at p < 0.05, and how often any of the ten is after Holm's
-correction.
+Methods: ours; of lira and pairs also without_deletions (no jackknife over models); pairs (every (target, example) pair
+drawn by itself); targets (t interval over the T values); examples (examples drawn as we do, networks held fixed).
+coverage.csv: how often 95 % intervals of a level and of a difference between two cells cover the truth. null.csv: five
+cells of one pipeline, all ten differences: how often a difference is found at p < 0.05, and how often any of the ten is
+after Holm's correction.
 """
 
 from __future__ import annotations
@@ -49,9 +51,11 @@ from artifacts.atomic_writes import write_text
 from attacks.intervals import Sample, difference, holm, mean_interval
 from attacks.metrics import Metric, allowed_false_positives, evaluate_scores, example_weights, expected_fpr
 from benchmarks.simulated_cells import (
+    ATTACK,
     CROSSED,
     LIRA,
     LOW_FPR,
+    PAIRS,
     STRENGTHS,
     THRESHOLD,
     Setting,
@@ -132,7 +136,7 @@ def coverage(setting: Setting, replicates: int, jobs: int) -> pd.DataFrame:
     truths = [crossed_truth(strength, setting.spread) for strength in STRENGTHS] if setting.model == "crossed" else []
     rows = [row for found in run(partial(one_replicate, setting, truths), replicates, jobs) for row in found]
     frame = pd.DataFrame(rows, columns=["quantity", "metric", "method", "value", "low", "high", "truth"])
-    if setting.model == "lira":
+    if setting.model in ATTACK:
         frame = frame[frame["metric"] == "auc"]  # the only unbiased one: its mean over replicates is the truth
         frame["truth"] = frame.groupby("quantity")["value"].transform("mean")
     lines = []
@@ -226,7 +230,9 @@ def tabulate(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run both simulations and write their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
-    parser.add_argument("--replicates", type=int, default=400, help="of each setting; lira half; null.csv a fifth")
+    parser.add_argument(
+        "--replicates", type=int, default=400, help="of each setting; lira, pairs half; null.csv a fifth"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", default="", help="part of the names of settings, such as lira_9 or crossed_1_none")
     parser.add_argument("--resume", action="store_true", help="keep the settings that the tables have")
@@ -236,10 +242,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def replicates(setting: Setting, share: int) -> int:
         wanted: int = args.replicates
-        return max(1, wanted // (share * (2 if setting.model == "lira" else 1)))
+        return max(1, wanted // (share * (2 if setting.model in ATTACK else 1)))
 
-    chosen = [setting for setting in [*CROSSED, *LIRA] if args.only in setting.name]
-    few = [setting for setting in chosen if setting.targets in (1, 3, 9)]
+    chosen = [setting for setting in [*CROSSED, *LIRA, *PAIRS] if args.only in setting.name]
+    few = [setting for setting in chosen if setting.targets in (1, 3, 8, 9)]
     covered, nulls = args.output / "coverage.csv", args.output / "null.csv"
     tabulate(covered, chosen, lambda one: coverage(one, replicates(one, 1), args.jobs), args.resume)
     tabulate(nulls, few, lambda one: null(one, replicates(one, 5), args.jobs), args.resume)

@@ -16,13 +16,13 @@ from attacks.models import Models
 from evaluation.deletion import Deletions, deletions
 from evaluation.estimates import Measured, measured, sample
 
-MODELS, LIRA_MODELS = 18, 9
-EXAMPLES = {"crossed": 1400, "lira": 1000}  # by model; a TPR at 1 % FPR needs the 1,400
+MODELS, LIRA_MODELS, PAIRED_MODELS = 18, 9, 8
+EXAMPLES = {"crossed": 1400, "lira": 1000, "pairs": 1000}  # by model; a TPR at 1 % FPR needs the 1,400
 THRESHOLD = 1.0
 STRENGTHS = (1.0, 0.7)  # of the two cells
 SPREADS = {"none": 0.0, "equal": 0.09, "large": 0.18}  # of `effect` with 1,000 examples
 LOW_FPR = "tpr_at_fpr_0.01"
-METRICS = {"crossed": ("auc", LOW_FPR, "advantage"), "lira": ("auc", "advantage")}
+METRICS = {"crossed": ("auc", LOW_FPR, "advantage"), "lira": ("auc", "advantage"), "pairs": ("auc", "advantage")}
 RATES = np.linspace(0.007, 0.014, 15)  # (k + 1) / (n_t + 1) lies within
 TRUE_EXAMPLES = 1_000_000
 LIRA_SETTINGS = AttackSettings(calibrate=False)
@@ -60,6 +60,8 @@ class Setting:
 CROSSED = [Setting("crossed", targets, regime) for targets in (1, 3, 9) for regime in SPREADS]
 CROSSED += [Setting("crossed", 17, "equal")]
 LIRA = [Setting("lira", targets, regime) for targets in (3, 9) for regime in SPREADS]
+PAIRS = [Setting("pairs", PAIRED_MODELS, regime) for regime in SPREADS]
+ATTACK = {"lira": "lira", "pairs": "lira_bayes"}  # of the models whose targets are attacked
 
 
 def balanced(models: int, n: int, rng: np.random.Generator) -> BoolArray:
@@ -134,11 +136,12 @@ def crossed_truth(strength: float, spread: float) -> Truth:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedCell:
-    """Scores [T, n] of a cell's targets, their networks' effects [T], and, of lira, its models."""
+    """Scores [T, n] of a cell's targets, their networks' effects [T]; where attacked, its models and the attack."""
 
     scores: Float64Array
     effects: Float64Array
     models: Models | None = None
+    attack: str = ""
 
     def samples(self, membership: BoolArray, weights: np.ndarray) -> dict[str, Sample]:
         """By metric, the values of all targets and their resamples, by the project's own code."""
@@ -146,9 +149,8 @@ class SimulatedCell:
         results = [AttackResult(scores, THRESHOLD) for scores in self.scores]
         without: list[Deletions] = [{}] * len(results)
         if self.models is not None:
-            groups = [[model] for model in range(LIRA_MODELS)]
-            cell = self.models, groups, range(len(results)), membership
-            without = deletions(*cell, {"lira": results}, LIRA_SETTINGS, weights)[0]["lira"]
+            cell = self.models, self.models.groups, range(len(results)), membership
+            without = deletions(*cell, {self.attack: results}, LIRA_SETTINGS, weights)[0][self.attack]
         found: dict[int, Measured] = {}
         for target, (result, inside, deleted) in enumerate(zip(results, membership, without, strict=True)):
             values = evaluate_scores(result.scores, inside, THRESHOLD, resamples=0, allowed=allowed)
@@ -158,19 +160,21 @@ class SimulatedCell:
         return {metric: one for metric, one in samples.items() if one is not None}
 
 
-def lira_cell(
+def attacked_cell(
     strength: float, spread: float, membership: BoolArray, difficulty: Float64Array, leak: Float64Array, targets: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator, attack: str,
 ) -> SimulatedCell:  # fmt: skip
-    """The first targets of a cell of LIRA_MODELS models, attacked with LiRA from all others."""
+    """The first targets of a cell, attacked from all others that serve them."""
     effects = spread * rng.normal(size=len(membership))
     phi = crossed_scores(strength, effects, membership, 2.0 * difficulty, leak, rng)
     logits = np.stack([phi, np.zeros_like(phi)], axis=2)
     models = Models(logits, phi[:, :, None], membership, np.zeros(phi.shape[1], dtype=np.int64), seed=0)
-    learned = enumerate(learn_each(models, range(targets), ["lira"], LIRA_SETTINGS))
+    learned = enumerate(learn_each(models, range(targets), [attack], LIRA_SETTINGS))
     results = [score(knowledge, models.outputs(target)) for target, knowledge in learned]
-    assert all(found["lira"] is found["lira_online_fixed"] for found in results)
-    return SimulatedCell(np.stack([found["lira"].scores for found in results]), effects[:targets], models)
+    variant = {"lira": "lira_online_fixed", "lira_bayes": "lira_bayes_online"}[attack]
+    assert all(found[attack] is found[variant] for found in results)
+    scores = np.stack([found[attack].scores for found in results])
+    return SimulatedCell(scores, effects[:targets], models, attack)
 
 
 def cells(setting: Setting, strengths: Sequence[float], seed: Sequence[int]) -> tuple[list[SimulatedCell], BoolArray]:
@@ -178,10 +182,14 @@ def cells(setting: Setting, strengths: Sequence[float], seed: Sequence[int]) -> 
     rng = np.random.default_rng(list(seed))
     spread, targets = setting.spread, setting.targets
     difficulty, leak = examples_of(setting.examples, rng)
-    if setting.model == "lira":
-        membership = balanced(LIRA_MODELS, setting.examples, rng)
-        found = [lira_cell(strength, spread, membership, difficulty, leak, targets, rng) for strength in strengths]
-        return found, membership[:targets]
+    if setting.model in ATTACK:
+        if setting.model == "lira":
+            membership = balanced(LIRA_MODELS, setting.examples, rng)
+        else:
+            coins = rng.random((PAIRED_MODELS // 2, setting.examples)) < 0.5
+            membership = np.stack([coins, ~coins], axis=1).reshape(PAIRED_MODELS, setting.examples)
+        of = spread, membership, difficulty, leak, targets, rng, ATTACK[setting.model]
+        return [attacked_cell(strength, *of) for strength in strengths], membership[:targets]
     membership = balanced(MODELS, setting.examples, rng)[:targets]
     effects = spread * rng.normal(size=(len(strengths), targets))
     found = [

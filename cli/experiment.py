@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.config_file import print_config
+from cli.earlier import settled
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
 from cli.training import exit_code, given_knobs, runs_folder, template_of, train_planned
@@ -28,9 +29,13 @@ def run_one_experiment(args: argparse.Namespace, parser: argparse.ArgumentParser
     method = _method_of(args)
     if args.results_dir is not None and not args.export:
         raise UsageError("argument --results-dir: needs --export, whose model card quotes that evaluation")
-    template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
     check_knobs_apply(given_knobs(args), (method,))
-    cell = resolve(template, args.data_dir, given_knobs(args))
+
+    def plan() -> list[ExperimentConfig]:
+        template = template_of(args, method=method, sparsity=args.sparsity or 0.0)
+        return [resolve(template, args.data_dir, given_knobs(args))]
+
+    (cell,) = settled(args, plan, args.name)
     if args.print_config:
         print_config(parser, args, [cell])
         return DONE

@@ -124,8 +124,19 @@ def check_training_inputs(args: argparse.Namespace) -> None:
         check_pictures(Path(args.data_dir).expanduser())
 
 
+def _named(parser: argparse.ArgumentParser, tokens: Sequence[str]) -> frozenset[str]:
+    """The settings that these words of a command line give a value."""
+    unset = object()
+    probe = argparse.Namespace(**{action.dest: unset for action in parser._actions})
+    parser.parse_known_args(list(tokens), probe)
+    return frozenset(name for name, value in vars(probe).items() if value is not unset)
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse; a preset's values come first, a configuration file's over them, explicit flags over both."""
+    """Parse; a preset's values come first, a configuration file's over them, explicit flags over both.
+
+    `named` of what is returned: the settings that the file or a flag gives, as opposed to a preset or a default.
+    """
     explicit = list(sys.argv[1:] if argv is None else argv)
     scout = OneLineParser(add_help=False, allow_abbrev=False)
     scout.add_argument("--config")
@@ -135,9 +146,11 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     if found.preset in PRESETS:
         known = settings_of(parser)
         tokens += as_tokens({name: value for name, value in PRESETS[found.preset].items() if name in known}, known)
+    of_preset = len(tokens)
     if found.config is not None:
         tokens += read_tokens(Path(found.config), parser)
     args = parser.parse_args(tokens + explicit)
+    args.named = _named(parser, tokens[of_preset:] + explicit)
     if getattr(args, "quiet", False) and args.verbose:
         raise UsageError("argument --quiet: cannot go with --verbose; give one of them")
     if getattr(args, "skip_existing", False) and args.overwrite:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.config_file import print_config
+from cli.earlier import settled
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
 from cli.training import exit_code, given_knobs, runs_folder, template_of, train_planned
@@ -29,11 +30,17 @@ log = logging.getLogger("train")
 
 def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Plan, train what is missing, evaluate; the exit code."""
-    options: AttackOptions = from_args(AttackOptions, args)
     engine: EngineOptions = from_args(EngineOptions, args)
     if args.export and engine.shard is not None:
         raise UsageError("argument --export: cannot go with --shard; the last command, which attacks, exports")
-    cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir, given_knobs(args))
+
+    def plan() -> Sequence[ExperimentConfig]:
+        return plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir, given_knobs(args))
+
+    cells = settled(args, plan)
+    if args.attacks is not None and "attacks" not in args.named:
+        args.attacks = _attacks_of_preset(args.attacks, args.num_shadows)
+    options: AttackOptions = from_args(AttackOptions, args)
     if args.print_config:
         print_config(parser, args, cells)
         return DONE
@@ -62,6 +69,13 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if export_targets(targets, args.data_dir, Path(args.results_dir)):
             code = code or SOME_FAILED
     return exit_code(unfinished) or code
+
+
+def _attacks_of_preset(names: Sequence[str], num_shadows: int) -> list[str]:
+    """Those of a preset's attacks for which a flag leaves shadow models enough."""
+    from attacks.registry import ATTACKS
+
+    return [name for name in names if ATTACKS[name].min_shadows <= num_shadows]
 
 
 def chosen_models(planned: Sequence[PlannedRun], models: Sequence[int]) -> list[PlannedRun]:

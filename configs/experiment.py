@@ -64,7 +64,7 @@ class ExperimentConfig:
         high=1.0,
     )
     split: str = knob(
-        "balanced",
+        "pairs",
         "who trains on what: models 2j and 2j + 1 on the two sides of a coin per example (pairs), every model on its "
         "own half of one pool, each example in half of the models (balanced), or the target in one half of the pool "
         "and its shadow models in the other (disjoint)",
@@ -84,7 +84,9 @@ class ExperimentConfig:
         "learning-rate schedule; multistep is x0.1 at 50 and 75 percent of the epochs",
         choices=("multistep", "cosine", "onecycle"),
     )
-    augment: str = knob("standard", "standard is random crop and mirror", choices="augmentations")
+    augment: str | None = knob(
+        None, "standard is random crop and mirror", choices="augmentations", shown="standard; crop for svhn"
+    )
     precision: str = knob(
         "auto",
         "arithmetic of training; queries are always float32. auto takes bfloat16 where the hardware has it",
@@ -113,7 +115,7 @@ class ExperimentConfig:
         high=2**31 - 1,
         absent=0,
     )
-    num_shadows: int = knob(8, "shadow models per cell", kind=int, low=0, high=4096)
+    num_shadows: int = knob(9, "shadow models per cell", kind=int, low=0, high=4096)
     model_index: int = 0
 
     def __post_init__(self) -> None:

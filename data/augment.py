@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from configs.errors import UsageError
-from configs.limits import AUGMENTATIONS, MAX_QUERIES
+from configs.limits import AUGMENTATIONS, MAX_QUERIES, MIRRORED
 
 
 def padding(image_size: int) -> int:
@@ -22,8 +22,8 @@ class Augmenter:
 
     `standard` is a random crop out of the picture with a black border of `padding(H)` pixels (zero before the
     normalisation, as torchvision's RandomCrop pads pictures) and a horizontal flip with probability 1/2;
-    `flip` is the flip alone; `none` only normalises. Flip and crop are one gather: for each draw a table holds the
-    offsets of the rows, another those of the columns, forwards or backwards.
+    `crop` and `flip` are one of the two alone; `none` only normalises. Flip and crop are one gather: for each draw a
+    table holds the offsets of the rows, another those of the columns, forwards or backwards.
     """
 
     def __init__(
@@ -32,8 +32,9 @@ class Augmenter:
         if mode not in AUGMENTATIONS:
             raise UsageError(f"--augment {mode}: unknown; allowed: {', '.join(AUGMENTATIONS)}")
         self.mode = mode
-        self._pad = padding(image_size) if mode == "standard" else 0
-        self._rows, self._columns = (table.to(device) for table in _offset_tables(image_size, self._pad))
+        self._pad = padding(image_size) if mode in ("standard", "crop") else 0
+        tables = _offset_tables(image_size, self._pad, mode in MIRRORED)
+        self._rows, self._columns = (table.to(device) for table in tables)
         means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
         self._scale = (1 / (255 * stds)).float().view(1, -1, 1, 1).to(device)
         self._shift = (-means / stds).float().view(1, -1, 1, 1).to(device)
@@ -57,7 +58,7 @@ class Augmenter:
         """uint8 [B, C, H, H]: the pictures moved as `draws` [2, B] says.
 
         With p the padding, draw r of the rows starts the crop at r mod (2p + 1), a column draw likewise; a column
-        draw of 2p + 1 and above is mirrored.
+        draw of 2p + 1 and above is mirrored, but for `crop`.
         """
         pad = self._pad
         flat = F.pad(images, (pad, pad, pad, pad)).flatten(2)
@@ -91,8 +92,8 @@ def query_views(images: Tensor, query: int) -> Tensor:
     return F.pad(views, (dx, -dx, dy, -dy))
 
 
-def _offset_tables(size: int, pad: int) -> tuple[Tensor, Tensor]:
+def _offset_tables(size: int, pad: int, mirrored: bool) -> tuple[Tensor, Tensor]:
     """int64 [2 (2 pad + 1), size] each: offsets into a flattened padded picture, of rows and of columns."""
     starts, width = 2 * pad + 1, size + 2 * pad
     forward = torch.arange(starts)[:, None] + torch.arange(size)
-    return torch.cat([forward, forward]) * width, torch.cat([forward, forward.flip(1)])
+    return torch.cat([forward, forward]) * width, torch.cat([forward, forward.flip(1) if mirrored else forward])

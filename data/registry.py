@@ -24,11 +24,13 @@ class DatasetEntry:
     `load` is "module:function" of a `(data_dir, image_size, seed, progress) -> ImageData`.
     `needs_folder` says that `--data-dir` has to name a folder of the user's own pictures, which `--image-size`
     resizes; the others either carry their data with them or download it into `--data-dir`.
+    `augment` is how its pictures are augmented where nobody says: a digit's mirror image is no digit.
     """
 
     load: str
     needs_folder: bool
     summary: str
+    augment: str = "standard"
 
 
 DATASETS = {
@@ -37,7 +39,7 @@ DATASETS = {
     "fashion_mnist": DatasetEntry(
         "data.torchvision_sets:load_fashion_mnist", False, "Fashion-MNIST: 60,000 + 10,000, 1x28x28"
     ),
-    "svhn": DatasetEntry("data.torchvision_sets:load_svhn", False, "SVHN: 73,257 + 26,032, 3x32x32"),
+    "svhn": DatasetEntry("data.torchvision_sets:load_svhn", False, "SVHN: 73,257 + 26,032, 3x32x32", augment="crop"),
     "digits": DatasetEntry("data.digits:load", False, "scikit-learn's digits: 1,400 + 397, 1x8x8, no download"),
     "imagefolder": DatasetEntry(
         "data.imagefolder:load", True, "your pictures: DIR/train/<class>/*, DIR/test/<class>/*"

@@ -20,6 +20,7 @@ from attacks.interface import Outputs
 from attacks.models import Models
 from configs.errors import RunError, UsageError
 from configs.experiment import ExperimentConfig
+from configs.limits import MIRRORED
 from configs.machine import Places
 from data.splits import draw_probed
 from evaluation.attackable import Attackable, order
@@ -240,7 +241,7 @@ def queries_of(
     samia_examples: int | None = None,
 ) -> QuerySettings:
     """The queries of a cell. A mirror image is only asked about where training showed mirror images."""
-    default = 1 if config.augment == "none" else 2
+    default = 2 if config.augment in MIRRORED else 1
     return QuerySettings(
         num_queries=num_queries or default,
         samia=samia,

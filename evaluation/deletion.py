@@ -15,7 +15,8 @@ from attacks.models import Models
 from attacks.registry import ATTACKS
 
 RESAMPLES = 25  # each gives a variance for every group, and only the sum over groups counts
-FITTED_PER_EXAMPLE = ("lira_bayes", "lira", "rmia")  # what shadows are dropped matters more to these than to one threshold for all
+# What shadows are dropped matters more to these than to attacks of one threshold for all.
+FITTED_PER_EXAMPLE = ("lira_bayes", "lira", "rmia")
 WORD = "its intervals do not see what shadow models that targets share do to all of them"
 # Of one target: by metric [G, 1 + B], the figure on the examples, then on each resample; NaN where it is deleted.
 Deletions = Mapping[str, Float64Array]

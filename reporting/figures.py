@@ -12,7 +12,7 @@ import pandas as pd
 
 from artifacts.atomic_writes import write_text
 from artifacts.progress import step
-from attacks.registry import ATTACKS
+from attacks.registry import ATTACKS, headline_of
 from pruning.registry import prunes
 from reporting import charts, fonts, grids
 from reporting.exposure import pictures_caption
@@ -186,7 +186,8 @@ class Gallery:
         auc = self._means("auc")
         own = auc[auc["experiment"] == experiment].set_index("attack")["mean"]
         order = [name for name in own.sort_values(ascending=False).index if name in ATTACKS]
-        attacks = [name for name in ("lira", "loss") if name in order]
+        attacks = list(dict.fromkeys(name for name in (headline_of(order) or "", "loss") if name in order))
+        named = ", ".join(map(attack_title, attacks))
         attacks += [name for name in order if name not in attacks][: MOST_CURVES - len(attacks)]
         if not attacks:
             return
@@ -196,7 +197,7 @@ class Gallery:
             *(f"roc_cell_{slug(experiment)}", "roc_cells", (COLUMN, 3.1)),
             charts.roc_curves(shown, legend, charts.attack_looks(attacks)),
             shown,
-            f"ROC curves of the attacks on {self.names[experiment]} (in brackets: AUC): LiRA, LOSS and the strongest "
+            f"ROC curves of the attacks on {self.names[experiment]} (in brackets: AUC): {named} and the strongest "
             "others. Where attacks rank examples alike, one shows in the gaps of the other.",
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attacks.registry import ATTACKS
+from attacks.registry import ATTACKS, headline_of
 from pruning.registry import METHODS
 from reporting.frames import is_empty
 from reporting.labels import again, told_apart
@@ -114,14 +114,16 @@ def _figure_columns(cells: Sequence[Mapping[str, Any]], summaries: Mapping[Key, 
     def percent(summary: Summary) -> str:
         return _number(summary.get("mean"), ".2f", 100)
 
-    strict = [column("LiRA TPR %", "@0.1%FPR", "lira", "tpr_at_fpr_0.001", percent)]
+    first = headline_of(attack for _, attack, metric in summaries if metric == "auc") or next(iter(ATTACKS))
+    title = ATTACKS[first].title
+    strict = [column(f"{title} TPR %", "@0.1%FPR", first, "tpr_at_fpr_0.001", percent)]
     if not any(strict[0].fields):
-        strict = [column("LiRA TPR %", "@1%FPR", "lira", "tpr_at_fpr_0.01", percent)]
-    lead = ("loss", "samia")
+        strict = [column(f"{title} TPR %", "@1%FPR", first, "tpr_at_fpr_0.01", percent)]
+    lead = [name for name in ("lira", "loss", "samia") if name != first]
     # The AUC of confidence is that of LOSS up to classes, so it comes last.
-    rest = [*(name for name in ATTACKS if name not in ("lira", *lead, "confidence")), "confidence"]
+    rest = [*(name for name in ATTACKS if name not in (first, *lead, "confidence")), "confidence"]
     return [
-        column("LiRA AUC", "[95 % CI]", "lira", "auc", _interval),
+        column(f"{title} AUC", "[95 % CI]", first, "auc", _interval),
         *strict,
         *(column(ATTACKS[name].title, "AUC", name, "auc", plain) for name in lead),
         column(ATTACKS["confidence"].title, "acc %", "confidence", "accuracy", percent),

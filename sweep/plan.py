@@ -59,6 +59,7 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
         config,
         sparsity=config.sparsity if method.prunes else 0.0,
         dataset_name=folder_name(Path(data_dir)) if folder else config.dataset,
+        augment=config.augment or DATASETS[config.dataset].augment,
         image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if folder else None,
         layers=layers,
         width_mult=width,
@@ -72,7 +73,7 @@ def check_names(config: ExperimentConfig) -> None:
         ("method", config.method, METHODS),
         ("dataset", config.dataset, DATASETS),
         ("arch", config.arch, ARCHITECTURES),
-        ("augment", config.augment, AUGMENTATIONS),
+        ("augment", str(config.augment), AUGMENTATIONS),
     )
     for name, value, allowed in known:
         if value not in allowed:

@@ -66,6 +66,7 @@ class Trainer:
         self.members = torch.from_numpy(np.asarray(members, dtype=np.int64))
         self.images = data.train_images[self.members].to(device)
         self.labels = data.train_labels[self.members].to(device)
+        assert config.augment is not None  # filled in by sweep.plan.resolve
         self.augmenter = Augmenter(config.augment, data.mean, data.std, data.image_size, device)
         self.steps_per_epoch = math.ceil(len(self.members) / config.batch_size)
         self.pruner = build_pruner(config, self.steps_per_epoch)

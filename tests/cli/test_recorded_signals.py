@@ -105,7 +105,7 @@ def test_the_same_cells_give_the_same_bytes(home: Path, tmp_path: Path) -> None:
     assert "logits" not in arrays
     about = json.loads(arrays["meta"].tobytes())
     assert about["train_seed"] == about["seed"] == 0
-    assert about["split"] == "balanced"
+    assert about["split"] == "pairs"
     assert set(about["machine"]) >= {"torch", "device", "processor"}
 
 
@@ -168,6 +168,6 @@ def test_a_file_cannot_pass_for_another_split(home: Path, tmp_path: Path, capfd:
     out = ["--attacks", "loss", "--results-dir", str(tmp_path / "out"), "--quiet"]
     capfd.readouterr()
     assert call(ONE_CELL, ["--signals", changed(files[0], tmp_path / "a.npz", swap), *out]) == 2
-    assert "split_hash is not that of" in capfd.readouterr().err
+    assert "split_hash is that of pairs drawn from seed 0, and membership is not" in capfd.readouterr().err
     assert call(ONE_CELL, ["--signals", files[0], changed(files[0], tmp_path / "b.npz", relabel), *out]) == 2
     assert "their labels differ" in capfd.readouterr().err

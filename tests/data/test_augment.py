@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from configs.errors import UsageError
-from configs.limits import AUGMENTATIONS, MAX_QUERIES
+from configs.limits import AUGMENTATIONS, MAX_QUERIES, MIRRORED
 from data.augment import Augmenter, padding, query_views
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -24,7 +24,7 @@ def pictures(count: int = 64, channels: int = 3, size: int = 32) -> Tensor:
     return torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8, generator=generator)
 
 
-def one_by_one(images: Tensor, draws: Tensor, pad: int) -> Tensor:
+def one_by_one(images: Tensor, draws: Tensor, pad: int, mirror: bool) -> Tensor:
     """What the batched code has to give: pad, cut and mirror picture by picture."""
     size, starts = images.shape[-1], 2 * pad + 1
     out = np.zeros_like(images.numpy())
@@ -32,7 +32,7 @@ def one_by_one(images: Tensor, draws: Tensor, pad: int) -> Tensor:
         padded = np.pad(picture, ((0, 0), (pad, pad), (pad, pad)))
         top, left = row % starts, column % starts
         cut = padded[:, top : top + size, left : left + size]
-        target[:] = cut[:, :, ::-1] if column >= starts else cut
+        target[:] = cut[:, :, ::-1] if mirror and column >= starts else cut
     return torch.from_numpy(out)
 
 
@@ -42,13 +42,13 @@ def normalised(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [4, 8, 17, 32])
-@pytest.mark.parametrize("mode", ["standard", "flip"])
+@pytest.mark.parametrize("mode", ["standard", "crop", "flip"])
 def test_batch_equals_loop(mode: str, size: int) -> None:
     images = pictures(size=size)
     augmenter = Augmenter(mode, MEAN, STD, size, "cpu")
     draws = augmenter.draw(len(images), torch.Generator().manual_seed(0))
     batch = augmented(augmenter, images, torch.Generator().manual_seed(0))
-    wanted = one_by_one(images, draws, padding(size) if mode == "standard" else 0)
+    wanted = one_by_one(images, draws, 0 if mode == "flip" else padding(size), mode in MIRRORED)
     assert torch.equal(augmenter.crop_and_flip(images, draws), wanted)
     assert torch.allclose(batch, normalised(wanted), atol=1e-6)
 
@@ -119,7 +119,7 @@ def test_device_gives_what_the_cpu_gives() -> None:
 
 
 def test_unknown_mode() -> None:
-    with pytest.raises(UsageError, match="--augment cutout: unknown; allowed: standard, flip, none"):
+    with pytest.raises(UsageError, match="--augment cutout: unknown; allowed: standard, crop, flip, none"):
         Augmenter("cutout", MEAN, STD, 32, "cpu")
 
 

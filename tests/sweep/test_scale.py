@@ -31,7 +31,8 @@ def test_a_task_of_the_job_array_takes_its_share(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         f"new      {tmp_path}/runs/dense/synthetic/shadow_000",
         f"new      {tmp_path}/runs/dense/synthetic/shadow_004",
-        "2 runs of shard 2/4: 2 new",
+        f"new      {tmp_path}/runs/dense/synthetic/shadow_008",
+        "3 runs of shard 2/4: 3 new",
     ]
 
 
