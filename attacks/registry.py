@@ -1,6 +1,7 @@
 """Every attack by name. Importing this module loads no numerical library, so that `--help` stays fast.
 
-A new attack is one function `(AttackInputs, AttackSettings) -> Scorer` and one entry here.
+A new attack is one function `(AttackInputs, AttackSettings) -> Scorer` and one entry here. The first entry is the
+headline attack (`headline_of`).
 """
 
 from __future__ import annotations

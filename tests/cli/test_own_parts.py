@@ -31,7 +31,7 @@ ADDED = {
     "attacks/registry.py": (
         "margin.py",
         '    "margin": Attack("margin", "baseline", "Margin", "attacks.margin:margin", 1, ("margin",)),\n',
-        "ATTACKS: dict[str, Attack] = {\n",
+        'LiRA, global threshold", "attacks.lira:lira_global", 0, ("lira_global",)\n    ),\n',
     ),
     "data/registry.py": (
         "stripes.py",
@@ -106,6 +106,21 @@ def test_a_sweep_goes_through_worker_processes_to_the_report(extended: Path) -> 
     card = (folder / "export/MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| rounds | 3 |" in card
     assert "build(in_channels=1, num_classes=2)" in card
+
+
+def test_the_tests_of_the_registries_expect_what_is_declared(extended: Path) -> None:
+    shutil.copytree(REPOSITORY / "tests", extended / "tests", ignore=shutil.ignore_patterns("faults", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "README.ko.md"):
+        shutil.copyfile(REPOSITORY / name, extended / name)
+    files = ["models/test_architectures.py", "data/test_data_registry.py", "pruning/test_pruners.py"]
+    files += ["attacks/test_attacks.py", "reporting/test_reporting_figures.py"]
+    of_the_four = "registry or margin or rounds or plain or stripes or look or colour"
+    done = run(extended, "-m", "pytest", "-vvv", "-n", "0", *(f"tests/{file}" for file in files), "-k", of_the_four)
+    assert done.returncode == 0, done.stdout
+    assert all(f"[{name}" in done.stdout for name in ("margin", "rounds", "stripes")), done.stdout
+    documented = run(extended, "-m", "pytest", "-q", "-n", "0", "tests/test_readme.py", "-k", "declared_part")
+    assert documented.returncode == 1  # the README's tables lack the four, and the test says so
+    shutil.rmtree(extended / "tests")
 
 
 def test_another_value_of_a_knob_is_another_experiment(extended: Path) -> None:

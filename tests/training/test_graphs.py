@@ -34,7 +34,7 @@ def no_kept_step() -> Iterator[None]:
 def config_of(make_config: Make, method: str, sparsity: float, **fields: object) -> ExperimentConfig:
     """Epochs of 2 batches of different sizes; static prunes and DPF updates its mask in between."""
     mask = {"dpf": {"prune_freq": 3}, "static": {"prune_epoch": 5}}.get(method, {})
-    common = {"augment": "standard", "epochs": 26, "scheduler": "onecycle", "num_shadows": 2}
+    common = {"augment": "standard", "epochs": 26, "scheduler": "onecycle", "num_shadows": 2, "split": "balanced"}
     return make_config(method=method, sparsity=sparsity, **{**common, **mask, **fields})
 
 
