@@ -23,10 +23,12 @@ class Architecture:
     build: "module:function" of a function `(in_channels, num_classes) -> nn.Module`, which also takes `layers` and
     `width_mult` where the family has a choice of them.
     layers: the depth where none is given; None for a family without a choice. depths: (smallest, step) of its depths.
-    width_mult: the same for the channel multiplier, which is then any whole number from 1 up.
+    width_mult: the same for the channel multiplier, which is then any whole number from 1 up. summary: a line for the
+    README.
     """
 
     build: str
+    summary: str
     layers: int | None = None
     depths: tuple[int, int] = (1, 1)
     width_mult: int | None = None
@@ -40,8 +42,12 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "resnet": Architecture("models.resnet:build", layers=20, depths=(8, 6), width_mult=1),
-    "wideresnet": Architecture("models.wideresnet:build", layers=28, depths=(10, 6), width_mult=2),
+    "resnet": Architecture(
+        "models.resnet:build", "the CIFAR ResNets: 6n+2 `--layers`", layers=20, depths=(8, 6), width_mult=1
+    ),
+    "wideresnet": Architecture(
+        "models.wideresnet:build", "wide residual networks: 6n+4 `--layers`", layers=28, depths=(10, 6), width_mult=2
+    ),
 }
 
 

@@ -27,14 +27,16 @@ class PruneState:
 class Pruner:
     """A pruning method: what it declares, and its hooks of the training loop around one optimiser step t = 0, 1, ...
 
-    title: for people. prunes: whether it has a sparsity, hence a cell for each one of the grid. Knobs: what it is told
-    beside its sparsity; flags, checks, fingerprint, columns and the model card follow from the fields.
+    title: for people. summary: a line for the README. prunes: whether it has a sparsity, hence a cell for each one of
+    the grid. Knobs: what it is told beside its sparsity; flags, checks, fingerprint, columns and the model card follow
+    from the fields.
 
     `before_forward(t)`, forward, backward, `after_backward()`, the optimiser's step, `after_step()`; `finish()` once at
     the end. The optimiser updates `leaf`; the model computes with `weights.values`.
     """
 
     title: ClassVar[str] = "Dense"
+    summary: ClassVar[str] = "nothing is pruned"
     prunes: ClassVar[bool] = False
     Knobs: ClassVar[type[MethodKnobs]] = MethodKnobs
 

@@ -23,6 +23,10 @@ class DPFPruner(Pruner):
     """
 
     title = "DPF"
+    summary = (
+        "Dynamic Pruning with Feedback: every `--prune-freq` steps the mask is taken anew from dense weights, which "
+        "the gradient at the pruned ones updates; sparsity rises until `--target-epoch`"
+    )
     prunes = True
 
     @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,10 @@ class StaticPruner(Pruner):
     """Dense up to `prune_epoch`, then forward uses w * mask and the gradient is grad * mask."""
 
     title = "Static"
+    summary = (
+        "one-shot magnitude pruning: at `--prune-epoch` the smallest weights of all convolutions together are dropped, "
+        "for good"
+    )
     prunes = True
 
     @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The READMEs' commands parse, their links lead somewhere, and both name the same commands."""
+"""The READMEs' commands parse, their links lead somewhere, both name the same, and tables hold what is declared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 
+from attacks.registry import Attack
 from cli.parser import parse
 from tests.repository import REPOSITORY
 
@@ -43,6 +44,34 @@ def test_links_lead_to_files(readme: str) -> None:
     text = (REPOSITORY / readme).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert (REPOSITORY / target).exists(), target
+
+
+def needs_of(attack: Attack) -> str:
+    """As docs/attacks.md words it."""
+    shadows = f"{attack.min_shadows} shadow model{'' if attack.min_shadows == 1 else 's'}" if attack.min_shadows else ""
+    needs = ["logits" if attack.needs_logits else "phi", shadows]
+    needs += ["noise queries"] if attack.needs_sensitivity else []
+    needs += ["examples that no model holds"] if attack.needs_population else []
+    return ", ".join(filter(None, needs))
+
+
+def test_tables_hold_what_is_declared() -> None:
+    """A row per method, network, data set and attack, in the words of its declaration."""
+    from attacks.registry import ATTACKS
+    from data.registry import DATASETS
+    from models.registry import ARCHITECTURES
+    from pruning.registry import METHODS
+
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    summaries = {name: method.summary for name, method in METHODS.items()}
+    summaries |= {name: entry.summary for name, entry in ARCHITECTURES.items()}
+    summaries |= {name: entry.summary for name, entry in DATASETS.items()}
+    for name, summary in summaries.items():
+        assert f"\n| `{name}` | {summary} |\n" in text, name
+    text = (REPOSITORY / "docs" / "attacks.md").read_text(encoding="utf-8")
+    for name, attack in ATTACKS.items():
+        row = f"| `{name}` | {needs_of(attack)} | {'yes' if attack.trains_network else 'no'} | {attack.suite} |"
+        assert f"\n{row}\n" in text, row
 
 
 @pytest.mark.parametrize("readme", READMES)

@@ -25,7 +25,7 @@ ADDED = {
     ),
     "models/registry.py": (
         "plain.py",
-        '    "plain": Architecture("models.plain:build"),\n',
+        '    "plain": Architecture("models.plain:build", "two convolutions"),\n',
         "ARCHITECTURES = {\n",
     ),
     "attacks/registry.py": (

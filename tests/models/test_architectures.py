@@ -114,7 +114,7 @@ def test_unknown_architecture() -> None:
 
 
 def test_family_without_a_choice_of_depth_and_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.ARCHITECTURES, "plain", registry.Architecture(f"{__name__}:plain"))
+    monkeypatch.setitem(registry.ARCHITECTURES, "plain", registry.Architecture(f"{__name__}:plain", "one layer"))
     assert completed("plain", None, None) == (None, None)
     assert parameters(build_model("plain", None, None, 3, 10)) == 40
     with pytest.raises(UsageError, match="--layers 8: plain has one depth; leave the flag out"):
