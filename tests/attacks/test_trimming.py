@@ -17,7 +17,7 @@ from attacks.registry import ATTACKS
 from attacks.trimming import partners, scored_examples, service, tied_models, trim
 
 EXAMPLES = 4000
-ATTACKED = ("lira", "rmia", "confidence", "loss")
+ATTACKED = ("lira_bayes", "lira", "rmia", "confidence", "loss")
 SETTINGS = AttackSettings()
 Design = Callable[[np.random.Generator], BoolArray]
 
