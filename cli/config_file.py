@@ -12,11 +12,11 @@ from typing import Any
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
-from configs.knobs import flag_name
+from configs.knobs import MethodKnobs, flag_name, later_fields
 from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
-from pruning.registry import prunes
+from pruning.registry import METHODS, prunes
 
 LARGEST = 100_000  # bytes of a configuration file
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -130,8 +130,11 @@ def _untagged(node: Any) -> bool:
 
 
 def _flags_of_stored(values: dict[str, Any], known: Mapping[str, argparse.Action]) -> dict[str, Any]:
-    flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
     method = values.get("method")
+    knobs = METHODS[method].Knobs if isinstance(method, str) and method in METHODS else MethodKnobs
+    # what a run of an earlier version leaves out it had all the same
+    values = later_fields(ExperimentConfig) | later_fields(knobs) | values
+    flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
     if "prune_method" in known and isinstance(method, str) and prunes(method):
         flags |= {"prune": True, "prune_method": method, "sparsity": values["sparsity"]}
     return flags

@@ -80,6 +80,21 @@ def test_a_file_names_what_it_holds(here: Path, capfd: pytest.CaptureFixture[str
     assert "stale" in done.out
 
 
+def test_a_runs_own_configuration_repeats_it_whatever_the_defaults_are_now(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stored = json.loads((here / "runs/static/sparsity_0.8/synthetic/config.json").read_text(encoding="utf-8"))
+    assert "train_seed" not in stored
+    stored.pop("split", None)  # as versions wrote it that knew no other split
+    (here / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    flags = ["--config", "config.json", "--train-shadows", "--device", "cpu"]
+    assert call(EXPERIMENT, [*flags, "--print-config", "json"]) == 0
+    settings = json.loads(capfd.readouterr().out)
+    assert (settings["split"], settings["num_shadows"], settings["train_seed"]) == ("balanced", 3, 0)
+    assert call(EXPERIMENT, [*flags, "--dry-run"]) == 0
+    assert "finished runs/static/sparsity_0.8/synthetic\n" in capfd.readouterr().out
+
+
 def test_digits_of_house_numbers_are_not_mirrored(capfd: pytest.CaptureFixture[str]) -> None:
     assert resolve(ExperimentConfig(dataset="svhn"), "").augment == "crop"
     assert resolve(ExperimentConfig(dataset="cifar10"), "").augment == "standard"
