@@ -10,7 +10,7 @@ import numpy as np
 from attacks.arrays import BoolArray, FloatArray, IntArray
 from attacks.inputs import AttackInputs
 from attacks.interface import Outputs
-from attacks.trimming import ALONE, Service, partners, service, trim_sides
+from attacks.trimming import Service, drawn_together, partners, service, trim_sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +50,7 @@ class Models:
     @property
     def groups(self) -> list[list[int]]:
         """The models that were drawn together: pairs of complements, else each model by itself."""
-        found = self.partners
-        if found is None:
-            return [[model] for model in range(len(self.membership))]
-        return [[i, int(p)] if p != ALONE else [i] for i, p in enumerate(found) if p == ALONE or i < p]
+        return drawn_together(self.partners, len(self.membership))
 
     @cached_property
     def _held_by(self) -> IntArray:

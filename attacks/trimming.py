@@ -57,6 +57,16 @@ def partners(membership: BoolArray) -> IntArray | None:
     return found if len(found) >= FEWEST_PAIRED and 2 * paired > len(found) else None
 
 
+def drawn_together(found: IntArray | None, models: int) -> list[list[int]]:
+    """The models whose memberships were drawn together: pairs of complements, else each model by itself.
+
+    found: of `partners`.
+    """
+    if found is None:
+        return [[model] for model in range(models)]
+    return [[i, int(p)] if p != ALONE else [i] for i, p in enumerate(found) if p == ALONE or i < p]
+
+
 def tied_models(membership: BoolArray, target: int) -> BoolArray:
     """Which of the M models are tied to the target, bool [M], itself not among them. membership: bool [M, n].
 

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from matplotlib.figure import Figure
 
+from attacks.network_training import Plan, Plans
 from configs.experiment import ExperimentConfig
 from pruning.registry import all_knobs
 from sweep.plan import resolve
@@ -42,6 +43,23 @@ def make_config() -> Callable[..., ExperimentConfig]:
         return resolve(dataclasses.replace(base, **fields), "datasets", knobs)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack networks train for 50 steps: for tests that do not ask how well they do."""
+    short_training(monkeypatch)
+
+
+def short_training(patch: pytest.MonkeyPatch) -> None:
+    """`few_steps` for as long as the patch lasts."""
+    choose = Plans.choose
+
+    def chosen(plans: Plans, recipe: str, pairs: int) -> tuple[Plan, str]:
+        plan, name = choose(plans, recipe, pairs)
+        return dataclasses.replace(plan, steps=min(plan.steps, 50)), name
+
+    patch.setattr(Plans, "choose", chosen)
 
 
 @pytest.fixture

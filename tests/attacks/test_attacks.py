@@ -37,6 +37,7 @@ def aucs(name: str, made: tuple[AttackInputs, np.ndarray]) -> dict[str, float]:
     return {key: float(roc_auc_score(membership, result.scores)) for key, result in run(name, inputs).items()}
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_finite_seeded_and_inputs_untouched(name: str, cell: MakeCell) -> None:
     inputs = cell(6, 60, seed=0, gap=1.0)[0]
@@ -143,6 +144,7 @@ def test_evaluation_without_shadows_keeps_threshold_metrics_empty(cell: MakeCell
     assert len(knowledge.unavailable) == len(ATTACKS) - 2
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_was_learned_scores_another_target(name: str, cell: MakeCell) -> None:
     """Learning looks at the shadows alone: another target gets the scores it would have got as the first."""

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from tests.cli.scripts import SWEEP, TRAIN, call
+from tests.conftest import short_training
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_networks() -> Iterator[None]:
+    """In this process attack networks train for some steps only: no test here asks how well they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        short_training(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
