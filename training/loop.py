@@ -17,6 +17,7 @@ from artifacts.checkpoint import TrainedModel, check_like
 from artifacts.run_dir import one_line
 from configs.errors import BadNumbers, RunError
 from configs.experiment import ExperimentConfig
+from configs.streams import EPOCH_STREAM, INIT_STREAM, stream_seed
 from data.augment import Augmenter
 from data.base import ImageData
 from models.registry import build_model
@@ -25,19 +26,6 @@ from training.graphs import Recorder, open_step
 from training.lr import learning_rate
 from training.query import accuracy_and_loss, predict_logits
 from training.step import Step
-
-INIT_STREAM, EPOCH_STREAM = 0, 1
-
-
-def stream_seed(config: ExperimentConfig, *stream: int) -> int:
-    """A 63-bit seed for one purpose of one model.
-
-    The method is left out: methods share starts and batches, at one train seed. Train seed 0 draws what was drawn
-    before there were others.
-    """
-    replicate = (config.train_seed,) if config.train_seed else ()
-    sequence = np.random.SeedSequence([config.seed, config.model_index, *stream], spawn_key=replicate)
-    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
 def new_model(config: ExperimentConfig, data: ImageData) -> nn.Module:

@@ -16,9 +16,10 @@ from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, load_signals
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places
+from configs.streams import EPOCH_STREAM, INIT_STREAM, MASK_STREAM, stream_seed
 from data.inputs import open_data, open_split
 from training import loop
-from training.loop import EPOCH_STREAM, INIT_STREAM, Trainer, new_model, stream_seed
+from training.loop import Trainer, new_model
 from training.run import run_one
 
 Make = Callable[..., ExperimentConfig]
@@ -58,7 +59,7 @@ def test_train_seed_0_draws_what_was_drawn_before(seed: int, model: int, stream:
 
 
 def test_no_two_streams_are_the_same() -> None:
-    streams = [(INIT_STREAM,), *((EPOCH_STREAM, epoch) for epoch in range(9))]
+    streams = [(INIT_STREAM,), *((EPOCH_STREAM, n) for n in range(5)), *((MASK_STREAM, n) for n in range(4))]
     combinations = list(product((0, 1, 2, 3, 2**31 - 1), range(10), (0, 1, 2, 5, *range(10, 26)), streams))
     seeds = {stream_seed(config_of(seed, model, again), *stream) for seed, model, again, stream in combinations}
     assert len(seeds) == len(combinations) == 10_000
