@@ -23,9 +23,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run = parser.add_argument_group("run")
     run.add_argument("--name", metavar="NAME", help="folder below --runs-dir (default: <method>/sparsity_S/<dataset>)")
-    run.add_argument("--prune", action="store_true", help="train a pruned network; needs --prune-method and --sparsity")
+    run.add_argument(
+        "--prune",
+        action="store_true",
+        help="train a pruned network; needs --prune-method, and --sparsity where the method has no fixed one",
+    )
     pruned = [name for name, method in METHODS.items() if method.prunes]
-    run.add_argument("--prune-method", choices=pruned, help="how it is pruned")
+    run.add_argument("--prune-method", choices=pruned, metavar="NAME", help=f"how it is pruned: {', '.join(pruned)}")
     add_flags(parser, ExperimentConfig, "sparsity", CHOICES, only=("sparsity",))
     parser.set_defaults(sparsity=None)
     run.add_argument(

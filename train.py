@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli.export import add_export_flag
 from cli.main import run_main
-from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
+from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, method_examples, new_parser
 from cli.status import add_status_flags, show_status
 from configs.attacks import AttackOptions
 from configs.knobs import add_flags
@@ -19,7 +19,7 @@ from configs.sweep import SweepOptions
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of train.py."""
-    parser = new_parser(__doc__ or "", "python train.py --preset quick")
+    parser = new_parser(__doc__ or "", "python train.py --preset quick", *method_examples())
     add_status_flags(parser)
     add_flags(parser, SweepOptions, "sweep", CHOICES)
     add_training_flags(parser)

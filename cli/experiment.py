@@ -72,7 +72,12 @@ def _method_of(args: argparse.Namespace) -> str:
             if getattr(args, name) is not None:
                 raise UsageError(f"argument --{name.replace('_', '-')}: needs --prune")
         return next(name for name, method in METHODS.items() if not method.prunes)
-    if args.prune_method is None or args.sparsity is None:
-        missing = "--prune-method" if args.prune_method is None else "--sparsity"
-        raise UsageError(f"argument --prune: needs {missing} as well")
-    return str(args.prune_method)
+    if args.prune_method is None:
+        raise UsageError("argument --prune: needs --prune-method as well")
+    method = str(args.prune_method)
+    fixed = METHODS[method].fixed_sparsity
+    if fixed is None and args.sparsity is None:
+        raise UsageError("argument --prune: needs --sparsity as well")
+    if fixed is not None and args.sparsity not in (None, fixed):
+        raise UsageError(f"argument --sparsity: {method} is always at {fixed:g}; leave the flag out")
+    return method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,12 +56,12 @@ class OneLineParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value!r} is unknown; choose from {', '.join(known)}{near}")
 
 
-def new_parser(description: str, example: str) -> OneLineParser:
+def new_parser(description: str, *examples: str) -> OneLineParser:
     """A parser with the flags that every script has."""
     parser = OneLineParser(
         usage="%(prog)s [flags]",
         description=description,
-        epilog=f"example:\n  {example}",
+        epilog="\n  ".join([f"example{'s' * (len(examples) > 1)}:", *examples]),
         formatter_class=HelpText,
         allow_abbrev=False,
         add_help=False,
@@ -105,6 +105,13 @@ def _defaults(name: str) -> str:
     """`20 for resnet, 28 for wideresnet`: what every architecture declares."""
     declared = {arch: getattr(entry, name) for arch, entry in ARCHITECTURES.items()}
     return ", ".join(f"{value} for {arch}" for arch, value in declared.items() if value is not None)
+
+
+def method_examples() -> Iterator[str]:
+    """A command for every pruning method, with the flags of the example that it declares."""
+    for name, method in METHODS.items():
+        if method.prunes:
+            yield f"python train.py --preset quick --methods dense {name} {method.example}".rstrip()
 
 
 def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | None = None) -> None:

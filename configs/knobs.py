@@ -176,16 +176,37 @@ def typed(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def add_method_flags(parser: argparse.ArgumentParser, methods: Mapping[str, type[MethodKnobs]], title: str) -> None:
-    """Add one argument group with a flag for each knob of the methods; what is not given is None."""
+    """Add one argument group with a flag for each knob of the methods; what is not given is None.
+
+    Methods may declare a knob of one name with other words, defaults or choices: the help then says each in turn, and
+    each method refuses for itself the choices that it does not have.
+    """
     group = parser.add_argument_group(title)
-    owners: dict[str, list[str]] = {}
+    declared: dict[str, dict[str, dataclasses.Field[Any]]] = {}
     for method, cls in methods.items():
-        for name in cls.names():
-            owners.setdefault(name, []).append(method)
-    for name, names in owners.items():
-        (field,) = (field for field in dataclasses.fields(methods[names[0]]) if field.name == name)
-        shown = field.metadata["shown"] or field.default
-        _add_flag(group, field, {}, help=f"{', '.join(names)}: {field.metadata['help']}", shown=shown, default=None)
+        for field in dataclasses.fields(cls):
+            declared.setdefault(field.name, {})[method] = field
+    for owners in declared.values():
+        alike: dict[tuple[str, str], list[str]] = {}
+        for method, field in owners.items():
+            alike.setdefault(_in_words(field), []).append(method)
+        *before, (last, shown) = [
+            (f"{', '.join(names)}: {words}", default) for (words, default), names in alike.items()
+        ]
+        help = "; ".join([*(f"{words} (default: {default})" for words, default in before), last])
+        first = next(iter(owners.values()))
+        changes: dict[str, Any] = {"default": None, "help": help, "shown": shown}
+        if first.metadata["choices"]:
+            every = [choice for field in owners.values() for choice in field.metadata["choices"]]
+            changes["choices"] = tuple(dict.fromkeys(every))
+        _add_flag(group, first, {}, changes)
+
+
+def _in_words(field: dataclasses.Field[Any]) -> tuple[str, str]:
+    """What a method's knob is, with its choices, and its default."""
+    meta = field.metadata
+    choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
+    return meta["help"] + choices, str(meta["shown"] or field.default)
 
 
 def add_flags(
@@ -206,11 +227,11 @@ def add_flags(
         if "kind" not in field.metadata or field.name in leave_out or (only is not None and field.name not in only):
             continue
         changes = {"shown": defaults[field.name]} if defaults and field.name in defaults else {}
-        _add_flag(group, field, choices, **changes)
+        _add_flag(group, field, choices, changes)
     return group
 
 
-def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices, **changes: Any) -> None:
+def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices, changes: Mapping[str, Any]) -> None:
     """changes: of the field's declaration, and of its default."""
     meta, flag = {"default": field.default, **field.metadata, **changes}, flag_name(field.name)
     if meta["kind"] is bool:

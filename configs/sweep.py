@@ -15,7 +15,7 @@ class SweepOptions:
     methods: tuple[str, ...] = knob(("dense", "static", "dpf"), "pruning methods", choices="methods", many=True)
     sparsities: tuple[float, ...] = knob(
         (0.5, 0.7, 0.8, 0.9, 0.95),
-        "sparsities of every pruned method, in [0, 1)",
+        "sparsities of every pruned method, in [0, 1); one that has a fixed sparsity has that one alone",
         kind=float,
         low=0.0,
         below=1.0,

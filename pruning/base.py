@@ -13,6 +13,7 @@ from configs.knobs import MethodKnobs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class PruneState:
 class Pruner:
     """A pruning method: what it declares, and its hooks of the training loop around one optimiser step t = 0, 1, ...
 
-    title: for people. summary: a line for the README. prunes: whether it has a sparsity, hence a cell for each one of
-    the grid. Knobs: what it is told beside its sparsity; flags, checks, fingerprint, columns and the model card follow
-    from the fields.
+    title: for people. summary: a line for the README. example: flags of the example in `--help`. prunes: whether it has
+    a sparsity, hence a cell for each one of the grid; fixed_sparsity: the only one it can have, hence one cell. Knobs:
+    what it is told beside its sparsity; flags, checks, fingerprint, columns and the model card follow from the fields.
 
     `before_forward(t)`, forward, backward, `after_backward()`, the optimiser's step, `after_step()`; `finish()` once at
     the end. The optimiser updates `leaf`; the model computes with `weights.values`.
@@ -37,12 +38,15 @@ class Pruner:
 
     title: ClassVar[str] = "Dense"
     summary: ClassVar[str] = "nothing is pruned"
+    example: ClassVar[str] = ""
     prunes: ClassVar[bool] = False
+    fixed_sparsity: ClassVar[float | None] = None
     Knobs: ClassVar[type[MethodKnobs]] = MethodKnobs
 
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
         self.final_sparsity = config.sparsity
         self.total_steps = config.epochs * steps_per_epoch
+        self.optimizer: Optimizer | None = None  # of the leaf, once there is one
 
     def attach(self, model: nn.Module) -> nn.Parameter:
         """Take over the model's convolution weights; returns the leaf that the optimiser must update."""
@@ -59,6 +63,7 @@ class Pruner:
     def move_in(self, other: Pruner) -> None:
         """Instead of `attach`: take over model and memory of another pruner of the same kind, with a mask of ones."""
         self.weights, self.mask, self.leaf = other.weights, other.mask, other.leaf
+        self.optimizer = other.optimizer
         self.mask.fill_(1)
 
     def _make_leaf(self) -> nn.Parameter:
@@ -75,9 +80,18 @@ class Pruner:
     def after_step(self) -> None:
         """Undo what the optimiser must not have done."""
 
-    def phase(self) -> int:
-        """Changes when `after_backward` or `after_step` begin to do other work."""
+    def phase(self) -> int | None:
+        """Changes when `after_backward` or `after_step` begin to do other work; None where this step is like no other.
+
+        Asked between `before_forward` and the forward: steps of one phase may be recorded once and replayed, without
+        the hooks; those without one never are.
+        """
         return 0
+
+    def momentum(self) -> Tensor | None:
+        """[P] the optimiser's momentum of the leaf; None before its first step, and where it has none."""
+        slots = {} if self.optimizer is None else self.optimizer.state.get(self.leaf, {})
+        return slots.get("momentum_buffer")
 
     def finish(self) -> None:
         """Leave the result in the model: `weights.values` is w * mask at the final sparsity."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
-from configs.knobs import DERIVED, MethodKnobs, knob
+from configs.knobs import DERIVED, knob
 from pruning.base import Pruner, PruneState
-from pruning.schedule import cubic_sparsity
+from pruning.schedule import RampKnobs, cubic_sparsity
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,21 +27,13 @@ class DPFPruner(Pruner):
         "Dynamic Pruning with Feedback: every `--prune-freq` steps the mask is taken anew from dense weights, which "
         "the gradient at the pruned ones updates; sparsity rises until `--target-epoch`"
     )
+    example = "--target-epoch 20 --freeze-epoch 36"
     prunes = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Knobs(MethodKnobs):
-        """When the mask is updated, and until when."""
+    class Knobs(RampKnobs):
+        """Until when the mask is updated."""
 
-        prune_freq: int = knob(16, "optimiser steps between two mask updates", kind=int, low=1)
-        target_epoch: int = knob(
-            DERIVED,
-            "epoch at which the full sparsity is reached",
-            kind=int,
-            low=0,
-            share=0.5,
-            shown="half of --epochs",
-        )
         freeze_epoch: int = knob(
             DERIVED,
             "epoch after which the mask is fixed; -1 is never",

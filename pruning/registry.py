@@ -5,6 +5,7 @@ Light to import, for `--help` reads the declarations: a method's file imports to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Any
 
@@ -16,6 +17,12 @@ _CLASSES = {
     "dense": "pruning.base:Pruner",
     "static": "pruning.static:StaticPruner",
     "dpf": "pruning.dpf:DPFPruner",
+    "random": "pruning.random:RandomPruner",
+    "gmp": "pruning.gmp:GMPPruner",
+    "set": "pruning.set:SETPruner",
+    "rigl": "pruning.rigl:RigLPruner",
+    "snip": "pruning.snip:SNIPPruner",
+    "two_four": "pruning.two_four:TwoFourPruner",
 }
 METHODS: dict[str, type[Pruner]] = {name: resolve_name(where) for name, where in _CLASSES.items()}
 
@@ -29,6 +36,14 @@ def prunes(method: str | None) -> bool:
     """Whether a method has a sparsity, hence a cell for each one of the grid; a method of that name here unknown does,
     where no method is known (None) there is none."""
     return method is not None and (method not in METHODS or METHODS[method].prunes)
+
+
+def sparsities_of(method: str, grid: Sequence[float]) -> Sequence[float]:
+    """The sparsities at which a method has a cell, given those of the grid: 0 where it does not prune."""
+    declared = METHODS[method]
+    if not declared.prunes:
+        return (0.0,)
+    return grid if declared.fixed_sparsity is None else (declared.fixed_sparsity,)
 
 
 def build_pruner(config: ExperimentConfig, steps_per_epoch: int) -> Pruner:

@@ -46,27 +46,29 @@ class FlatWeights:
 
 
 def magnitude_mask(weights: Tensor, sparsity: float) -> Tensor:
-    """Mask [P] of the same dtype: 0 for exactly `round(sparsity * P)` weights of smallest magnitude, 1 for the rest.
+    """Mask [P] of the same dtype: 0 for exactly `round(sparsity * P)` weights of smallest magnitude, 1 for the rest."""
+    return lowest_masked(weights.abs(), round(sparsity * weights.numel())).to(weights.dtype)
 
-    Ties are broken by position: of equal magnitudes the earlier are masked first; a cumulative sum shares out those at
-    the threshold.
+
+def lowest_masked(scores: Tensor, count: int) -> Tensor:
+    """Bool [P]: False for the `count` lowest of these scores [P], True for the rest.
+
+    Ties are broken by position: of equal scores the earlier are masked first; a cumulative sum shares out those at the
+    threshold.
     """
-    count = round(sparsity * weights.numel())
     if count == 0:
-        return torch.ones_like(weights)
-    magnitude = weights.abs()
-    threshold = _smallest(magnitude, count)
-    below = magnitude < threshold
-    ties = magnitude == threshold
-    masked = below | (ties & (ties.cumsum(0) <= count - below.sum()))
-    return (~masked).to(weights.dtype)
+        return torch.ones_like(scores, dtype=torch.bool)
+    threshold = _smallest(scores, count)
+    below = scores < threshold
+    ties = scores == threshold
+    return ~(below | (ties & (ties.cumsum(0) <= count - below.sum())))
 
 
-def _smallest(magnitude: Tensor, count: int) -> Tensor:
+def _smallest(scores: Tensor, count: int) -> Tensor:
     """The `count`-th smallest of [P], a scalar on its device. (`torch.quantile` fails above 2^24 elements.)
 
     `kthvalue` is the quickest on a CPU; on a GPU it has one block do all the work, where sorting uses all of them.
     """
-    if magnitude.device.type == "cuda":
-        return magnitude.sort().values[count - 1]
-    return magnitude.kthvalue(count).values
+    if scores.device.type == "cuda":
+        return scores.sort().values[count - 1]
+    return scores.kthvalue(count).values

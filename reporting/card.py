@@ -67,7 +67,7 @@ def _percent(value: Any) -> str:
 def _what(card: Card) -> Iterator[str]:
     about = card.about
     title = METHODS[about["method"]].title
-    pruned = f"pruned ({title}) to {_percent(about['sparsity'])} zeros among convolution weights"
+    pruned = f"pruned ({title}) to {_percent(card.summary['measured_sparsity'])} zeros among convolution weights"
     kind = pruned if METHODS[about["method"]].prunes else "not pruned"
     yield f"# {escaped(about['experiment'])}"
     yield ""

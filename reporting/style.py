@@ -26,7 +26,7 @@ DPI = 300
 COLUMN, PAGE = 3.35, 6.9  # inches: one column of a two-column paper, and both
 LABEL_SIZE, TITLE_SIZE = 7, 4.5  # font sizes of ticks and legends, and of the titles of small pictures
 GREY: Colour = (0.45, 0.45, 0.45)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 # Chosen one after the other, each as far as can be from those before it and from GREY in OKLab, to readers with and
 # without red-green blindness, and none too pale for a white page. In OKLab the nearest two are .08 apart (the first
 # twenty .10), to a colour-blind reader .058.

@@ -19,7 +19,7 @@ from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, folder_name
 from models.registry import ARCHITECTURES, completed
-from pruning.registry import METHODS, all_knobs
+from pruning.registry import METHODS, all_knobs, sparsities_of
 
 log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
@@ -57,7 +57,7 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
         raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")
     return dataclasses.replace(
         config,
-        sparsity=config.sparsity if method.prunes else 0.0,
+        sparsity=sparsities_of(config.method, (config.sparsity,))[0],
         dataset_name=folder_name(Path(data_dir)) if folder else config.dataset,
         augment=config.augment or DATASETS[config.dataset].augment,
         image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if folder else None,
@@ -102,7 +102,7 @@ def plan_cells(
     cells = [
         resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir, knobs)
         for method in sweep.methods
-        for sparsity in (sweep.sparsities if METHODS[method].prunes else (0.0,))
+        for sparsity in sparsities_of(method, sweep.sparsities)
     ]
     _check_replicated(cells, sweep)
     return [one for cell in cells for one in (cell, *_replicates(cell, sweep))]

@@ -142,9 +142,10 @@ class RecordedStep(Step):
     def __call__(
         self, images: Tensor, labels: Tensor, batch: Tensor, draws: Tensor, rate: float
     ) -> tuple[Tensor, Tensor]:
-        if not self.trusted:
+        phase = self.pruner.phase()
+        if not self.trusted or phase is None:
             return super().__call__(images, labels, batch, draws, rate)
-        key = (len(batch), self.pruner.phase())
+        key = (len(batch), phase)
         recording = self.recordings.get(key)
         if recording is None:
             recording = self.recordings[key] = self._room(images, labels, len(batch))

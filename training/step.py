@@ -33,6 +33,7 @@ class Step:
             weight_decay=config.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
+        pruner.optimizer = self.optimizer
 
     def __call__(
         self, images: Tensor, labels: Tensor, batch: Tensor, draws: Tensor, rate: float

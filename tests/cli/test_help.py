@@ -9,8 +9,11 @@ import os
 import pytest
 
 from cli.help_layout import HelpText
+from cli.parser import parse
+from pruning.registry import METHODS
 from tests.cli.scripts import SCRIPTS
 from tests.repository import REPOSITORY
+from train import build_parser
 
 WITH_FLAGS = sorted(
     f"{path.parent.name}.{path.stem}"
@@ -57,6 +60,21 @@ def test_narrow_terminals_are_served_too(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert widest(help_of(module, capsys)) <= 60
+
+
+def test_every_example_parses_and_shows_each_method(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of("train", capsys).replace(" \\\n     ", "")
+    examples = [line.split()[2:] for line in text.splitlines() if line.startswith("  python train.py ")]
+    shown = {method for argv in examples for method in parse(build_parser(), argv).methods}
+    assert shown == set(METHODS)
+
+
+def test_a_flag_that_methods_declare_each_in_their_way_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    words = " ".join(help_of("train", capsys).split())
+    assert "--densities {global,uniform,erk} random: " in words
+    assert "(global, uniform, erk) (default: global); set, rigl: " in words
+    assert "set, rigl: how many weights each layer keeps (uniform, erk) (default: erk)" in words
+    assert "-1 is never (default: nine tenths of --epochs); rigl: epoch after which" in words
 
 
 def test_paragraphs_are_filled_and_long_commands_go_on_after_a_backslash(monkeypatch: pytest.MonkeyPatch) -> None:

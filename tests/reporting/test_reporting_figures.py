@@ -8,11 +8,11 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from pruning.registry import METHODS
+from pruning.registry import METHODS, prunes
 from reporting import charts
 from reporting.figures import Figure, Gallery, labels_of, setting_title, unique_slugs
 from reporting.inputs import read_inputs, settings_of
-from reporting.style import COLUMN, DPI, cell_label, method_colour, shades
+from reporting.style import COLUMN, DPI, cell_label, method_colour, method_line, method_marker, shades
 from tests.reporting.reporting_examples import GRID, cell, write_folder, write_results
 
 
@@ -90,14 +90,20 @@ def test_labels_fall_back_on_names_that_differ() -> None:
     assert len(set(unique_slugs(["a b", "a/b", "c"]))) == 3
 
 
-def test_colours() -> None:
+def test_methods_differ_in_colour_marker_and_dashes() -> None:
     assert len({method_colour(method) for method in METHODS}) == len(METHODS)
+    assert len({method_marker(method) for method in METHODS}) == len(METHODS)
+    pruned = [method for method in METHODS if prunes(method)]
+    assert len({str(method_line(method)["linestyle"]) for method in pruned}) == len(pruned)
     assert shades("dpf", 1) == [method_colour("dpf")]
     lightness = [sum(colour) for colour in shades("dpf", 5)]
     assert lightness == sorted(lightness, reverse=True)
 
 
-@pytest.mark.parametrize(("method", "sparsity", "label"), [("dense", 0.0, "Dense"), ("static", 0.95, "Static 95 %")])
+@pytest.mark.parametrize(
+    ("method", "sparsity", "label"),
+    [("dense", 0.0, "Dense"), ("static", 0.95, "Static 95 %"), ("two_four", 0.5, "2:4 50 %")],
+)
 def test_cell_labels(method: str, sparsity: float, label: str) -> None:
     assert cell_label(method, sparsity) == label
 

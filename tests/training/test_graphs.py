@@ -86,6 +86,23 @@ def test_fifty_recorded_steps_are_fifty_plain_ones(
     assert same(recorded, plain)
 
 
+@pytest.mark.parametrize("method", ["snip", "rigl"])
+def test_a_step_of_its_own_is_never_recorded(method: str, make_config: Make) -> None:
+    """SNIP's first, and those at which RigL changes its mask: in between they replay, in the next model as well."""
+    config = config_of(make_config, method, 0.5, epochs=8, update_freq=4)
+    plain = trained(trainer_of(config, recorder=None), 8)
+    first = trained(trainer_of(config), 8)
+    assert same(first, plain)
+    step = first.step
+    del first
+    second = trained(trainer_of(config), 8)
+    assert second.step is step
+    assert step.trusted  # type: ignore[attr-defined]
+    assert {phase for _, phase in step.recordings} == {1}  # type: ignore[attr-defined]
+    assert same(second, plain)
+    assert plain.pruner.sparsity() == pytest.approx(0.5, abs=1e-5)
+
+
 @pytest.mark.parametrize(("method", "sparsity"), METHODS)
 def test_a_resume_goes_on_in_the_recorded_memory(method: str, sparsity: float, make_config: Make) -> None:
     config = config_of(make_config, method, sparsity)

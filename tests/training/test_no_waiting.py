@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.experiment import ExperimentConfig
 from data.inputs import open_data, open_split
+from pruning.registry import METHODS
 from tests.training.recording import TapeRecorder
 from training import graphs
 from training.loop import Trainer
@@ -30,7 +31,7 @@ OPERATIONS = (
     "equal",
     "bincount",
 )
-METHODS = ("item", "cpu", "cuda", "to", "numpy", "tolist", "__bool__", "__float__", "__int__", "__index__", "__array__")
+CALLS = ("item", "cpu", "cuda", "to", "numpy", "tolist", "__bool__", "__float__", "__int__", "__index__", "__array__")
 
 
 class Waited(AssertionError):
@@ -53,7 +54,7 @@ class NoCalls(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", "")
-        if name in METHODS and not (name == "to" and isinstance(args[1], torch.dtype)):
+        if name in CALLS and not (name == "to" and isinstance(args[1], torch.dtype)):
             raise Waited(name)
         return function(*args, **(kwargs or {}))
 
@@ -92,19 +93,25 @@ def trainer_of(config: ExperimentConfig, recorder: Any = None) -> Trainer:
 
 
 def knobs_of(method: str) -> dict[str, object]:
-    """Static prunes, and DPF updates its mask, in the guarded epochs."""
+    """One-shot methods prune, and the others update their masks, in the guarded epochs."""
     knobs: dict[str, dict[str, object]] = {
         "static": {"prune_epoch": 2, "sparsity": 0.5},
         "dpf": {"prune_freq": 2, "sparsity": 0.6},
+        "random": {"prune_epoch": 2, "sparsity": 0.5},
+        "gmp": {"prune_freq": 1, "sparsity": 0.6},
+        "set": {"update_freq": 3, "sparsity": 0.6},
+        "rigl": {"update_freq": 3, "sparsity": 0.6},
+        "snip": {"sparsity": 0.5},
+        "two_four": {"prune_epoch": 2},
     }
     return knobs.get(method, {})
 
 
-@pytest.mark.parametrize("method", ["dense", "static", "dpf"])
+@pytest.mark.parametrize("method", list(METHODS))
 def test_no_step_reads_the_device(method: str, watch: Watch, make_config: Make) -> None:
     config = make_config(method=method, augment="standard", precision="bfloat16", **knobs_of(method))
     trainer = trainer_of(config)
-    masks = []
+    masks = [trainer.pruner.mask.clone()]
     for _ in range(config.epochs):
         trainer.run_epoch()
         trainer.close_epoch()
@@ -114,7 +121,7 @@ def test_no_step_reads_the_device(method: str, watch: Watch, make_config: Make) 
     assert any(changed) == (method != "dense")
 
 
-@pytest.mark.parametrize("method", ["dense", "static", "dpf"])
+@pytest.mark.parametrize("method", ["dense", "static", "dpf", "rigl"])
 def test_nor_does_a_recorded_step_once_it_is_compared(method: str, watch: Watch, make_config: Make) -> None:
     config = make_config(method=method, augment="standard", epochs=8, **knobs_of(method))
     trainer = trainer_of(config, TapeRecorder)
@@ -141,9 +148,9 @@ def test_the_guard_notices(read: Callable[[Tensor], Any]) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("wanted", ["auto", "off"])
-@pytest.mark.parametrize("method", ["dense", "static", "dpf"])
+@pytest.mark.parametrize("method", list(METHODS))
 def test_cuda_sees_no_wait(method: str, wanted: str, make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch itself refuses to wait; the first epoch, which records, and the step that prunes are left out."""
+    """torch itself refuses to wait; the first epochs, which record, and the step that prunes are left out."""
     config = make_config(method=method, augment="standard", precision="bfloat16", epochs=8, **knobs_of(method))
     data, _ = open_data(config, "datasets")
     split = open_split(config, data)

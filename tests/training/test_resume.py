@@ -61,13 +61,12 @@ class Steps:
         monkeypatch.setattr(Trainer, "train_step", train_step)
 
 
-@pytest.mark.parametrize(("method", "sparsity"), [("dense", 0.0), ("static", 0.5), ("dpf", 0.6)])
+@pytest.mark.parametrize(("method", "sparsity"), [("dense", 0.0), ("static", 0.5), ("dpf", 0.6), ("rigl", 0.6)])
 def test_a_run_stopped_after_any_step_goes_on_bit_by_bit(
     method: str, sparsity: float, make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = make_config(
-        method=method, sparsity=sparsity, augment="standard", prune_freq=3 if method == "dpf" else None, epochs=3
-    )
+    knobs = {"dpf": {"prune_freq": 3}, "rigl": {"update_freq": 1}}.get(method, {})
+    config = make_config(method=method, sparsity=sparsity, augment="standard", epochs=3, **knobs)
     straight = train(config, tmp_path / "straight")
     steps = Steps(monkeypatch, list(range(1, 7)))
     broken = RunDir(tmp_path / "broken")
@@ -171,7 +170,7 @@ def test_the_method_changes_neither_start_nor_batches(make_config: Make, tmp_pat
         assert torch.equal(static_model.weights[name], dense_model.weights[name] * mask)
 
 
-@pytest.mark.parametrize(("method", "sparsity"), [("static", 0.8), ("dpf", 0.8)])
+@pytest.mark.parametrize(("method", "sparsity"), [("static", 0.8), ("dpf", 0.8), ("rigl", 0.8)])
 def test_export_is_exactly_zero_where_masked(method: str, sparsity: float, make_config: Make, tmp_path: Path) -> None:
     run = train(make_config(method=method, sparsity=sparsity, momentum=0.95), tmp_path / "run")
     model, summary = load_model(run.model), run.read_summary()

@@ -1,0 +1,52 @@
+"""What methods share whose masked weights are zero while they train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from configs.experiment import ExperimentConfig
+from pruning.base import Pruner, PruneState
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class MaskedPruner(Pruner):
+    """Dense until a mask is taken; from then on forward uses w * mask, and the gradient is grad * mask."""
+
+    prunes = True
+
+    def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
+        super().__init__(config, steps_per_epoch)
+        self.pruned = False
+
+    def take(self, mask: Tensor) -> None:
+        """Put a mask [P] in force."""
+        self.mask.copy_(mask)
+        self.weights.values.mul_(self.mask)
+        self.pruned = True
+
+    def after_backward(self) -> None:
+        if self.pruned:
+            self.weights.grad.mul_(self.mask)
+
+    def after_step(self) -> None:
+        # The momentum of the dense phase would otherwise move a pruned weight away from zero.
+        if self.pruned:
+            self.weights.values.mul_(self.mask)
+
+    def phase(self) -> int | None:
+        return int(self.pruned)
+
+    def at_target(self, step: int) -> bool:
+        return self.pruned
+
+    def state(self) -> PruneState:
+        return PruneState(self.final_sparsity if self.pruned else 0.0, self.sparsity(), 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "pruned": self.pruned}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.pruned = bool(state["pruned"])
