@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -28,17 +30,33 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, NDArray[n
     max_bytes: of all arrays together, half of this machine's memory by default. The sizes in the archive's
     directory and the shapes in the arrays' headers must agree before room is made for any of them.
     """
+    with _opened(path) as archive:
+        arrays = {}
+        for name, member in _members(archive, path.stat().st_size, max_bytes or _half_of_memory()).items():
+            with archive.open(member) as content:
+                _read_header(content, member.file_size)
+            with archive.open(member) as content:
+                arrays[name] = npy.read_array(content, allow_pickle=False)
+                content.read()  # to the end, where the archive's checksum is compared
+        return arrays
+
+
+def read_forms(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and dtype of every array of an .npz file by name, from their headers alone. RunError as `read_arrays`."""
+    with _opened(path) as archive:
+        forms = {}
+        for name, member in _members(archive, path.stat().st_size, _half_of_memory()).items():
+            with archive.open(member) as content:
+                forms[name] = _read_header(content, member.file_size)
+        return forms
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """What goes wrong within is a RunError of one line."""
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            members = _members(archive, os.fstat(stream.fileno()).st_size, max_bytes or _half_of_memory())
-            arrays = {}
-            for name, member in members.items():
-                with archive.open(member) as content:
-                    _check_header(content, member.file_size)
-                with archive.open(member) as content:
-                    arrays[name] = npy.read_array(content, allow_pickle=False)
-                    content.read()  # to the end, where the archive's checksum is compared
-            return arrays
+            yield archive
     except FileNotFoundError:
         raise RunError(f"{path} does not exist") from None
     except _Refused as refusal:
@@ -68,7 +86,7 @@ def _members(archive: zipfile.ZipFile, file_bytes: int, max_bytes: int) -> dict[
     return members
 
 
-def _check_header(content: IO[bytes], size: int) -> None:
+def _read_header(content: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = npy.read_magic(content)
     if version not in ((1, 0), (2, 0)):
         raise _Refused(f"an array in it has format version {version}")
@@ -80,6 +98,7 @@ def _check_header(content: IO[bytes], size: int) -> None:
         raise _Refused("an array in it has an impossible shape")
     if content.tell() + math.prod(shape) * dtype.itemsize != size:
         raise _Refused("an array in it is not as long as its header says")
+    return shape, dtype
 
 
 def _half_of_memory() -> int:

@@ -37,6 +37,14 @@ def check_pictures(data_dir: Path) -> None:
             raise UsageError(f"--data-dir {data_dir}: no folder {part}/; it needs train/<class>/* and test/<class>/*")
 
 
+def check_arrays(path: Path, dataset: str) -> None:
+    """UsageError where the file of a data set of arrays is not there."""
+    if not path.is_file():
+        raise UsageError(
+            f"--data-dir {path}: no such file; --dataset {dataset} needs one, as --dataset FILE.npz names it"
+        )
+
+
 def check_results(results_dir: Path) -> None:
     """UsageError where the folder of an evaluation is not there."""
     if not results_dir.is_dir():

@@ -48,7 +48,7 @@ from artifacts.children import cores
 from cli.help_layout import HelpText
 from configs.experiment import ExperimentConfig
 from data.base import ImageData, unpublished_normalisation
-from models.flops import conv_flops, linear_flops
+from models.flops import layer_flops
 from models.registry import build_model
 from pruning.weights import prunable_weights
 from sweep.plan import resolve
@@ -353,7 +353,7 @@ def matmul_tflops(device: str, precision: str, size: int = 8192, times: int = 20
 def operations(case: Case) -> float:
     """Floating-point operations of one picture's forward and backward."""
     model = build_model(case.arch, case.layers, case.width, 3, 10)
-    forward = sum(conv_flops(model, 3, 32).values()) + sum(linear_flops(model, 3, 32).values())
+    forward = sum(layer_flops(model, (3, 32, 32)).values())
     return 3.0 * 2.0 * forward
 
 

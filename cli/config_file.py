@@ -23,7 +23,16 @@ WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 # What a configuration file cannot set: what a command does, as opposed to how.
 NO_SETTING = ("help", "version", "config", "preset", "print_config", "dry_run", "status", "watch")
 # Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
-STORED_ONLY = ("schema_version", "fingerprint", "dataset_name", "pretrained_hash", "model_index", "method", "sparsity")
+STORED_ONLY = (
+    "schema_version",
+    "fingerprint",
+    "dataset_name",
+    "dataset_hash",
+    "pretrained_hash",
+    "model_index",
+    "method",
+    "sparsity",
+)
 GROUPS = (ExperimentConfig, SweepOptions, AttackOptions, EngineOptions, Machine, Places, Tracking, Talk)
 
 

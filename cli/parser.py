@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from artifacts.missing import check_file, check_pictures
+from artifacts.missing import check_arrays, check_file, check_pictures
 from attacks.registry import ATTACKS
 from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_layout import HelpText
@@ -32,7 +32,7 @@ CHOICES = {
     "attacks": tuple(ATTACKS),
 }
 DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "train_seed", "num_shadows")
-MODEL_KNOBS = ("arch", "layers", "width_mult", "pretrained")
+MODEL_KNOBS = ("arch", "layers", "width_mult", "prune_layers", "pretrained")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -127,8 +127,38 @@ def check_training_inputs(args: argparse.Namespace) -> None:
     """UsageError where a file or folder that training would read is not there: before anything slow is imported."""
     if args.pretrained is not None:
         check_file(Path(args.pretrained), "--pretrained")
-    if DATASETS[args.dataset].needs_folder and not args.dry_run:
+    entry = DATASETS[args.dataset]
+    if entry.needs_folder and not args.dry_run:
         check_pictures(Path(args.data_dir).expanduser())
+    if entry.needs_file:
+        check_arrays(Path(args.data_dir).expanduser(), args.dataset)
+    if entry.table and (args.num_queries or 1) > 1:
+        raise UsageError(
+            f"argument --num-queries: {args.num_queries} needs pictures, and --dataset {args.dataset} is a table, "
+            "whose rows are asked about as they are; leave the flag out"
+        )
+
+
+def _place_file(args: argparse.Namespace) -> None:
+    """`--dataset FILE.npz` is the data set of the file's kind, with the file in the place of `--data-dir`."""
+    file = getattr(args, "dataset", None)
+    if file is None or file in DATASETS:
+        return
+    if "data_dir" in args.named and args.data_dir != file:
+        raise UsageError(f"argument --data-dir: --dataset {file} says itself where the data are; leave the flag out")
+    from data.npz_file import kind_of
+
+    args.dataset, args.data_dir = kind_of(Path(file).expanduser()), file
+
+
+def _fit_preset(args: argparse.Namespace) -> None:
+    """Take back what a preset says of its own network or of pictures, where a flag names another network or a table."""
+    preset = PRESETS.get(getattr(args, "preset", None) or "", {})
+    if "arch" in preset and args.arch != preset["arch"]:
+        for name in {"layers", "width_mult"} & set(preset) - args.named:
+            setattr(args, name, None)
+    if "num_queries" in preset and "num_queries" not in args.named and DATASETS[args.dataset].table:
+        args.num_queries = None
 
 
 def _named(parser: argparse.ArgumentParser, tokens: Sequence[str]) -> frozenset[str]:
@@ -158,6 +188,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         tokens += read_tokens(Path(found.config), parser)
     args = parser.parse_args(tokens + explicit)
     args.named = _named(parser, tokens[of_preset:] + explicit)
+    _place_file(args)
+    _fit_preset(args)
     if getattr(args, "quiet", False) and args.verbose:
         raise UsageError("argument --quiet: cannot go with --verbose; give one of them")
     if getattr(args, "skip_existing", False) and args.overwrite:

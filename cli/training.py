@@ -84,7 +84,7 @@ def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool
 def check_inputs(configs: Iterable[ExperimentConfig], data_dir: str) -> dict[tuple[Any, ...], dict[str, str]]:
     """Open the data and draw the split of every cell once, so that bad data stops a sweep before it starts.
 
-    Says where pictures of a pool are equal. Returns the hashes of both for each setting (`_setting`).
+    Says where examples of a pool are equal. Returns the hashes of both for each setting (`_setting`).
     """
     from data.inputs import open_data, open_duplicates, open_split
 
@@ -113,7 +113,7 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
         from sweep.ray_cluster import check_ray
 
         check_ray(from_args(Machine, args), options.ray_address or "auto")
-    read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].needs_folder]
+    read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].is_own]
     hashes = check_inputs([one.config for one in read], args.data_dir)
     for one in planned:
         if one.status.kind == "finished" and not args.overwrite:

@@ -34,7 +34,7 @@ class AttackOptions:
     )
     num_queries: int | None = knob(
         None,
-        "queries per example: itself, its mirror image, shifted copies of both (18 in all)",
+        "queries per example: itself, its mirror image, shifted copies of both (18 in all); 1 of a table",
         kind=int,
         low=1,
         high=18,

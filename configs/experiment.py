@@ -30,7 +30,7 @@ SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 # How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
 RECIPE = (
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
-    "pretrained",
+    *("pretrained", "prune_layers"),
 )
 
 
@@ -48,7 +48,7 @@ class ExperimentConfig:
     sparsity: float = knob(
         0.0, "fraction of zeros among prunable weights, in [0, 1)", kind=float, low=0.0, below=1.0, metavar="S"
     )
-    dataset: str = knob("cifar10", "data set", choices="datasets")
+    dataset: str = knob("cifar10", "data set", choices="datasets", file=".npz")
     dataset_name: str = ""
     image_size: int | None = knob(
         None, "side in pixels that an image folder is resized to", kind=int, low=4, high=1024, shown="32"
@@ -104,6 +104,14 @@ class ExperimentConfig:
         metavar="PATH",
     )
     pretrained_hash: str | None = None
+    prune_layers: str | None = knob(
+        None,
+        "layers that are pruned: every convolution (conv), linear layers as well (all); never the last linear layer, "
+        "which is the classifier",
+        choices=("conv", "all"),
+        shown="conv; all for mlp",
+        absent="conv",
+    )
     knobs: MethodKnobs = dataclasses.field(default_factory=MethodKnobs)
     seed: int = knob(0, "seed of the split, the initialisations and the batches", kind=int, low=0, high=2**31 - 1)
     train_seed: int = knob(
@@ -117,6 +125,8 @@ class ExperimentConfig:
     )
     num_shadows: int = knob(9, "shadow models per cell", kind=int, low=0, high=4096)
     model_index: int = 0
+    # sha256 of the file, where the data set is one of the user's own.
+    dataset_hash: str | None = dataclasses.field(default=None, metadata={"absent": None})
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -31,6 +31,7 @@ def knob(
     high: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] | str | None = None,
+    file: str | None = None,
     many: bool = False,
     shown: str | None = None,
     metavar: str | None = None,
@@ -41,10 +42,11 @@ def knob(
     """Declare a dataclass field that is also a command-line flag.
 
     `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
-    the entry layer supplies. `shown` words the default where None stands for something derived. `word` is a word that
-    stands for a number, and the number (None: derived). `absent`, of a field of `ExperimentConfig` or of a method's
-    knobs that was added after runs had been made: the value that all these runs had, which never changes, whatever
-    becomes of the default. `share`, of a method's knob that is an epoch: what share of all epochs it is by default.
+    the entry layer supplies; `file` is how the name of a file ends that may be given instead of one. `shown` words the
+    default where None stands for something derived. `word` is a word that stands for a number, and the number (None:
+    derived). `absent`, of a field of `ExperimentConfig` or of a method's knobs that was added after runs had been made:
+    the value that all these runs had, which never changes, whatever becomes of the default. `share`, of a method's knob
+    that is an epoch: what share of all epochs it is by default.
     """
     meta = {
         "help": help,
@@ -53,6 +55,7 @@ def knob(
         "high": high,
         "below": below,
         "choices": choices,
+        "file": file,
         "many": many,
         "shown": shown,
         "metavar": metavar,
@@ -242,17 +245,31 @@ def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices, chang
     named = meta["choices"] if isinstance(meta["choices"], tuple) else choices.get(meta["choices"] or "")
     options: dict[str, Any] = {"default": value, "help": f"{meta['help']} (default: {default})"}
     if named is not None:
-        options["choices"] = list(named)
+        options["choices"] = _Names(named, meta["file"])
         braces = "{" + ",".join(options["choices"]) + "}"
         listed = meta["many"] or len(braces) > LONGEST
         options["metavar"] = "NAME" if listed else braces
-        options["help"] = f"{meta['help']}: {', '.join(named)} (default: {default})" if listed else options["help"]
+        or_file = f", or FILE{meta['file']}" if meta["file"] else ""
+        options["help"] = (
+            f"{meta['help']}: {', '.join(named)}{or_file} (default: {default})" if listed else options["help"]
+        )
     else:
         options["type"] = _parser_of(field)
         options["metavar"] = meta["metavar"] or {int: "N", float: "X"}.get(meta["kind"], "NAME")
     if meta["many"]:
         options["nargs"] = "+"
     group.add_argument(flag, **options)
+
+
+class _Names(list[str]):
+    """The names that a flag takes; `in` finds files as well whose name ends as `ending` says."""
+
+    def __init__(self, names: Iterable[str], ending: str | None) -> None:
+        super().__init__(names)
+        self.ending = ending
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) or (self.ending is not None and str(value).lower().endswith(self.ending))
 
 
 def _parser_of(field: dataclasses.Field[Any]) -> Callable[[str], Any]:

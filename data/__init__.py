@@ -1,1 +1,1 @@
-"""Pictures and who trains on them: datasets as uint8 tensors, membership splits, batched augmentation."""
+"""Examples and who trains on them: datasets as tensors, membership splits, batched augmentation."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from configs.errors import UsageError
 from configs.limits import AUGMENTATIONS, MAX_QUERIES, MIRRORED
+from data.base import DataSet, ImageData
 
 
 def padding(image_size: int) -> int:
@@ -68,20 +69,48 @@ class Augmenter:
     def normalise(self, images: Tensor) -> Tensor:
         """`(images / 255 - mean) / std`, float32 [B, C, H, H] in channels_last."""
         # In place: on a CPU, fresh pages for a temporary cost more than the arithmetic.
-        pixels = images.to(torch.float32).mul_(self._scale).add_(self._shift)
-        return pixels.contiguous(memory_format=torch.channels_last)
+        return laid_out(images.to(torch.float32).mul_(self._scale).add_(self._shift))
+
+
+class Standardiser(Augmenter):
+    """float32 rows [B, F] to `(row - mean) / std`: the `Augmenter` of a table, which knows no augmentation."""
+
+    def __init__(self, mode: str, mean: Sequence[float], std: Sequence[float], device: torch.device | str) -> None:
+        if mode != "none":
+            raise UsageError(f"--augment {mode}: is for pictures; a table has none")
+        self.mode = mode
+        self._mean = torch.tensor(mean, dtype=torch.float32, device=device)
+        self._scale = (1 / torch.tensor(std, dtype=torch.float64)).float().to(device)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Standardised copies of rows, float32 [B, F]."""
+        # The mean first: a feature far from zero would lose its digits otherwise.
+        return (images - self._mean).mul_(self._scale)
+
+
+def augmenter_for(data: DataSet, mode: str, device: torch.device | str) -> Augmenter:
+    """What turns stored examples of this data set into a network's inputs; mode: one of AUGMENTATIONS."""
+    if isinstance(data, ImageData):
+        return Augmenter(mode, data.mean, data.std, data.image_size, device)
+    return Standardiser(mode, data.mean, data.std, device)
+
+
+def laid_out(batch: Tensor) -> Tensor:
+    """A batch in the memory format that networks are fastest in: channels_last where it has channels."""
+    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch.contiguous()
 
 
 def query_views(images: Tensor, query: int) -> Tensor:
-    """The uint8 pictures [B, C, H, H] as query number `query` shows them to every model.
+    """The uint8 pictures [B, C, H, H] as query number `query` shows them to every model; rows [B, F] as they are.
 
     0: as they are. 1: mirrored. From 2 on in pairs, shifted and mirrored-then-shifted, over the eight (dy, dx) of
     {-p, 0, p}^2 other than (0, 0), in reading order, p = `padding(H)`; what is shifted in is black.
 
-    Raises ValueError for a query outside 0..17.
+    Raises ValueError for a query outside 0..17, and for another than 0 of a table.
     """
-    if not 0 <= query < MAX_QUERIES:
-        raise ValueError(f"query {query}: allowed are 0 to {MAX_QUERIES - 1}")
+    most = MAX_QUERIES if images.dim() == 4 else 1
+    if not 0 <= query < most:
+        raise ValueError(f"query {query}: allowed are 0 to {most - 1}")
     views = images.flip(3) if query % 2 else images
     if query < 2:
         return views

@@ -14,23 +14,32 @@ from configs.errors import UsageError
 from configs.limits import DEFAULT_IMAGE_SIZE, IMAGE_SIZE_RANGE
 
 if TYPE_CHECKING:
-    from data.base import ImageData
+    from data.base import DataSet
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
     """One dataset.
 
-    `load` is "module:function" of a `(data_dir, image_size, seed, progress) -> ImageData`.
+    `load` is "module:function" of a `(data_dir, image_size, seed, progress) -> DataSet`.
     `needs_folder` says that `--data-dir` has to name a folder of the user's own pictures, which `--image-size`
-    resizes; the others either carry their data with them or download it into `--data-dir`.
+    resizes, and `needs_file` that it has to name a file of the user's own; the others either carry their data with them
+    or download it into `--data-dir`.
     `augment` is how its pictures are augmented where nobody says: a digit's mirror image is no digit.
+    `table` says that its examples are rows of features, for which only a network for tables will do.
     """
 
     load: str
     needs_folder: bool
     summary: str
     augment: str = "standard"
+    table: bool = False
+    needs_file: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the data are the user's own, so that they may change."""
+        return self.needs_folder or self.needs_file
 
 
 DATASETS = {
@@ -45,15 +54,33 @@ DATASETS = {
         "data.imagefolder:load", True, "your pictures: DIR/train/<class>/*, DIR/test/<class>/*"
     ),
     "synthetic": DatasetEntry("data.synthetic:load", False, "noise with arbitrary labels: 512 + 128, 3x16x16"),
+    "digits_table": DatasetEntry(
+        "data.digits:load_table", False, "the digits as a table: 1,400 + 397, 64 features", augment="none", table=True
+    ),
+    "synthetic_table": DatasetEntry(
+        "data.synthetic:load_table", False, "noise as a table: 512 + 128, 32 features", augment="none", table=True
+    ),
+    "npz": DatasetEntry(
+        "data.npz_file:load_pictures", False, "your pictures: `--dataset FILE.npz` of uint8 arrays", needs_file=True
+    ),
+    "npz_table": DatasetEntry(
+        "data.npz_file:load_table",
+        False,
+        "your table: `--dataset FILE.npz` of float arrays",
+        augment="none",
+        table=True,
+        needs_file=True,
+    ),
 }
 
 
-def load_dataset(name: str, data_dir: Path, image_size: int | None, seed: int, progress: bool) -> ImageData:
+def load_dataset(name: str, data_dir: Path, image_size: int | None, seed: int, progress: bool) -> DataSet:
     """The dataset `name`, whole and in memory.
 
-    `data_dir` is where downloads go, or the folder of pictures; datasets that need no files ignore it.
+    `data_dir` is where downloads go, or the folder of pictures, or the file of arrays; datasets that need no files
+    ignore it.
     `image_size` is the side in pixels to which `imagefolder` resizes (None: 32); elsewhere it has to be None.
-    `seed` draws the synthetic pictures; every other dataset is the same for all seeds.
+    `seed` draws the synthetic examples; every other dataset is the same for all seeds.
     `progress` allows a bar on stderr, which is drawn on a terminal only.
 
     Raises UsageError, naming the flag, for an unknown name, a wrong size, and files that are missing or unreadable.
@@ -67,11 +94,19 @@ def load_dataset(name: str, data_dir: Path, image_size: int | None, seed: int, p
     smallest, largest = IMAGE_SIZE_RANGE
     if not smallest <= size <= largest:
         raise UsageError(f"--image-size {size}: out of range; allowed: {smallest} to {largest}")
-    load: Callable[[Path, int, int, bool], ImageData] = resolve_name(entry.load)
+    load: Callable[[Path, int, int, bool], DataSet] = resolve_name(entry.load)
     return load(Path(data_dir).expanduser(), size, seed, progress)
 
 
 def folder_name(data_dir: Path) -> str:
     """The folder's own name in the letters A-Z a-z 0-9 . _ - (others become -), to name a cell; never empty."""
-    name = Path(os.path.abspath(Path(data_dir).expanduser())).name
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "imagefolder"
+    return _safe(Path(os.path.abspath(Path(data_dir).expanduser())).name) or "imagefolder"
+
+
+def file_name(path: Path) -> str:
+    """The same of a file, without what its name ends with."""
+    return _safe(Path(path).stem) or "npz"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.base import ImageData, unpublished_normalisation
+from data.base import DEFAULT_MEAN, DEFAULT_STD, ImageData, TableData, unpublished_normalisation
 
 TRAIN_SIZE = 512
 TEST_SIZE = 128
 CLASSES = 10
 SHAPE = (3, 16, 16)
+FEATURES = 32
 SEED_TAG = 0x5717
+TABLE_TAG = 0x7AB1
 
 
 def load(data_dir: Path, image_size: int, seed: int, progress: bool) -> ImageData:
@@ -32,4 +34,19 @@ def load(data_dir: Path, image_size: int, seed: int, progress: bool) -> ImageDat
         test_labels=torch.arange(TEST_SIZE) % CLASSES,
         class_names=tuple(f"class_{index}" for index in range(CLASSES)),
         **unpublished_normalisation(SHAPE[0]),
+    )
+
+
+def load_table(data_dir: Path, image_size: int, seed: int, progress: bool) -> TableData:
+    """The same as a table: 512 training and 128 test rows of 32 features, each uniform on 0..1."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, TABLE_TAG])))
+    features = torch.from_numpy(generator.random((TRAIN_SIZE + TEST_SIZE, FEATURES)).astype(np.float32))
+    return TableData(
+        train_features=features[:TRAIN_SIZE].clone(),
+        train_labels=torch.arange(TRAIN_SIZE) % CLASSES,
+        test_features=features[TRAIN_SIZE:].clone(),
+        test_labels=torch.arange(TEST_SIZE) % CLASSES,
+        class_names=tuple(f"class_{index}" for index in range(CLASSES)),
+        mean=(DEFAULT_MEAN,) * FEATURES,
+        std=(DEFAULT_STD,) * FEATURES,
     )

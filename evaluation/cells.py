@@ -22,6 +22,7 @@ from configs.errors import RunError, UsageError
 from configs.experiment import ExperimentConfig
 from configs.limits import MIRRORED
 from configs.machine import Places
+from data.registry import DATASETS
 from data.splits import draw_probed
 from evaluation.attackable import Attackable, order
 from pruning.registry import all_knobs
@@ -240,10 +241,11 @@ def queries_of(
     population: int = 0,
     samia_examples: int | None = None,
 ) -> QuerySettings:
-    """The queries of a cell. A mirror image is only asked about where training showed mirror images."""
+    """The queries of a cell. A mirror image is only asked about where training showed mirror images, and a table's rows
+    only as they are."""
     default = 2 if config.augment in MIRRORED else 1
     return QuerySettings(
-        num_queries=num_queries or default,
+        num_queries=1 if DATASETS[config.dataset].table else num_queries or default,
         samia=samia,
         population=population,
         samia_examples=samia_examples if samia else None,

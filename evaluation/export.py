@@ -17,8 +17,9 @@ from artifacts.run_dir import CARD_FILE, DENSE_FILE, MODEL_FILE, SPARSE_FILE, Ru
 from artifacts.sparse import save_sparse
 from configs.errors import RunError
 from configs.experiment import RECIPE, ExperimentConfig
-from data.base import ImageData
+from data.base import DataSet
 from data.inputs import open_data
+from models.registry import ARCHITECTURES
 from reporting.card import Card, write_card
 from reporting.tables import EVIDENCE_TABLES, read_table
 from training.ask import load_for_query
@@ -70,7 +71,7 @@ def export_run(run: RunDir, data_dir: str, results_dir: Path) -> Exported:
     return files
 
 
-def describe(config: ExperimentConfig, data: ImageData, summary: dict[str, Any]) -> dict[str, Any]:
+def describe(config: ExperimentConfig, data: DataSet, summary: dict[str, Any]) -> dict[str, Any]:
     """What someone needs to rebuild the network and to feed it, as JSON can say it."""
     return {
         "experiment": summary["experiment"],
@@ -80,9 +81,10 @@ def describe(config: ExperimentConfig, data: ImageData, summary: dict[str, Any])
         "arch": config.arch,
         "layers": config.layers,
         "width_mult": config.width_mult,
-        "in_channels": data.channels,
+        "prune_layers": config.prune_layers,
+        "inputs": ARCHITECTURES[config.arch].inputs_of(data.example_shape),
         "num_classes": data.num_classes,
-        "image_size": data.image_size,
+        "example_shape": list(data.example_shape),
         "mean": list(data.mean),
         "std": list(data.std),
         "dataset": config.dataset_name,

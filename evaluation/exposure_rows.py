@@ -14,7 +14,7 @@ from attacks.exposure import Estimate, comparable, correlations, crossings, esti
 from attacks.metrics import WeightArray
 from configs.errors import RunError, UsageError
 from configs.machine import Places
-from data.base import ImageData
+from data.base import DataSet
 from data.inputs import open_data
 from evaluation.attack import Answers, CellScores
 from evaluation.cells import Cell
@@ -181,7 +181,7 @@ def exposed_rows(one: CellScores, values: Float64Array, class_names: Sequence[st
     ]
 
 
-def open_pictures(one: CellScores, places: Places) -> ImageData | None:
+def open_examples(one: CellScores, places: Places) -> DataSet | None:
     """The data set that a cell was trained on; None where this project did not train it. RunError, one line, where it
     is not there or another one is."""
     if not isinstance(one.asked.cell, Cell):

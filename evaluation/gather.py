@@ -19,6 +19,7 @@ from attacks.registry import ATTACKS, headline_of
 from attacks.trimming import LEFT_OUT
 from configs.attacks import MOST_TARGETS
 from configs.errors import RunError
+from data.base import ImageData
 from data.duplicates import Duplicates
 from evaluation.attack import Attacker, CellScores, Targets, ask_all, attack_cell, attacked_by, check_names
 from evaluation.attackable import Attackable
@@ -26,7 +27,7 @@ from evaluation.common import Which, attack_common, in_words, sides
 from evaluation.compare import compare, correct
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
-from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_pictures
+from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
@@ -298,14 +299,14 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
         if not group:
             continue
         try:
-            data = open_pictures(group[0], attacker.places)
+            data = open_examples(group[0], attacker.places)
         except RunError as error:
             evidence.notes.append(str(error))
             data = None
         for one in group:
             rows = exposed_rows(one, values[one.asked.experiment], data.class_names if data else ())
             evidence.exposed += rows
-            if data is not None:
+            if isinstance(data, ImageData):
                 pictures = data.train_images[[row["index"] for row in rows]]
                 evidence.exposed_pictures[one.asked.experiment] = pictures.permute(0, 2, 3, 1).numpy()
 

@@ -1,1 +1,1 @@
-"""Networks for small pictures, by name."""
+"""Networks for small pictures and for tables, by name."""

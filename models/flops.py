@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,25 +11,18 @@ import torch
 from torch import Tensor, nn
 
 
-def conv_flops(model: nn.Module, channels: int, size: int) -> dict[str, int]:
-    """Multiply-adds of each convolution, by module name, for one example of channels x size x size; no biases."""
-    return _layer_flops(model, nn.Conv2d, channels, size)
+def layer_flops(model: nn.Module, shape: Sequence[int]) -> dict[str, int]:
+    """Multiply-adds of each convolution and linear layer, by module name, for one example of this shape; no biases.
 
-
-def linear_flops(model: nn.Module, channels: int, size: int) -> dict[str, int]:
-    """Multiply-adds of each linear layer, by module name, for one example of channels x size x size; no biases."""
-    return _layer_flops(model, nn.Linear, channels, size)
-
-
-def _layer_flops(model: nn.Module, kind: type[nn.Module], channels: int, size: int) -> dict[str, int]:
-    """A pass over shapes alone, through a copy: neither the model's buffers nor any random numbers are touched."""
+    A pass over shapes alone, through a copy: neither the model's buffers nor any random numbers are touched.
+    """
     shadow = copy.deepcopy(model).to("meta").eval()
     counts: dict[str, int] = {}
     for name, module in shadow.named_modules():
-        if isinstance(module, kind):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(partial(_count, counts, name))
     with torch.no_grad():
-        shadow(torch.empty(1, channels, size, size, device="meta"))
+        shadow(torch.empty(1, *shape, device="meta"))
     return counts
 
 

@@ -5,7 +5,8 @@ Importing this module costs nothing: a builder is looked up when a model is aske
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -21,10 +22,12 @@ class Architecture:
     """One family of networks.
 
     build: "module:function" of a function `(in_channels, num_classes) -> nn.Module`, which also takes `layers` and
-    `width_mult` where the family has a choice of them.
+    `width_mult` where the family has a choice of them, and `in_features` in the place of `in_channels` where it is one
+    for tables.
     layers: the depth where none is given; None for a family without a choice. depths: (smallest, step) of its depths.
     width_mult: the same for the channel multiplier, which is then any whole number from 1 up. summary: a line for the
-    README.
+    README. tables: whether it takes rows of numbers, and pictures as such rows; the others take pictures alone.
+    prune_layers: which layers are pruned where nobody says (`pruning.weights.prunable_weights`).
     """
 
     build: str
@@ -32,12 +35,17 @@ class Architecture:
     layers: int | None = None
     depths: tuple[int, int] = (1, 1)
     width_mult: int | None = None
+    tables: bool = False
+    prune_layers: str = "conv"
 
-    def arguments(
-        self, layers: int | None, width_mult: int | None, in_channels: int, num_classes: int
-    ) -> dict[str, int]:
-        """What `build` is called with, by name."""
-        given = {"layers": layers, "width_mult": width_mult, "in_channels": in_channels, "num_classes": num_classes}
+    def inputs_of(self, shape: Sequence[int]) -> int:
+        """What `build` is told of examples of this shape, [C, H, H] or [F]: their channels, or how many numbers."""
+        return math.prod(shape) if self.tables else shape[0]
+
+    def arguments(self, layers: int | None, width_mult: int | None, inputs: int, num_classes: int) -> dict[str, int]:
+        """What `build` is called with, by name; inputs: of `inputs_of`."""
+        named = "in_features" if self.tables else "in_channels"
+        given = {"layers": layers, "width_mult": width_mult, named: inputs, "num_classes": num_classes}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -47,6 +55,19 @@ ARCHITECTURES = {
     ),
     "wideresnet": Architecture(
         "models.wideresnet:build", "wide residual networks: 6n+4 `--layers`", layers=28, depths=(10, 6), width_mult=2
+    ),
+    "resnet18": Architecture("models.resnet18:build", "ResNet-18 for small pictures: 3x3 stem, 64 to 512 channels"),
+    "vgg16": Architecture(
+        "models.vgg16:build", "VGG-16 for small pictures: BatchNorm, and one linear layer as its head"
+    ),
+    "mlp": Architecture(
+        "models.mlp:build",
+        "for tables: 2 or more linear `--layers`, hidden ones of 1024, 512, 256 and 128 with 5",
+        layers=5,
+        depths=(2, 1),
+        width_mult=1,
+        tables=True,
+        prune_layers="all",
     ),
 }
 
@@ -75,14 +96,15 @@ def completed(arch: str, layers: int | None, width_mult: int | None) -> tuple[in
     return layers, width_mult
 
 
-def build_model(arch: str, layers: int | None, width_mult: int | None, in_channels: int, num_classes: int) -> nn.Module:
-    """A freshly initialised network, float32 on the CPU, [B, in_channels, H, W] -> logits [B, num_classes].
+def build_model(arch: str, layers: int | None, width_mult: int | None, inputs: int, num_classes: int) -> nn.Module:
+    """A freshly initialised network, float32 on the CPU, [B, inputs, H, W] -> logits [B, num_classes].
 
-    H and W may be anything from 4 pixels up: features are averaged over what is left after two halvings.
+    H and W may be anything from 4 pixels up: features are averaged over what is left after the halvings.
+    A network for tables takes [B, ...] with `inputs` numbers in all behind the first axis (`Architecture.inputs_of`).
     layers, width_mult: None for the family's own. Weights are drawn from torch's global generator, so the caller's
     `torch.manual_seed` decides them.
     """
     layers, width_mult = completed(arch, layers, width_mult)
     entry = ARCHITECTURES[arch]
     build: Callable[..., nn.Module] = resolve_name(entry.build)
-    return build(**entry.arguments(layers, width_mult, in_channels, num_classes))
+    return build(**entry.arguments(layers, width_mult, inputs, num_classes))

@@ -9,27 +9,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import conv1x1, conv3x3, initialise
+from models.layers import conv3x3, initialise, residual_stage
 
 BASE_WIDTHS = (16, 32, 64)
-
-
-class BasicBlock(nn.Module):
-    """conv-BN-ReLU-conv-BN, plus the shortcut, ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = conv3x3(in_channels, out_channels, stride)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3x3(out_channels, out_channels)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -43,9 +25,9 @@ class ResNet(nn.Module):
         widths = [width * width_mult for width in BASE_WIDTHS]
         self.conv1 = conv3x3(in_channels, widths[0])
         self.bn1 = nn.BatchNorm2d(widths[0])
-        self.stage1 = _stage(widths[0], widths[0], blocks, stride=1)
-        self.stage2 = _stage(widths[0], widths[1], blocks, stride=2)
-        self.stage3 = _stage(widths[1], widths[2], blocks, stride=2)
+        self.stage1 = residual_stage(widths[0], widths[0], blocks, stride=1)
+        self.stage2 = residual_stage(widths[0], widths[1], blocks, stride=2)
+        self.stage3 = residual_stage(widths[1], widths[2], blocks, stride=2)
         self.linear = nn.Linear(widths[2], num_classes)
         initialise(self)
 
@@ -59,8 +41,3 @@ class ResNet(nn.Module):
 def build(layers: int, width_mult: int, in_channels: int, num_classes: int) -> ResNet:
     """ResNet with 6n + 2 `layers` (shortcut convolutions not counted, as usual)."""
     return ResNet((layers - 2) // 6, width_mult, in_channels, num_classes)
-
-
-def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    first = BasicBlock(in_channels, out_channels, stride)
-    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))

@@ -45,16 +45,17 @@ class Pruner:
 
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
         self.final_sparsity = config.sparsity
+        self.prune_layers = config.prune_layers or "conv"
         self.total_steps = config.epochs * steps_per_epoch
         self.optimizer: Optimizer | None = None  # of the leaf, once there is one
 
     def attach(self, model: nn.Module) -> nn.Parameter:
-        """Take over the model's convolution weights; returns the leaf that the optimiser must update."""
+        """Take over the model's prunable weights; returns the leaf that the optimiser must update."""
         import torch
 
         from pruning.weights import FlatWeights
 
-        self.weights = FlatWeights(model)
+        self.weights = FlatWeights(model, self.prune_layers)
         self.mask = torch.ones_like(self.weights.values)
         self.leaf = self._make_leaf()
         self.leaf.grad = self.weights.grad

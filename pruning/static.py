@@ -18,8 +18,8 @@ class StaticPruner(MaskedPruner):
 
     title = "Static"
     summary = (
-        "one-shot magnitude pruning: at `--prune-epoch` the smallest weights of all convolutions together are dropped, "
-        "for good"
+        "one-shot magnitude pruning: at `--prune-epoch` the smallest weights of all prunable layers together are "
+        "dropped, for good"
     )
     example = "--prune-epoch 10"
 

@@ -67,17 +67,29 @@ def _percent(value: Any) -> str:
 def _what(card: Card) -> Iterator[str]:
     about = card.about
     title = METHODS[about["method"]].title
-    pruned = f"pruned ({title}) to {_percent(card.summary['measured_sparsity'])} zeros among convolution weights"
+    share = _percent(card.summary["measured_sparsity"])
+    pruned = f"pruned ({title}) to {share} zeros among {_prunable(about)}"
     kind = pruned if METHODS[about["method"]].prunes else "not pruned"
     yield f"# {escaped(about['experiment'])}"
     yield ""
     depth = "" if about["layers"] is None else f"-{about['layers']}"
     width = "" if about["width_mult"] is None else f", width {about['width_mult']}"
     yield (
-        f"An image classifier: {escaped(about['arch'])}{depth}{width}, {kind}, "
-        f"trained on {escaped(about['dataset'])} ({about['num_classes']} classes, {about['in_channels']} x "
-        f"{about['image_size']} x {about['image_size']} pixels)."
+        f"A classifier of {'rows of a table' if _is_table(about) else 'images'}: "
+        f"{escaped(about['arch'])}{depth}{width}, {kind}, trained on {escaped(about['dataset'])} "
+        f"({about['num_classes']} classes, {' x '.join(map(str, about['example_shape']))} "
+        f"{'features' if _is_table(about) else 'pixels'})."
     )
+
+
+def _is_table(about: dict[str, Any]) -> bool:
+    return len(about["example_shape"]) == 1
+
+
+def _prunable(about: dict[str, Any]) -> str:
+    """The weights that the sparsity is a share of."""
+    both = "the weights of convolutions and of all linear layers but the last"
+    return both if about["prune_layers"] == "all" else "convolution weights"
 
 
 def _use(card: Card) -> Iterator[str]:
@@ -117,8 +129,8 @@ def _sparsity(card: Card) -> Iterator[str]:
     yield "## Size and sparsity"
     yield ""
     yield (
-        f"{summary['parameters']:,} parameters, {summary['prunable_parameters']:,} of them convolution weights; zeros: "
-        f"{_percent(summary['measured_sparsity'])} of the convolution weights, "
+        f"{summary['parameters']:,} parameters, {summary['prunable_parameters']:,} of them prunable "
+        f"({_prunable(card.about)}); zeros: {_percent(summary['measured_sparsity'])} of the prunable weights, "
         f"{_percent(summary['sparsity_all_parameters'])} of all. Multiply-adds an example: {summary['flops']:,} with "
         f"the kept weights, {summary['flops_dense']:,} dense."
     )
@@ -167,18 +179,24 @@ def _recipe(card: Card) -> Iterator[str]:
     yield from _table(("setting", "value"), [*known, ("pruning method", card.about["method"])])
 
 
+def _normalisation(about: dict[str, Any]) -> str:
+    if _is_table(about):  # which may have thousands of features
+        return "each feature minus its `mean` and divided by its `std`, lists in the header of `sparse.safetensors`"
+    return f"pixels in 0 to 1, each channel minus {about['mean']} and divided by {about['std']}"
+
+
 def _loading(card: Card) -> Iterator[str]:
     about = card.about
-    shape = f"[B, {about['in_channels']}, {about['image_size']}, {about['image_size']}]"
+    shape = f"[B, {', '.join(map(str, about['example_shape']))}]"
     entry = ARCHITECTURES[about["arch"]]
     module, function = entry.build.split(":")
-    sizes = (about[name] for name in ("layers", "width_mult", "in_channels", "num_classes"))
+    sizes = (about[name] for name in ("layers", "width_mult", "inputs", "num_classes"))
     arguments = ", ".join(f"{name}={value}" for name, value in entry.arguments(*sizes).items())
     names = ", ".join(escaped(name) for name in card.classes[:20]) + (", ..." if len(card.classes) > 20 else "")
     yield "## How to load it"
     yield ""
     yield (
-        f"Input: float32 {shape}, pixels in 0 to 1, each channel minus {about['mean']} and divided by {about['std']}. "
+        f"Input: float32 {shape}, {_normalisation(about)}. "
         f"Output: logits [B, {about['num_classes']}], classes in this order: {names}."
     )
     yield ""

@@ -111,7 +111,7 @@ def _listed(experiments: pd.Series, labels: dict[str, str]) -> str:
 
 
 def duplicate_sentences(cells: pd.DataFrame) -> list[str]:
-    """Where pictures of a pool are equal, once for each data set and split; nothing where there are none."""
+    """Where examples of a pool are equal, once for each data set and split; nothing where there are none."""
     known = cells[cells["duplicates_in_pool"].notna() & cells["duplicates_in_test"].notna()]
     once = known.drop_duplicates(["dataset", "split_hash"])
     counted = [

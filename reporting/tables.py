@@ -82,7 +82,7 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
-    r"|scheduler|augment|precision|select|pretrained|family|differing|statistic"
+    r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic"
 )
 _COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high")
 # Of tables that earlier versions wrote without them: read as empty.

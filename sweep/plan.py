@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from artifacts.atomic_writes import file_hash
-from artifacts.missing import check_file
+from artifacts.missing import check_arrays, check_file
 from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
@@ -17,7 +18,7 @@ from configs.knobs import flag_name
 from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
-from data.registry import DATASETS, folder_name
+from data.registry import DATASETS, DatasetEntry, file_name, folder_name
 from models.registry import ARCHITECTURES, completed
 from pruning.registry import METHODS, all_knobs, sparsities_of
 
@@ -52,19 +53,56 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
             "model trains on half of the pool"
         )
     layers, width = completed(config.arch, config.layers, config.width_mult)
-    folder = DATASETS[config.dataset].needs_folder
-    if config.image_size is not None and not folder:
+    entry = DATASETS[config.dataset]
+    if config.image_size is not None and not entry.needs_folder:
         raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")
+    if entry.table:
+        _check_table(config)
     return dataclasses.replace(
         config,
         sparsity=sparsities_of(config.method, (config.sparsity,))[0],
-        dataset_name=folder_name(Path(data_dir)) if folder else config.dataset,
-        augment=config.augment or DATASETS[config.dataset].augment,
-        image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if folder else None,
+        dataset_name=_name_of(config, entry, Path(data_dir)),
+        dataset_hash=_hash_of(Path(data_dir).expanduser(), config.dataset) if entry.needs_file else None,
+        augment=config.augment or entry.augment,
+        image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if entry.needs_folder else None,
         layers=layers,
         width_mult=width,
+        prune_layers=config.prune_layers or ARCHITECTURES[config.arch].prune_layers,
         knobs=method.Knobs.completed(knobs or {}, config.epochs),
     )
+
+
+def _check_table(config: ExperimentConfig) -> None:
+    """Refuse for a table what only pictures have."""
+    if not ARCHITECTURES[config.arch].tables:
+        fitting = " or ".join(name for name, entry in ARCHITECTURES.items() if entry.tables)
+        raise UsageError(
+            f"argument --arch: {config.arch} takes pictures, and --dataset {config.dataset} is a table; give {fitting}"
+        )
+    if config.augment not in (None, "none"):
+        raise UsageError(
+            f"argument --augment: {config.augment} needs pictures, and --dataset {config.dataset} is a table; leave "
+            "the flag out"
+        )
+
+
+def _name_of(config: ExperimentConfig, entry: DatasetEntry, data_dir: Path) -> str:
+    """The data set's name for people, which its cells' folders have."""
+    if entry.needs_folder:
+        return folder_name(data_dir)
+    return file_name(data_dir) if entry.needs_file else config.dataset
+
+
+def _hash_of(path: Path, dataset: str) -> str:
+    check_arrays(path, dataset)
+    about = path.stat()
+    return _hashed(path, about.st_mtime_ns, about.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _hashed(path: Path, mtime_ns: int, size: int) -> str:
+    """sha256 of a file; every cell of a plan asks for it."""
+    return file_hash(path)
 
 
 def check_names(config: ExperimentConfig) -> None:

@@ -19,8 +19,8 @@ from artifacts.signals import QuerySettings, Signals, load_signals, save_signals
 from configs.errors import BadNumbers, RunError
 from configs.experiment import ExperimentConfig
 from configs.machine import Places
-from data.augment import Augmenter
-from data.base import ImageData
+from data.augment import augmenter_for
+from data.base import DataSet
 from data.inputs import open_data, open_split
 from data.splits import Split, draw_population, draw_probed
 from pruning.weights import prunable_weights
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def load_for_query(
-    config: ExperimentConfig, data: ImageData, run: RunDir, device: torch.device, weights_hash: str
+    config: ExperimentConfig, data: DataSet, run: RunDir, device: torch.device, weights_hash: str
 ) -> nn.Module:
     """The finished model of a run, in eval mode, float32, channels_last.
 
@@ -44,7 +44,8 @@ def load_for_query(
         model = new_model(config, data)
     try:
         check_like(stored.weights, model.state_dict())
-        masks = {name: torch.empty_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
+        weights = prunable_weights(model, config.prune_layers or "conv")
+        masks = {name: torch.empty_like(weight, dtype=torch.bool) for name, weight in weights.items()}
         check_like(stored.masks, masks)
     except RunError as error:
         raise RunError(f"{run.model} does not fit {config.arch}: {one_line(error)}") from None
@@ -55,7 +56,7 @@ def load_for_query(
 def ask(
     model: nn.Module,
     config: ExperimentConfig,
-    data: ImageData,
+    data: DataSet,
     data_hash: str,
     split: Split,
     queries: QuerySettings,
@@ -64,11 +65,11 @@ def ask(
 ) -> Signals:
     """Query a model on its whole pool; the membership is the split that its training used."""
     labels = data.train_labels.numpy()[split.pool]
-    images = data.train_images[torch.from_numpy(split.pool)]
+    inputs = data.train_inputs[torch.from_numpy(split.pool)]
     probed = draw_probed(len(labels), queries.samia_examples, config.seed)
     if probed.all():
         queries = dataclasses.replace(queries, samia_examples=None)
-    logits, phis, noise = query(model, images, labels, _augmenter(data, device), queries, probed)
+    logits, phis, noise = query(model, inputs, labels, augmenter_for(data, "none", device), queries, probed)
     measured = (logits, phis, None if noise is None else noise[probed])
     if not all(np.isfinite(array).all() for array in measured if array is not None):
         raise BadNumbers("the trained model gives outputs that are not finite; lower --lr")
@@ -88,16 +89,13 @@ def ask(
 
 
 def ask_population(
-    model: nn.Module, data: ImageData, queries: QuerySettings, device: torch.device
+    model: nn.Module, data: DataSet, queries: QuerySettings, device: torch.device
 ) -> NDArray[np.float32]:
     """phi [P, Q] of the population examples, through the same query views as the pool."""
     index = torch.from_numpy(draw_population(len(data.test_labels), queries.population))
     labels = data.test_labels[index].numpy()
-    return view_phi(model, data.test_images[index], labels, _augmenter(data, device), queries.num_queries)
-
-
-def _augmenter(data: ImageData, device: torch.device) -> Augmenter:
-    return Augmenter("none", data.mean, data.std, data.image_size, device)
+    augmenter = augmenter_for(data, "none", device)
+    return view_phi(model, data.test_inputs[index], labels, augmenter, queries.num_queries)
 
 
 def ensure_signals(

@@ -86,7 +86,7 @@ def pick_precision(wanted: str, device: torch.device) -> str:
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a model, its weights in channels_last, which is what convolutions are fastest in everywhere."""
+    """Move a model, convolutions in channels_last, which is what they are fastest in everywhere."""
     return model.to(device).to(memory_format=torch.channels_last)
 
 

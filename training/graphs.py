@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from artifacts.run_dir import one_line
 from configs.experiment import ExperimentConfig
 from data.augment import Augmenter
-from data.base import ImageData
+from data.base import DataSet
 from pruning.base import Pruner
 from training.step import Step
 
@@ -267,7 +267,7 @@ def forget() -> None:
 def open_step(
     owner: object,
     config: ExperimentConfig,
-    data: ImageData,
+    data: DataSet,
     model: nn.Module,
     pruner: Pruner,
     augmenter: Augmenter,
@@ -289,8 +289,8 @@ def open_step(
     return step
 
 
-def _shape(config: ExperimentConfig, data: ImageData, device: torch.device) -> tuple[object, ...]:
+def _shape(config: ExperimentConfig, data: DataSet, device: torch.device) -> tuple[object, ...]:
     """All that a recording holds as a constant, apart from batch size and phase. The number of members is not there."""
-    network = (config.method, config.arch, config.layers, config.width_mult, data.channels, data.num_classes)
-    pictures = (data.image_size, tuple(data.mean), tuple(data.std), config.augment)
-    return (*network, *pictures, config.precision, config.momentum, config.weight_decay, str(device))
+    network = (config.method, config.arch, config.layers, config.width_mult, config.prune_layers, data.num_classes)
+    examples = (data.example_shape, tuple(data.mean), tuple(data.std), config.augment)
+    return (*network, *examples, config.precision, config.momentum, config.weight_decay, str(device))

@@ -18,9 +18,9 @@ from artifacts.run_dir import one_line
 from configs.errors import BadNumbers, RunError
 from configs.experiment import ExperimentConfig
 from configs.streams import EPOCH_STREAM, INIT_STREAM, stream_seed
-from data.augment import Augmenter
-from data.base import ImageData
-from models.registry import build_model
+from data.augment import augmenter_for
+from data.base import DataSet
+from models.registry import ARCHITECTURES, build_model
 from pruning.registry import build_pruner
 from training.graphs import Recorder, open_step
 from training.lr import learning_rate
@@ -28,11 +28,12 @@ from training.query import accuracy_and_loss, predict_logits
 from training.step import Step
 
 
-def new_model(config: ExperimentConfig, data: ImageData) -> nn.Module:
+def new_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
     """An initialised float32 model; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config, INIT_STREAM))
-        return build_model(config.arch, config.layers, config.width_mult, data.channels, data.num_classes)
+        inputs = ARCHITECTURES[config.arch].inputs_of(data.example_shape)
+        return build_model(config.arch, config.layers, config.width_mult, inputs, data.num_classes)
 
 
 class Trainer:
@@ -45,17 +46,17 @@ class Trainer:
     def __init__(
         self,
         config: ExperimentConfig,
-        data: ImageData,
+        data: DataSet,
         members: NDArray[np.int64],
         device: torch.device,
         recorder: Callable[[], Recorder] | None = None,
     ) -> None:
         self.config, self.data, self.device = config, data, device
         self.members = torch.from_numpy(np.asarray(members, dtype=np.int64))
-        self.images = data.train_images[self.members].to(device)
+        self.images = data.train_inputs[self.members].to(device)
         self.labels = data.train_labels[self.members].to(device)
         assert config.augment is not None  # filled in by sweep.plan.resolve
-        self.augmenter = Augmenter(config.augment, data.mean, data.std, data.image_size, device)
+        self.augmenter = augmenter_for(data, config.augment, device)
         self.steps_per_epoch = math.ceil(len(self.members) / config.batch_size)
         self.pruner = build_pruner(config, self.steps_per_epoch)
         model = new_model(config, data)
@@ -178,7 +179,7 @@ class Trainer:
     def test(self) -> tuple[float, float]:
         """Accuracy and loss on the test set, with the weights that this moment's model stands for."""
         self.pruner.weights.values.copy_(self.pruner.evaluation_weights())
-        logits = predict_logits(self.model, self.data.test_images, self.augmenter)
+        logits = predict_logits(self.model, self.data.test_inputs, self.augmenter)
         return accuracy_and_loss(logits, self.data.test_labels.numpy())
 
     def consider_best(self, test_accuracy: float) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from artifacts import stopping
 from artifacts.signals import QuerySettings, phi
 from configs.errors import RunError
-from data.augment import Augmenter, query_views
+from data.augment import Augmenter, laid_out, query_views
 
 # Part of the definition: the SAMIA noise is drawn chunk by chunk.
 CHUNK = 250
@@ -70,7 +70,7 @@ def full_float32() -> Iterator[None]:
 
 @full_float32()
 def predict_logits(model: nn.Module, images: Tensor, augmenter: Augmenter, view: int = 0) -> NDArray[np.float32]:
-    """Logits [n, C] of uint8 images [n, ch, H, W], each seen through query view `view`."""
+    """Logits [n, C] of stored examples, uint8 [n, ch, H, W] or float32 [n, F], each seen through query view `view`."""
     model.eval()
     device = device_of(model)
 
@@ -118,7 +118,7 @@ def sensitivity(
                     if not len(asked):
                         continue  # drawn all the same: the noise of later examples follows it
                     noisy = inputs + settings.eps * noise[own].to(device)
-                    found = model(noisy.contiguous(memory_format=torch.channels_last))
+                    found = model(laid_out(noisy))
                     total += (found.cpu().double().softmax(1) - plain[asked]).abs()
                 sums[asked] = total / (settings.draws * settings.eps)
         return sums.float().numpy()
@@ -127,7 +127,7 @@ def sensitivity(
 
 
 def _noise(images: Tensor, draws: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Each draw's noise for a batch of any size, [n, ch, H, W]: drawn chunk by chunk, all draws of one before the next.
+    """Each draw's noise for a batch of any size, in its shape: drawn chunk by chunk, all draws of one before the next.
 
     A single chunk's draws are made one at a time, those of more are kept, for their order is the chunks'.
     """

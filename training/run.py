@@ -23,12 +23,12 @@ from artifacts.signals import QuerySettings, save_signals
 from configs.errors import BadNumbers, RunError, StopRequested
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places
-from data.augment import Augmenter
-from data.base import ImageData
+from data.augment import augmenter_for
+from data.base import DataSet
 from data.duplicates import Duplicates
 from data.inputs import open_data, open_duplicates, open_split
 from data.splits import Split
-from models.flops import conv_flops, linear_flops
+from models.flops import layer_flops
 from pruning.registry import prunes
 from pruning.sparsity import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
@@ -248,8 +248,7 @@ def _finish(
     model = load_for_query(config, data, run, device, weights_hash)
     signals = ask(model, config, data, keys["data_hash"], split, queries, weights_hash, device)
     save_signals(run.signals, signals)
-    augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)
-    test_logits = predict_logits(model, data.test_images, augmenter)
+    test_logits = predict_logits(model, data.test_inputs, augmenter_for(data, "none", device))
     test_accuracy, test_loss = accuracy_and_loss(test_logits, data.test_labels.numpy())
     summary = {
         **config.identity(),
@@ -278,12 +277,11 @@ def _finish(
     return run.read_summary()
 
 
-def _flops(model: nn.Module, data: ImageData, layer_sparsities: dict[str, float]) -> dict[str, int]:
+def _flops(model: nn.Module, data: DataSet, layer_sparsities: dict[str, float]) -> dict[str, int]:
     """Multiply-adds an example: of the dense network, and counting only the weights that are kept."""
-    convolutions = conv_flops(model, data.channels, data.image_size)
-    linear = sum(linear_flops(model, data.channels, data.image_size).values())
-    kept = sum(count * (1.0 - layer_sparsities[f"{name}.weight"]) for name, count in convolutions.items())
-    return {"flops_dense": sum(convolutions.values()) + linear, "flops": round(kept) + linear}
+    counts = layer_flops(model, data.example_shape)
+    kept = sum(count * (1.0 - layer_sparsities.get(f"{name}.weight", 0.0)) for name, count in counts.items())
+    return {"flops_dense": sum(counts.values()), "flops": round(kept)}
 
 
 def experiment_name(config: ExperimentConfig, run: RunDir) -> str:

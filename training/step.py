@@ -42,7 +42,10 @@ class Step:
         return self.run(images[batch], labels[batch], draws, rate)
 
     def run(self, pictures: Tensor, labels: Tensor, draws: Tensor, rate: float | Tensor) -> tuple[Tensor, Tensor]:
-        """The step on uint8 pictures [B, C, H, W]; draws: of `Augmenter.draw`; rate: a number or a tensor of one."""
+        """The step on stored examples, uint8 [B, C, H, H] or float32 [B, F].
+
+        draws: of `Augmenter.draw`; rate: a number or a tensor of one.
+        """
         inputs = self.augmenter.apply(pictures, draws)
         # No weight is used twice in a forward, and a recording must not hold on to the cast of an earlier one.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):

@@ -11,8 +11,8 @@ from PIL import Image
 
 from attacks.arrays import IntArray
 from data import inputs
-from data.base import ImageData
-from data.duplicates import picture_numbers
+from data.base import DataSet
+from data.duplicates import example_numbers
 from tests.cli.scripts import ONE_CELL, TRAIN, UNIFIED, call, read
 from tests.cli.test_signals_files import made_up
 
@@ -46,23 +46,23 @@ def test_a_sweep_says_what_it_found(
     here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(here / "pictures")
-    counted: list[ImageData] = []
+    counted: list[DataSet] = []
 
-    def counting(data: ImageData) -> tuple[IntArray, IntArray]:
+    def counting(data: DataSet) -> tuple[IntArray, IntArray]:
         counted.append(data)
-        return picture_numbers(data)
+        return example_numbers(data)
 
-    monkeypatch.setattr(inputs, "picture_numbers", counting)
+    monkeypatch.setattr(inputs, "example_numbers", counting)
     data = f"--dataset imagefolder --data-dir {here / 'pictures'} --image-size 8 --methods dense --attacks loss"
     assert call(TRAIN, [*data.split(), *TINY.split()]) == 0
     said = capfd.readouterr().err
     assert len(counted) == 1
     assert counts(here / "training_results.csv") == [("2", "1")]
     assert counts(here / "results/mia/cells.csv") == [("2", "1")]
-    words = "pictures: examples of the pool with an equal picture elsewhere in it: 2, so "
+    words = "pictures: examples of the pool with an equal one elsewhere in it: 2, so "
     assert words in said
     page = (here / "results/mia/report.html").read_text(encoding="utf-8")
-    assert f"<dt>Equal pictures</dt><dd>{words}" in page
+    assert f"<dt>Equal examples</dt><dd>{words}" in page
 
 
 def test_runs_that_did_not_count_are_counted_when_they_are_evaluated(here: Path) -> None:
@@ -70,7 +70,7 @@ def test_runs_that_did_not_count_are_counted_when_they_are_evaluated(here: Path)
     assert COUNTS[0] not in (here / "runs/dense/synthetic/experiment_summary.json").read_text(encoding="utf-8")
     assert call(UNIFIED, ["--attacks", "loss", "--device", "cpu"]) == 0
     assert counts(here / "results/mia/cells.csv") == [("0", "0")] * 3
-    assert "Equal pictures" not in (here / "results/mia/report.html").read_text(encoding="utf-8")
+    assert "Equal examples" not in (here / "results/mia/report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_is_said_of_pictures_that_nobody_sees(here: Path) -> None:

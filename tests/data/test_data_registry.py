@@ -15,7 +15,7 @@ from configs.errors import UsageError
 from data.registry import DATASETS, folder_name, load_dataset
 from data.splits import draw_pool
 
-EMBEDDED = ("digits", "synthetic")
+EMBEDDED = ("digits", "synthetic", "digits_table", "synthetic_table")
 
 
 def test_import_is_light() -> None:
@@ -45,8 +45,9 @@ def test_embedded_sets_need_no_files(name: str, tmp_path: Path) -> None:
     again = load_dataset(name, tmp_path / "absent", None, seed=3, progress=True)
     assert data.data_hash() == again.data_hash()
     assert not list(tmp_path.iterdir())
-    assert data.mean == (0.5,) * data.channels
-    assert data.std == (0.25,) * data.channels
+    count = data.example_shape[0]
+    scale = 16 if name == "digits_table" else 1
+    assert (data.mean, data.std) == ((0.5 * scale,) * count, (0.25 * scale,) * count)
 
 
 def test_unknown_dataset(tmp_path: Path) -> None:
@@ -67,9 +68,9 @@ def test_image_size_range(size: int, tmp_path: Path) -> None:
 
 def test_digits() -> None:
     data = load_dataset("digits", Path(), None, 0, False)
-    assert data.train_images.shape == (1400, 1, 8, 8)
-    assert data.test_images.shape == (397, 1, 8, 8)
-    assert (int(data.train_images.min()), int(data.train_images.max())) == (0, 255)
+    assert data.train_inputs.shape == (1400, 1, 8, 8)
+    assert data.test_inputs.shape == (397, 1, 8, 8)
+    assert (int(data.train_inputs.min()), int(data.train_inputs.max())) == (0, 255)
     assert data.class_names == tuple("0123456789")
     share = torch.bincount(data.train_labels) / (torch.bincount(data.train_labels) + torch.bincount(data.test_labels))
     assert float((share - 1400 / 1797).abs().max()) < 0.01
@@ -82,7 +83,7 @@ def test_digits_keep_every_picture_once() -> None:
 
     values, labels = load_digits(return_X_y=True)
     data = load_dataset("digits", Path(), None, 0, False)
-    both = torch.cat([data.train_images, data.test_images]).reshape(1797, 64).double() * 16 / 255
+    both = torch.cat([data.train_inputs, data.test_inputs]).reshape(1797, 64).double() * 16 / 255
     assert np.allclose(np.sort(both.round().sum(dim=1)), np.sort(values.sum(axis=1)))
     assert torch.bincount(torch.cat([data.train_labels, data.test_labels])).tolist() == np.bincount(labels).tolist()
     assert data.train_labels[0] == labels[draw_pool(labels, 1400, 1797)[0]]
@@ -91,11 +92,11 @@ def test_digits_keep_every_picture_once() -> None:
 def test_synthetic_is_seeded_balanced_noise() -> None:
     first, second = (load_dataset("synthetic", Path(), None, seed, False) for seed in (0, 1))
     assert first.data_hash() != second.data_hash()
-    assert first.train_images.shape == (512, 3, 16, 16)
-    assert first.test_images.shape == (128, 3, 16, 16)
+    assert first.train_inputs.shape == (512, 3, 16, 16)
+    assert first.test_inputs.shape == (128, 3, 16, 16)
     counts = torch.bincount(first.train_labels)
     assert int(counts.max() - counts.min()) <= 1
-    assert abs(float(first.train_images.float().mean()) - 127.5) < 1
+    assert abs(float(first.train_inputs.float().mean()) - 127.5) < 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data.base import ImageData
-from data.duplicates import Duplicates, count_duplicates, picture_numbers
+from data.duplicates import Duplicates, count_duplicates, example_numbers
 from data.registry import load_dataset
 
 
@@ -36,24 +36,24 @@ def made_up(train: str, test: str) -> ImageData:
 )
 def test_counts_by_hand(pool: list[int], in_pool: int, in_test: int) -> None:
     data = made_up("xxxyyz", "xwvx")
-    assert count_duplicates(picture_numbers(data), np.array(pool)) == Duplicates(in_pool, in_test)
+    assert count_duplicates(example_numbers(data), np.array(pool)) == Duplicates(in_pool, in_test)
 
 
 def test_one_pixel_is_a_difference_and_a_label_is_none() -> None:
     data = made_up("xx", "vw")
     assert data.train_labels.tolist() == [0, 1]
-    assert count_duplicates(picture_numbers(data), np.arange(2)) == Duplicates(2, 0)
+    assert count_duplicates(example_numbers(data), np.arange(2)) == Duplicates(2, 0)
     data.train_images[1, 0, 3, 3] ^= 1
-    assert count_duplicates(picture_numbers(data), np.arange(2)) == Duplicates(0, 0)
+    assert count_duplicates(example_numbers(data), np.arange(2)) == Duplicates(0, 0)
 
 
 def test_the_digits_have_none() -> None:
     data = load_dataset("digits", Path("nowhere"), None, 0, progress=False)
-    assert count_duplicates(picture_numbers(data), np.arange(1400)) == Duplicates(0, 0)
+    assert count_duplicates(example_numbers(data), np.arange(1400)) == Duplicates(0, 0)
 
 
 def test_words_name_what_there_is() -> None:
-    pool, test = (f"examples of the pool with an equal picture {where}" for where in ("elsewhere in it", "in the test"))
+    pool, test = (f"examples of the pool with an equal one {where}" for where in ("elsewhere in it", "in the test"))
     assert Duplicates(0, 0).in_words() == ""
     assert Duplicates(2, 0).in_words().startswith(f"{pool}: 2, so ")
     assert test not in Duplicates(2, 0).in_words()

@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, size: int | None = 8) -> ImageData:
-    return load_dataset("imagefolder", folder, size, seed=0, progress=False)
+    data = load_dataset("imagefolder", folder, size, seed=0, progress=False)
+    assert isinstance(data, ImageData)
+    return data
 
 
 def caches(folder: Path) -> list[Path]:

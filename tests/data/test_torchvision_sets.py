@@ -98,8 +98,8 @@ def test_present_files_need_no_network(
 ) -> None:
     write(name, tmp_path)
     data = load_dataset(name, tmp_path, None, seed=0, progress=True)
-    assert data.train_images.shape == (train, *shape)
-    assert data.test_images.shape == (test, *shape)
+    assert data.train_inputs.shape == (train, *shape)
+    assert data.test_inputs.shape == (test, *shape)
     assert data.num_classes == (100 if name == "cifar100" else 10)
     assert len(data.mean) == shape[0]
     assert data.mean != (0.5,) * shape[0]
@@ -112,11 +112,11 @@ def test_layout_is_channels_rows_columns(tmp_path: Path) -> None:
     write_svhn(tmp_path)
     batch = pickle.loads((tmp_path / "cifar-10-batches-py" / "test_batch").read_bytes())
     cifar10 = load_dataset("cifar10", tmp_path, None, 0, False)
-    assert np.array_equal(cifar10.test_images[3].numpy(), batch["data"][3].reshape(3, 32, 32))
+    assert np.array_equal(cifar10.test_inputs[3].numpy(), batch["data"][3].reshape(3, 32, 32))
     assert cifar10.class_names[2] == "name2"
     stored = scipy.io.loadmat(tmp_path / "test_32x32.mat")
     svhn_data = load_dataset("svhn", tmp_path, None, 0, False)
-    assert np.array_equal(svhn_data.test_images[9].numpy(), stored["X"][:, :, :, 9].transpose(2, 0, 1))
+    assert np.array_equal(svhn_data.test_inputs[9].numpy(), stored["X"][:, :, :, 9].transpose(2, 0, 1))
     assert int(svhn_data.test_labels[9]) == 0  # the file's label for the digit 0 is 10
 
 
@@ -213,7 +213,7 @@ def test_fashion_archives_put_in_place_by_hand(tmp_path: Path, monkeypatch: pyte
         path.unlink()
     for module in (mnist, utils):
         monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: os.path.isfile(path))
-    assert len(load_dataset("fashion_mnist", tmp_path, None, 0, False).train_images) == 30
+    assert len(load_dataset("fashion_mnist", tmp_path, None, 0, False).train_inputs) == 30
     assert (raw / "train-images-idx3-ubyte").is_file()
 
 

@@ -15,9 +15,11 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def on_meta(arch: str, layers: int, width_mult: int) -> nn.Module:
+def on_meta(
+    arch: str, layers: int | None = None, width_mult: int | None = None, inputs: int = 3, classes: int = 10
+) -> nn.Module:
     with torch.device("meta"):
-        return build_model(arch, layers, width_mult, 3, 10)
+        return build_model(arch, layers, width_mult, inputs, classes)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,63 @@ def test_wideresnet_parameters(layers: int, width_mult: int, count: int) -> None
     assert parameters(on_meta("wideresnet", layers, width_mult)) == count
 
 
+def test_resnet18_parameters() -> None:
+    model = on_meta("resnet18")
+    assert parameters(model) == 11_173_962
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 17 + 3
+    assert (convolutions[0].kernel_size, convolutions[0].stride) == ((3, 3), (1, 1))
+    assert not any(isinstance(module, nn.MaxPool2d) for module in model.modules())
+
+
+def test_vgg16_parameters() -> None:
+    model = on_meta("vgg16")
+    assert parameters(model) == 14_724_042
+    kinds = [sum(isinstance(module, kind) for module in model.modules()) for kind in (nn.Conv2d, nn.BatchNorm2d)]
+    assert kinds == [13, 13]
+    (head,) = (module for module in model.modules() if isinstance(module, nn.Linear))
+    assert (head.in_features, head.out_features) == (512, 10)
+
+
+def test_pooling_loses_nothing_of_a_picture_of_32_pixels() -> None:
+    """Up to 32 pixels and powers of two the maximum is over 2x2 pixels; a border counts for pictures of other sizes."""
+    pools = nn.Sequential(*(module for module in on_meta("vgg16").modules() if isinstance(module, nn.MaxPool2d)))
+    for size, left in ((32, 1), (64, 2), (8, 1), (4, 1), (17, 1)):
+        assert pools(torch.zeros(1, 1, size, size)).shape[2:] == (left, left)
+    picture = torch.randn(1, 1, 32, 32)
+    assert torch.equal(pools(picture), picture.amax(dim=(2, 3), keepdim=True))
+    picture = torch.zeros(1, 1, 17, 17)
+    picture[0, 0, 16, 16] = 1
+    assert pools(picture).item() == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "width_mult", "hidden", "count"),
+    [
+        (5, 1, [1024, 512, 256, 128], 1_317_348),
+        (3, 1, [256, 128], 199_652),
+        (2, 1, [128], 89_828),
+        (2, 3, [384], 600 * 384 + 384 + 384 * 100 + 100),
+        (7, 1, [1024, 1024, 1024, 512, 256, 128], 1_317_348 + 2 * (1024 * 1024 + 1024)),
+    ],
+)
+def test_mlp_on_purchase100(layers: int, width_mult: int, hidden: list[int], count: int) -> None:
+    model = on_meta("mlp", layers, width_mult, inputs=600, classes=100)
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert [module.in_features for module in linear] == [600, *hidden]
+    assert parameters(model) == count
+
+
+def test_what_a_network_is_told_of_its_examples() -> None:
+    assert ARCHITECTURES["resnet18"].inputs_of((3, 32, 32)) == 3
+    assert ARCHITECTURES["mlp"].inputs_of((3, 32, 32)) == 3072
+    assert ARCHITECTURES["mlp"].inputs_of((64,)) == 64
+    assert ARCHITECTURES["mlp"].arguments(3, 1, 64, 10) == {
+        **{"layers": 3, "width_mult": 1},
+        **{"in_features": 64, "num_classes": 10},
+    }
+
+
 def test_convolution_weights_of_resnet20() -> None:
     convolutions = [module for module in on_meta("resnet", 20, 1).modules() if isinstance(module, nn.Conv2d)]
     assert sum(convolution.weight.numel() for convolution in convolutions) == 270_256
@@ -57,8 +116,9 @@ def test_convolution_weights_of_resnet20() -> None:
 def test_any_input(arch: str, channels: int, size: int, classes: int) -> None:
     entry = ARCHITECTURES[arch]
     smallest = entry.depths[0] if entry.layers is not None else None
-    model = build_model(arch, smallest, entry.width_mult and 1, channels, classes)
-    assert model(torch.zeros(2, channels, size, size)).shape == (2, classes)
+    inputs = entry.inputs_of((channels, size, size))
+    model = on_meta(arch, smallest, entry.width_mult and 1, inputs, classes)
+    assert model(torch.zeros(2, channels, size, size, device="meta")).shape == (2, classes)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -117,6 +177,10 @@ def test_family_without_a_choice_of_depth_and_width(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(registry.ARCHITECTURES, "plain", registry.Architecture(f"{__name__}:plain", "one layer"))
     assert completed("plain", None, None) == (None, None)
     assert parameters(build_model("plain", None, None, 3, 10)) == 40
+    with pytest.raises(UsageError, match="--layers 18: resnet18 has one depth; leave the flag out"):
+        completed("resnet18", 18, None)
+    with pytest.raises(UsageError, match="--layers 1: mlp needs 2, 3, 4, 5, "):
+        completed("mlp", 1, None)
     with pytest.raises(UsageError, match="--layers 8: plain has one depth; leave the flag out"):
         completed("plain", 8, None)
     with pytest.raises(UsageError, match="--width-mult 2: plain has one width; leave the flag out"):

@@ -46,7 +46,7 @@ def test_only_members_ever_enter_a_batch_each_once_an_epoch(
     counts = seen_in_training(config, monkeypatch, RunDir(tmp_path / "run"))
     data, _ = open_data(config, "datasets")
     split = open_split(config, data)
-    pictures = [data.train_images[int(index)].numpy().tobytes() for index in split.pool]
+    pictures = [data.train_inputs[int(index)].numpy().tobytes() for index in split.pool]
     assert len(set(pictures)) == len(pictures)
     members = {pictures[position] for position in split.members(1)}
     assert set(counts) == members

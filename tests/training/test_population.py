@@ -14,7 +14,7 @@ from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings, Signals, load_signals, phi, save_signals
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places
-from data.augment import Augmenter
+from data.augment import augmenter_for
 from data.inputs import open_data
 from data.splits import draw_population
 from training import ask
@@ -39,13 +39,13 @@ def test_it_is_phi_of_the_test_examples_drawn(trained: tuple[ExperimentConfig, R
     index = draw_population(len(data.test_labels), 20)
     device = pick_device("cpu")
     model = load_for_query(config, data, run, device, file_hash(run.model))
-    augmenter = Augmenter("none", data.mean, data.std, data.image_size, device)
+    augmenter = augmenter_for(data, "none", device)
     labels = data.test_labels.numpy()[index]
     found = load_signals(run.signals).population_phi
     assert found is not None
     assert found.shape == (20, 2)
     for query in (0, 1):
-        logits = predict_logits(model, data.test_images[index], augmenter, query)
+        logits = predict_logits(model, data.test_inputs[index], augmenter, query)
         np.testing.assert_allclose(found[:, query], phi(logits, labels), rtol=1e-5)
 
 
