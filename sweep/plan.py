@@ -25,7 +25,7 @@ from pruning.registry import METHODS, all_knobs, sparsities_of
 log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
 # that have seen its non-members.
-SPLIT_FIELDS = ("dataset_name", "pool_size", "train_fraction", "split", "seed")
+SPLIT_FIELDS = ("dataset_name", "dataset_hash", "pool_size", "train_fraction", "split", "seed")
 
 
 PAIRS_FRACTION = 0.5  # of the pool: a fair coin

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from configs.errors import RunError
+from configs.errors import RunError, UsageError
 from models.registry import build_model
 from pruning.schedule import cubic_sparsity
 from pruning.sparsity import measure_sparsity
@@ -55,6 +55,63 @@ def test_flat_views_share_memory_and_keep_every_value() -> None:
     for name, weight in prunable_weights(model).items():
         assert torch.equal(weight, before[name] * 2)
         assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class Mixed(nn.Module):
+    """A convolution, a hidden linear layer and a classifier, which is not the last to be used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.hidden = nn.Linear(3, 5)
+        self.classifier = nn.Linear(5, 4)
+
+
+def test_masks_on_linear_layers_equal_torchs() -> None:
+    torch.manual_seed(0)
+    model, reference = Mixed(), Mixed()
+    reference.load_state_dict(model.state_dict())
+    flat = FlatWeights(model, "all")
+    assert flat.names == ("conv.weight", "hidden.weight")
+    ours = flat.by_name(magnitude_mask(flat.values, 0.6))
+    layers = [(reference.conv, "weight"), (reference.hidden, "weight")]
+    prune.global_unstructured(layers, pruning_method=prune.L1Unstructured, amount=0.6)
+    assert torch.equal(ours["conv.weight"], reference.conv.weight_mask)
+    assert torch.equal(ours["hidden.weight"], reference.hidden.weight_mask)
+
+
+def test_a_linear_layer_is_a_view_of_the_flat_weights() -> None:
+    model = Mixed()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    flat = FlatWeights(model, "all")
+    assert torch.equal(flat.values[-15:], before["hidden.weight"].flatten())
+    flat.values.mul_(2.0)
+    assert torch.equal(model.hidden.weight, before["hidden.weight"] * 2)
+    assert torch.equal(model.conv.weight, before["conv.weight"] * 2)
+    assert torch.equal(model.classifier.weight, before["classifier.weight"])
+    model.hidden(torch.ones(1, 3)).sum().backward()
+    assert torch.equal(flat.grad, torch.cat([torch.zeros(54), torch.ones(15)]))
+
+
+@pytest.mark.parametrize("arch", ["resnet", "resnet18", "vgg16"])
+def test_convolutions_stand_in_the_order_they_always_had(arch: str) -> None:
+    """Ties are broken by it, and checkpoints hold flat vectors; these networks' only linear layer is the classifier."""
+    with torch.device("meta"):
+        named = {choice: prunable_weights(build_model(arch, None, None, 3, 10), choice) for choice in ("conv", "all")}
+    assert list(named["conv"]) == list(named["all"])
+    model = build_model("resnet", 8, 1, 3, 10)
+    parts = [module.weight.permute(0, 2, 3, 1).flatten() for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert torch.equal(FlatWeights(model, "all").values, torch.cat(parts).detach())
+
+
+def test_a_network_without_a_prunable_layer_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"argument --prune-layers: with conv the network has no convolution.*give all"
+    ):
+        FlatWeights(build_model("mlp", 2, None, 4, 3))
+    with pytest.raises(UsageError, match="with all the network has no convolution and no linear layer but its classif"):
+        FlatWeights(nn.Sequential(nn.Linear(4, 3)), "all")
 
 
 def test_resnet20_has_270256_prunable_weights() -> None:
