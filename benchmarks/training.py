@@ -7,14 +7,15 @@ One file, longer than others here: the three loops that it compares are read sid
 
 (a) plain: as most repositories write it. A DataLoader with torchvision transforms for each picture (crop, mirror,
 tensor, normalise), float32, contiguous, one process with all threads; a mask is multiplied in layer by layer, and DPF
-keeps dense weights beside masked ones and sorts all of them for each new mask.
+keeps dense weights beside masked ones and sorts all of them for each new mask. Written out for dense, static and DPF.
 (b) project: `training.loop.Trainer`, in as many processes at once as `train.py --jobs` would start.
 (c) ceiling: forward, backward and fused SGD on one resident random batch, in the same precision and memory layout, in
 as many processes at once as (b); nothing is loaded, augmented, masked or counted.
 
 Every round measures a, b and c for --seconds each; the figures are medians over rounds of pictures a second, summed
-over processes. dpf_cost is how much longer an epoch takes (b) with DPF than dense: each process trains a network of
-either kind in turns, epoch by epoch, and the median of their ratios is reported. mfu: of (b), three times the
+over processes. method_cost is how much longer an epoch takes (b) with a method than dense: each process trains a
+network of either kind in turns, epoch by epoch, and the median of their ratios is reported; SET and RigL change their
+masks once in every epoch, of 8 steps on a CPU, where their default is 100. mfu: of (b), three times the
 forward's multiply-adds at two operations each, against --peak-tflops or, on a GPU, against the operations a second of
 a large matrix product in the same precision, measured in the same run.
 
@@ -50,6 +51,7 @@ from configs.experiment import ExperimentConfig
 from data.base import ImageData, unpublished_normalisation
 from models.flops import layer_flops
 from models.registry import build_model
+from pruning.registry import METHODS
 from pruning.weights import prunable_weights
 from sweep.plan import resolve
 from training.device import own_share, pick_precision, to_device
@@ -57,6 +59,7 @@ from training.graphs import recorder_for
 from training.loop import Trainer, new_model
 
 BATCH, SPARSITY, MASK_EVERY = 128, 0.9, 16
+WRITTEN_OUT = ("dense", "static", "dpf")  # the methods of the plain loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Case:
             precision=self.precision,
             num_shadows=0,
         )
-        return resolve(config, "datasets", {"prune_epoch": 0})
+        return resolve(config, "datasets", {"prune_epoch": 0, "update_freq": self.members // BATCH})
 
 
 def pictures(count: int) -> ImageData:
@@ -268,10 +271,10 @@ class Crew:
 
 
 def epoch_ratios(case: Case, threads: int, seconds: float) -> list[float]:
-    """How many times as long an epoch by DPF takes as a dense one, in turns in one process."""
+    """How many times as long an epoch by the method takes as a dense one, in turns in one process."""
     torch.set_num_threads(threads)
     own_share(torch.device(case.device), 1)
-    loops = [project(dataclasses.replace(case, method=method)) for method in ("dense", "dpf")]
+    loops = [project(dataclasses.replace(case, method=method)) for method in ("dense", case.method)]
     for loop in loops:
         next(loop)
     ratios: list[float] = []
@@ -288,8 +291,8 @@ def epoch_ratios(case: Case, threads: int, seconds: float) -> list[float]:
     return ratios
 
 
-def dpf_cost(case: Case, processes: int, threads: int, seconds: float) -> float:
-    """How much longer an epoch takes with DPF, as a fraction, with so many processes at once."""
+def method_cost(case: Case, processes: int, threads: int, seconds: float) -> float:
+    """How much longer an epoch takes with the method than dense, as a fraction, with so many processes at once."""
     with get_context("spawn").Pool(processes) as pool:
         answers = pool.starmap(epoch_ratios, [(case, threads, seconds)] * processes)
     return float(np.median([ratio for answer in answers for ratio in answer])) - 1.0
@@ -297,7 +300,8 @@ def dpf_cost(case: Case, processes: int, threads: int, seconds: float) -> float:
 
 def measure(case: Case, rounds: int, seconds: float, counts: Sequence[int]) -> dict[str, Any]:
     """One line of the table; counts: processes of (b) and (c), ascending."""
-    tried = {"plain": [1], "project": counts, "ceiling": counts} | ({"launched": [1]} if case.on_gpu else {})
+    tried = {"plain": [1]} if case.method in WRITTEN_OUT else {}
+    tried |= {"project": counts, "ceiling": counts} | ({"launched": [1]} if case.on_gpu else {})
     threads = max(1, cores() // counts[-1])
     crews = {
         kind: Crew(kind, case, several[-1], cores() if kind == "plain" else threads) for kind, several in tried.items()
@@ -321,11 +325,11 @@ def measure(case: Case, rounds: int, seconds: float, counts: Sequence[int]) -> d
         "precision": case.precision,
         "processes": best,
         **{f"{kind}_per_s": round(rate, 1) for kind, rate in rates.items()},
-        "project_over_plain": round(rates["project"] / rates["plain"], 2),
+        **({"project_over_plain": round(rates["project"] / rates["plain"], 2)} if "plain" in rates else {}),
         "project_over_ceiling": round(rates["project"] / rates["ceiling"], 3),
     }
-    if case.method == "dpf":
-        row["dpf_cost"] = round(dpf_cost(case, best, threads, 2.0 * rounds * seconds), 3)
+    if case.method != "dense":
+        row["method_cost"] = round(method_cost(case, best, threads, 2.0 * rounds * seconds), 3)
     if case.on_gpu and counts[0] == 1:
         row["graphs_over_launched"] = round(medians["project", 1] / rates["launched"], 2)
     if len(counts) > 1:
@@ -362,7 +366,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     default = ["resnet:8:1", "resnet:20:1", "wideresnet:28:2"]
     parser.add_argument("--models", nargs="+", default=default, metavar="ARCH:LAYERS:WIDTH")
-    parser.add_argument("--methods", nargs="+", default=["dense", "static", "dpf"], choices=["dense", "static", "dpf"])
+    methods = {"metavar": "NAME", "help": f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)})"}
+    parser.add_argument("--methods", nargs="+", default=list(WRITTEN_OUT), choices=list(METHODS), **methods)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument(
