@@ -300,7 +300,7 @@ def method_cost(case: Case, processes: int, threads: int, seconds: float) -> flo
 
 def measure(case: Case, rounds: int, seconds: float, counts: Sequence[int]) -> dict[str, Any]:
     """One line of the table; counts: processes of (b) and (c), ascending."""
-    tried = {"plain": [1]} if case.method in WRITTEN_OUT else {}
+    tried: dict[str, Sequence[int]] = {"plain": [1]} if case.method in WRITTEN_OUT else {}
     tried |= {"project": counts, "ceiling": counts} | ({"launched": [1]} if case.on_gpu else {})
     threads = max(1, cores() // counts[-1])
     crews = {
@@ -366,8 +366,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpText)
     default = ["resnet:8:1", "resnet:20:1", "wideresnet:28:2"]
     parser.add_argument("--models", nargs="+", default=default, metavar="ARCH:LAYERS:WIDTH")
-    methods = {"metavar": "NAME", "help": f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)})"}
-    parser.add_argument("--methods", nargs="+", default=list(WRITTEN_OUT), choices=list(METHODS), **methods)
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=list(WRITTEN_OUT),
+        choices=list(METHODS),
+        metavar="NAME",
+        help=f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)})",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument(

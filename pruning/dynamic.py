@@ -20,7 +20,8 @@ class DynamicPruner(MaskedPruner):
 
     The smallest magnitudes are dropped; which ones grow, a subclass says: of all that are not kept, those just dropped
     included. What grows starts at zero and at rest: the momentum of what is dropped goes with it, and weights outside
-    the mask have none. `returned` of the history is the share of the prunable weights that the last update let grow.
+    the mask have none. One that grows where its gradient is exactly zero stays zero, and then counts as such in the
+    measured sparsity. `returned` of the history is the share of the prunable weights that the last update let grow.
     """
 
     @dataclass(frozen=True, kw_only=True)
