@@ -31,7 +31,7 @@ TABLE = ["--dataset", "my table.npz"]
 def write(path: Path, x: np.ndarray, **others: Any) -> None:
     labels = np.arange(len(x)) % 2
     cut = len(x) * 3 // 4
-    arrays = {"train_x": x[:cut], "train_y": labels[:cut], "test_x": x[cut:], "test_y": labels[cut:]}
+    arrays: dict[str, Any] = {"train_x": x[:cut], "train_y": labels[:cut], "test_x": x[cut:], "test_y": labels[cut:]}
     np.savez(path, **arrays, **others)
 
 

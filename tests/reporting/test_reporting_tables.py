@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from attacks.metrics import METRICS
 from configs.errors import UsageError
+from configs.experiment import RECIPE
+from pruning.registry import all_knobs
 from reporting.frames import escape, unescape
 from reporting.tables import (
     CELL_COLUMNS,
@@ -30,7 +32,8 @@ from reporting.terminal import output_width
 from tests.reporting.reporting_examples import GRID, cell, row, summary_of
 
 LEAD = ["experiment", "method", "sparsity", "lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy"]
-UNTRAINED = "," * 15  # the columns of how a cell was trained, which these cells lack
+# The columns of how a cell was trained, which these cells lack.
+UNTRAINED = "," * len(("train_seed", *RECIPE, *all_knobs()))
 REASON = "2 shadow models were found, every attack needs at least 3"
 
 
@@ -126,9 +129,10 @@ def test_escaping_can_be_undone(text: str) -> None:
 def test_training_table() -> None:
     frame = training_table([{"experiment": "dense", "epochs": 3, "sparsity": 0.0, "unknown": 1}, {"reason": "failed"}])
     assert tuple(frame.columns) == TRAINING_COLUMNS
+    epochs = TRAINING_COLUMNS.index("epochs")
     assert frame.to_csv(index=False, lineterminator="\n").splitlines()[1:] == [
-        "dense,,0.0" + "," * 8 + "3" + "," * 35,
-        "," * 45 + "failed",
+        "dense,,0.0" + "," * (epochs - 2) + "3" + "," * (len(TRAINING_COLUMNS) - 1 - epochs),
+        "," * (len(TRAINING_COLUMNS) - 1) + "failed",
     ]
 
 
