@@ -32,7 +32,7 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, NDArray[n
     """
     with _opened(path) as archive:
         arrays = {}
-        for name, member in _members(archive, path.stat().st_size, max_bytes or _half_of_memory()).items():
+        for name, member in _members(archive, path.stat().st_size, max_bytes or half_of_memory()).items():
             with archive.open(member) as content:
                 _read_header(content, member.file_size)
             with archive.open(member) as content:
@@ -45,7 +45,7 @@ def read_forms(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape and dtype of every array of an .npz file by name, from their headers alone. RunError as `read_arrays`."""
     with _opened(path) as archive:
         forms = {}
-        for name, member in _members(archive, path.stat().st_size, _half_of_memory()).items():
+        for name, member in _members(archive, path.stat().st_size, half_of_memory()).items():
             with archive.open(member) as content:
                 forms[name] = _read_header(content, member.file_size)
         return forms
@@ -101,7 +101,8 @@ def _read_header(content: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dty
     return shape, dtype
 
 
-def _half_of_memory() -> int:
+def half_of_memory() -> int:
+    """Bytes: half of what this machine has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (AttributeError, ValueError, OSError):  # not every system tells

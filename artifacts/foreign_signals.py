@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from artifacts.arrays import read_arrays
 from artifacts.atomic_writes import file_hash
 from artifacts.foreign_about import About, Wrong, read_about
+from artifacts.foreign_tables import KINDS as TABLES
+from artifacts.foreign_tables import read_table_arrays
 from artifacts.signals import pairs_hash, phi, split_hash
 from configs.errors import RunError, UsageError
 
@@ -86,10 +88,12 @@ class ForeignSignals:
 def read_foreign(path: Path) -> ForeignSignals:
     """Read and check a file of signals. UsageError, one line, names the file and what is wrong in it."""
     try:
-        arrays = read_arrays(path)
+        arrays = read_table_arrays(path) if path.suffix in TABLES else read_arrays(path)
         digest = file_hash(path)
     except (RunError, OSError) as error:
         raise UsageError(f"argument --signals: {error}") from None
+    except Wrong as wrong:
+        raise UsageError(f"argument --signals: {path}: {wrong}") from None
     try:
         return _checked(path, arrays, digest)
     except Wrong as wrong:

@@ -30,9 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     cell.add_argument(
         "--signals",
         nargs="+",
-        metavar="FILE.npz",
-        help="logits, labels and membership of models of any origin, a cell a file, compared where they agree on who "
-        "holds what (docs/signals.md)",
+        metavar="FILE",
+        help="logits, labels and membership of models of any origin (.npz), or a table of their probabilities (.csv, "
+        ".parquet), a cell a file, compared where they agree on who holds what (docs/signals.md)",
     )
     return parser
 
