@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from cli.export import add_export_flag
 from cli.main import run_main
+from cli.own_parts import add_trust_flag
 from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, new_parser
 from configs.attacks import AttackOptions
 from configs.experiment import ExperimentConfig
-from configs.knobs import add_flags
+from configs.knobs import NamesAndForms, add_flags
 from pruning.registry import METHODS
 
 
@@ -28,8 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train a pruned network; needs --prune-method, and --sparsity where the method has no fixed one",
     )
-    pruned = [name for name, method in METHODS.items() if method.prunes]
-    run.add_argument("--prune-method", choices=pruned, metavar="NAME", help=f"how it is pruned: {', '.join(pruned)}")
+    pruned = NamesAndForms([name for name in CHOICES["methods"] if METHODS[name].prunes], ("FILE.py:Class",))
+    words = ", ".join([*pruned, *pruned.forms])
+    run.add_argument("--prune-method", choices=pruned, metavar="NAME", help=f"how it is pruned: {words}")
     add_flags(parser, ExperimentConfig, "sparsity", CHOICES, only=("sparsity",))
     parser.set_defaults(sparsity=None)
     run.add_argument(
@@ -38,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_training_flags(parser)
     add_flags(parser, AttackOptions, "queries", CHOICES, only=("num_queries",))
     add_export_flag(parser)
+    add_trust_flag(parser)
     add_places(parser, "runs_dir", "data_dir", "results_dir")
     results = next(action for action in parser._actions if action.dest == "results_dir")
     results.default, results.help = None, "with --export: the evaluation that the card quotes (default: results/mia)"

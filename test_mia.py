@@ -10,6 +10,7 @@ from pathlib import Path
 
 from artifacts.missing import check_runs
 from cli.main import run_main
+from cli.own_parts import add_trust_flag
 from cli.parser import CHOICES, add_places, new_parser
 from configs.attacks import AttackOptions
 from configs.knobs import add_flags
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of test_mia.py."""
     parser = new_parser(__doc__ or "", "python test_mia.py --runs-dir ./runs")
     add_flags(parser, AttackOptions, "attacks", CHOICES, leave_out=("shadows_from",))  # cells are checked one by one
+    add_trust_flag(parser)
     add_places(parser, "runs_dir", "data_dir")
     add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
     return parser

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cli.export import add_export_flag
 from cli.main import run_main
+from cli.own_parts import add_trust_flag
 from cli.parser import CHOICES, add_places, add_training_flags, check_training_inputs, method_examples, new_parser
 from cli.status import add_status_flags, show_status
 from configs.attacks import AttackOptions
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     attacks = add_flags(parser, AttackOptions, "attacks", CHOICES)
     attacks.add_argument("--no-mia", action="store_true", help="train only; attack nothing")
     add_export_flag(parser)
+    add_trust_flag(parser)
     add_places(parser, "runs_dir", "results_dir", "summary_dir", "data_dir")
     return parser
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from artifacts.run_dir import COLUMNS, SAFE_NAME
 from configs.experiment import RECIPE, SETTING, ExperimentConfig
-from pruning.registry import METHODS, all_knobs
+from pruning.registry import BUILT_IN_KNOBS, METHODS
 
 DRAWN = "drawn"  # population_order of examples that stand in the order of `data.splits.draw_population`
-NAMES = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *all_knobs())
+NAMES = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *BUILT_IN_KNOBS)
 _DECLARED: tuple[Any, ...] = (ExperimentConfig, *(method.Knobs for method in METHODS.values()))
 _FIELDS = {field.name: field for cls in _DECLARED for field in dataclasses.fields(cls)}
 HASHES = ("data_hash", "split_hash", "fingerprint", "weights_hash")

@@ -72,9 +72,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except ValueError as error:
         raise Wrong(f"it cannot be read as CSV ({' '.join(str(error).split())[:120]})") from None
     try:
-        return frame.assign(**{name: frame[name].to_numpy(dtype=object).astype(np.float64) for name in text})
+        for name in text:
+            frame[name] = frame[name].to_numpy(dtype=object).astype(np.float64)
     except ValueError:
         raise Wrong(NO_NUMBER) from None
+    return frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -91,7 +93,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             frame: pd.DataFrame = file.read().to_pandas(ignore_metadata=True)
     except pyarrow.ArrowException as error:
         raise Wrong(f"it cannot be read as parquet ({' '.join(str(error).split())[:120]})") from None
-    return frame[[name for name in frame.columns if not PANDAS_INDEX.fullmatch(str(name))]]
+    kept: pd.DataFrame = frame.drop(columns=[name for name in frame.columns if PANDAS_INDEX.fullmatch(str(name))])
+    return kept
 
 
 def _check_room(path: Path, needed: int) -> None:
@@ -163,7 +166,7 @@ def _probabilities(frame: pd.DataFrame, columns: list[str]) -> NDArray[np.float6
         raise Wrong(NO_NUMBER)
     if values.min() < 0 or values.max() > 1 + TOLERANCE or np.abs(values.sum(axis=1) - 1).max() > TOLERANCE:
         raise Wrong(f"p0, p1, ... must be probabilities: 0 or more, their sum within {TOLERANCE:g} of 1 in every row")
-    return values.astype(np.float64)
+    return np.asarray(values, dtype=np.float64)
 
 
 def _meta(frame: pd.DataFrame) -> dict[str, NDArray[np.uint8]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from artifacts.atomic_writes import clear_temporaries, file_hash, read_json, write_text
 from configs.errors import UsageError
-from configs.experiment import SCHEMA_VERSION, ExperimentConfig, differing_fields
+from configs.experiment import SCHEMA_VERSION, ExperimentConfig, differences
 from pruning.registry import prunes, stored_config
 
 MODEL_FILE = "best_model.pth"
@@ -210,7 +210,7 @@ def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> R
     if fields.get("schema_version") == SCHEMA_VERSION and fields.get("fingerprint") != stored.fingerprint():
         return RunStatus("damaged", "config.json is not as it was written (its fingerprint differs)")
     if stored.fingerprint() != config.fingerprint():
-        return RunStatus("stale", "; ".join(differing_fields(config.identity(), stored.identity())))
+        return RunStatus("stale", differences(config, stored))
     if run.summary.is_file():
         damage = run.damage() if verify else None
         return RunStatus("damaged", damage) if damage else RunStatus("finished")

@@ -21,9 +21,6 @@ Row = dict[str, str | int | float | None]
 
 LEARNERS = min(os.cpu_count() or 1, 4)  # targets learned at once by attacks that prepare for all of them
 FEWEST_PER_SIDE = 10  # members and non-members among the examples that a partial result has to have
-SUITE_OF = {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants}
-SUITE_OF |= {STRONGEST: "chosen"}
-ATTACK_OF = {variant: attack for attack in ATTACKS.values() for variant in attack.variants}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +141,25 @@ def evaluate(
     return measure(score(knowledge, inputs.target), asked, settings.seed)
 
 
+def suites() -> dict[str, str]:
+    """The suite of every key that a result may have, in registry order."""
+    return {variant: attack.suite for attack in ATTACKS.values() for variant in attack.variants} | {STRONGEST: "chosen"}
+
+
 def score(knowledge: Knowledge, target: Outputs) -> dict[str, AttackResult]:
-    """The results of every attack that learned something, by variant."""
+    """The results of every attack that learned something, by variant; one that cannot score becomes unavailable."""
     results: dict[str, AttackResult] = {}
-    for scorer in knowledge.scorers.values():
-        results |= scorer(target)
+    for name in knowledge.scorers:
+        results |= _scored(knowledge, name, target)
     return results
+
+
+def _scored(knowledge: Knowledge, name: str, target: Outputs) -> dict[str, AttackResult]:
+    try:
+        return knowledge.scorers[name](target)
+    except AttackUnavailable as reason:
+        knowledge.unavailable[name] = str(reason)
+        return {}
 
 
 def measure(
@@ -168,11 +178,11 @@ def measure(
     where they are not defined. resamples: of the intervals; 0 for none. Raises ValueError as
     `attacks.metrics.evaluate_scores` does.
     """
-    targets = membership[None] if memberships is None else memberships
+    targets, suite_of = membership[None] if memberships is None else memberships, suites()
     return [
         {
             "attack": key,
-            "suite": SUITE_OF[key],
+            "suite": suite_of[key],
             "metric": metric,
             "value": figure.value,
             "ci_low": figure.ci_low,

@@ -6,7 +6,7 @@ headline attack (`headline_of`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attacks.models import Models
 
 SUITES = ("advanced", "wemem", "baseline")
+SUITE_OF_OWN = "own"  # of functions in files of the user's own: run where they are named, never with a suite
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Attack:
     needs_population: whether population examples must have been queried; variants: the keys that it can return.
     trains_network: whether it trains a network for each target, which is what makes many targets expensive.
     each: "module:function" of a cheaper way to attack every model of a cell in turn, with the same results.
+    function, source: of an attack in a file of the user's own, the function itself, and its path and sha256.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Attack:
     needs_population: bool = False
     trains_network: bool = False
     each: str | None = None
+    function: Callable[[AttackInputs, AttackSettings], Scorer] | None = None
+    source: Mapping[str, str] | None = None
 
     def fit(self, inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         """Learn from the shadows; imports the attack's module. Raises AttackUnavailable where it is not defined."""
@@ -53,7 +57,7 @@ class Attack:
             from attacks.interface import AttackUnavailable
 
             raise AttackUnavailable(f"{self.name} needs logits; these signals hold phi alone")
-        attack: Callable[[AttackInputs, AttackSettings], Scorer] = resolve_name(self.implementation)
+        attack: Callable[[AttackInputs, AttackSettings], Scorer] = self.function or resolve_name(self.implementation)
         return inputs.spread(attack(inputs.usable, settings))
 
     def fit_each(self, models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
@@ -165,6 +169,26 @@ ATTACKS: dict[str, Attack] = {
         "lira_global", "baseline", "LiRA, global threshold", "attacks.lira:lira_global", 0, ("lira_global",)
     ),
 }
+
+_BUILT_IN = tuple(ATTACKS)
+
+
+def add_own(attack: Attack) -> None:
+    """Take up an attack beside the project's own, for the length of a command; in the order of names."""
+    others = {name: ATTACKS.pop(name) for name in list(ATTACKS) if name not in _BUILT_IN}
+    ATTACKS.update(sorted({**others, attack.name: attack}.items()))
+
+
+def forget_own() -> None:
+    """Only the project's own attacks are known from now on."""
+    for name in [name for name in ATTACKS if name not in _BUILT_IN]:
+        del ATTACKS[name]
+
+
+def attack_of(variant: str) -> Attack | None:
+    """The attack that gives this key back; None for a key of no attack."""
+    return next((attack for attack in ATTACKS.values() if variant in attack.variants), None)
+
 
 # On every target the scores of the attack that was strongest on the shadows in its place (`evaluation.attack`).
 STRONGEST = "strongest"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs import own_code
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
@@ -21,17 +22,11 @@ from pruning.registry import METHODS, prunes
 LARGEST = 100_000  # bytes of a configuration file
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # What a configuration file cannot set: what a command does, as opposed to how.
-NO_SETTING = ("help", "version", "config", "preset", "print_config", "dry_run", "status", "watch")
+NO_SETTING = ("help", "version", "config", "preset", "print_config", "dry_run", "status", "watch", "trust_code")
 # Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
 STORED_ONLY = (
-    "schema_version",
-    "fingerprint",
-    "dataset_name",
-    "dataset_hash",
-    "pretrained_hash",
-    "model_index",
-    "method",
-    "sparsity",
+    *("schema_version", "fingerprint", "dataset_name", "dataset_hash", "pretrained_hash", "model_index"),
+    *("method", "sparsity", "method_file", "method_hash", "arch_file", "arch_hash"),
 )
 GROUPS = (ExperimentConfig, SweepOptions, AttackOptions, EngineOptions, Machine, Places, Tracking, Talk)
 
@@ -41,11 +36,8 @@ def settings_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     return {action.dest: action for action in parser._actions if action.dest not in NO_SETTING}
 
 
-def read_tokens(path: Path, parser: argparse.ArgumentParser) -> list[str]:
-    """The flags that a file sets, as words of a command line, which its knobs then check like any others.
-
-    UsageError, one line, for what is not one JSON object or YAML mapping of this script's flags.
-    """
+def _values_of(path: Path) -> dict[str, Any]:
+    """What a file sets, by name; UsageError, one line, for what is not one JSON object or YAML mapping."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)
@@ -63,13 +55,34 @@ def read_tokens(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         raise UsageError(f"argument --config: {path} {refused}") from None
     except RecursionError:
         raise UsageError(f"argument --config: {path} is nested too deeply; it holds flags only") from None
-    known = settings_of(parser)
     values: dict[str, Any] = {}
     for key, value in pairs:
         name = str(key).replace("-", "_")
         if name in values:
             raise UsageError(f"argument --config: {path} sets {key!r} twice")
         values[name] = value
+    return values
+
+
+def named_methods(path: Path) -> list[str]:
+    """The methods that a file names, before its flags can be checked; none where that will fail."""
+    try:
+        values = _values_of(path)
+    except UsageError:
+        return []
+    methods = values.get("methods")
+    named = [*(methods if isinstance(methods, list) else [methods]), values.get("prune_method")]
+    if isinstance(values.get("method_file"), str):
+        named.append(own_code.form_of(values["method_file"], str(values.get("method"))))
+    return [one for one in named if isinstance(one, str)]
+
+
+def read_tokens(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+    """The flags that a file sets, as words of a command line, which its knobs then check like any others.
+
+    UsageError, one line, for what is not one JSON object or YAML mapping of this script's flags.
+    """
+    known, values = settings_of(parser), _values_of(path)
     if "fingerprint" in values:
         values = _flags_of_stored(values, known)
     unknown = sorted(set(values) - set(known))
@@ -144,8 +157,12 @@ def _flags_of_stored(values: dict[str, Any], known: Mapping[str, argparse.Action
     # what a run of an earlier version leaves out it had all the same
     values = later_fields(ExperimentConfig) | later_fields(knobs) | values
     flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
+    if isinstance(values.get("arch_file"), str):
+        flags["arch"] = own_code.form_of(values["arch_file"], str(values.get("arch")))
     if "prune_method" in known and isinstance(method, str) and prunes(method):
-        flags |= {"prune": True, "prune_method": method, "sparsity": values["sparsity"]}
+        own = isinstance(values.get("method_file"), str)
+        given = own_code.form_of(values["method_file"], method) if own else method
+        flags |= {"prune": True, "prune_method": given, "sparsity": values.get("sparsity")}
     return flags
 
 
@@ -198,6 +215,8 @@ def print_config(parser: argparse.ArgumentParser, args: argparse.Namespace, cell
             value = next((found for cell in cells if (found := cell.flat().get(name)) is not None), value)
         word = _word_of(name)
         value = list(value) if isinstance(value, tuple) else value
+        if isinstance(value, str) or (isinstance(value, list) and name in ("methods", "attacks")):
+            value = own_code.as_given(value) if isinstance(value, str) else [own_code.as_given(one) for one in value]
         values[name] = word[0] if word is not None and value == word[1] else value
     if args.print_config == "json":
         print(json.dumps(values, indent=2))

@@ -12,7 +12,8 @@ from typing import Any
 from artifacts.atomic_writes import clear_temporaries
 from artifacts.children import cores
 from artifacts.locks import locked
-from attacks.registry import ATTACKS
+from attacks.registry import ATTACKS, SUITE_OF_OWN
+from cli import own_parts
 from cli.main import DONE, FAILED, SOME_FAILED
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
@@ -49,7 +50,7 @@ def attack_names(options: AttackOptions, suites: Sequence[str]) -> list[str]:
     """The attacks to run: those asked for, or all of the script's suites."""
     if options.attacks is None:
         return [name for name, attack in ATTACKS.items() if attack.suite in suites]
-    outside = [name for name in options.attacks if ATTACKS[name].suite not in suites]
+    outside = [name for name in options.attacks if ATTACKS[name].suite not in (*suites, SUITE_OF_OWN)]
     if outside:
         allowed = ", ".join(name for name, attack in ATTACKS.items() if attack.suite in suites)
         raise UsageError(f"argument --attacks: {outside[0]} is not in this suite; choose from {allowed}")
@@ -80,7 +81,9 @@ def evaluate(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
             log.warning("%s: %d of its models are not finished and were left out", cell.experiment, cell.unfinished)
         if not cell.reason:
             _say_what_is_missing(cell, attacker.names)
-    return gather(cells, attacker)
+    evidence = gather(cells, attacker)
+    evidence.problems += own_parts.failures
+    return evidence
 
 
 def _say_what_is_missing(cell: Attackable, names: Sequence[str]) -> None:

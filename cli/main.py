@@ -13,6 +13,7 @@ from pathlib import Path
 
 from artifacts import stopping
 from artifacts.logs import set_up_console
+from cli import own_parts
 from cli.parser import parse
 from configs.errors import RunError, RunLocked, StopRequested, UsageError
 
@@ -26,15 +27,20 @@ def run_main(
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parse, run, and turn every expected failure into one line on standard error and an exit code."""
-    parser = build()
+    parser, words = build(), own_parts.words_of(argv)
     if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
         with contextlib.suppress(ImportError):
             import argcomplete
 
+            with contextlib.suppress(UsageError):
+                parser = build() if own_parts.load_methods(parser, words) else parser
             argcomplete.autocomplete(parser)
     try:
-        with stopping.installed(for_good=argv is None):
+        with stopping.installed(for_good=argv is None), own_parts.for_one_command():
+            if own_parts.load_methods(parser, words):
+                parser = build()
             args = parse(parser, argv)
+            own_parts.load_others(args, words)
             set_up_console(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
             return body(args)
     except UsageError as error:

@@ -22,7 +22,7 @@ from configs.suggest import did_you_mean
 from configs.version import VERSION
 from data.registry import DATASETS
 from models.registry import ARCHITECTURES
-from pruning.registry import METHODS
+from pruning.registry import METHODS, trainable
 
 CHOICES = {
     "datasets": tuple(DATASETS),
@@ -53,7 +53,8 @@ class OneLineParser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             near = did_you_mean(str(value), known)
-            raise argparse.ArgumentError(action, f"{value!r} is unknown; choose from {', '.join(known)}{near}")
+            every = [*known, *getattr(action.choices, "forms", ())]
+            raise argparse.ArgumentError(action, f"{value!r} is unknown; choose from {', '.join(every)}{near}")
 
 
 def new_parser(description: str, *examples: str) -> OneLineParser:
@@ -82,7 +83,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, ExperimentConfig, "data and membership", CHOICES, only=DATA_KNOBS)
     defaults = {"layers": _defaults("layers"), "width_mult": _defaults("width_mult")}
     add_flags(parser, ExperimentConfig, "model", CHOICES, only=MODEL_KNOBS, defaults=defaults)
-    add_method_flags(parser, {name: method.Knobs for name, method in METHODS.items()}, "pruning")
+    add_method_flags(parser, {name: method.Knobs for name, method in trainable().items()}, "pruning")
     taken = (*DATA_KNOBS, *MODEL_KNOBS, "sparsity")
     add_flags(parser, ExperimentConfig, "training", CHOICES, leave_out=taken)
     add_flags(parser, Machine, "machine", CHOICES)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from artifacts.missing import check_file, check_runs
 from attacks.registry import SUITES
+from cli.own_parts import add_trust_flag
 from cli.parser import CHOICES, add_places, new_parser
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
@@ -25,6 +26,7 @@ def suite_parser(
     """Flags of a script that attacks what is trained already; `places` are its folder flags beside the results'."""
     parser = new_parser(description or "", example)
     add_flags(parser, AttackOptions, "attacks", CHOICES, leave_out=leave_out)
+    add_trust_flag(parser)
     add_places(parser, *places, "results_dir", "data_dir", results_dir=results_dir)
     add_flags(parser, Machine, "machine", CHOICES, only=("device", "num_threads"))
     return parser

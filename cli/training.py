@@ -43,7 +43,7 @@ def template_of(args: argparse.Namespace, **overrides: object) -> ExperimentConf
 
 def given_knobs(args: argparse.Namespace) -> dict[str, Any]:
     """The values of methods' own knobs that flags give; None where they leave it to the method."""
-    return {name: getattr(args, name) for name in all_knobs()}
+    return {name: getattr(args, name, None) for name in all_knobs()}
 
 
 def print_plan(runs: Sequence[PlannedRun], shard: str | None = None) -> None:
@@ -113,6 +113,7 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
         from sweep.ray_cluster import check_ray
 
         check_ray(from_args(Machine, args), options.ray_address or "auto")
+    _try_out(chosen, args)
     read = [one for one in planned if one in chosen or DATASETS[one.config.dataset].is_own]
     hashes = check_inputs([one.config for one in read], args.data_dir)
     for one in planned:
@@ -125,6 +126,15 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
         if args.overwrite and one.status.kind != "new":
             with contextlib.suppress(RunLocked), locked(one.run.path):  # one that is held is named when its turn comes
                 one.run.clear()
+
+
+def _try_out(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
+    """What is wrong in code of the user's own is said here, and not by every worker."""
+    from data.inputs import open_data
+    from training.trial import needed, try_out
+
+    for config in needed(one.config for one in chosen):
+        try_out(config, open_data(config, args.data_dir)[0])
 
 
 def _warn_of_space(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:

@@ -14,7 +14,9 @@ MOST_TARGETS = 16  # that are attacked where nobody says how many
 class AttackOptions:
     """Which attacks, on how many targets, with which queries."""
 
-    attacks: tuple[str, ...] | None = knob(None, "attacks to run", choices="attacks", many=True, shown="all of them")
+    attacks: tuple[str, ...] | None = knob(
+        None, "attacks to run", choices="attacks", many=True, shown="all of them", also=("FILE.py:function",)
+    )
     num_targets: int | None = knob(
         None,
         "models of a cell that play the target in turn, or all; one number for all attacks and --shadows-from",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import UsageError
@@ -38,17 +39,20 @@ RECIPE = (
 class ExperimentConfig:
     """Everything that decides one model's weights, and nothing else.
 
-    knobs: of its pruning method, declared beside its class. `sweep.plan.resolve` completes a configuration. Adding a
-    field or a knob, or changing a default, leaves the runs there are what they are: a field that is none of
-    FIRST_FIELDS, and a knob that a method gains later, declare the value that their absence means (`absent`), and only
-    another value enters the identity.
+    knobs: of its pruning method, declared beside its class. method_file, arch_file: of a method or network in a file of
+    the user's own, where it lay; method_hash, arch_hash: that file's sha256, which is part of the identity.
+    `sweep.plan.resolve` completes a configuration. Adding a field or a knob, or changing a default, leaves the runs
+    there are what they are: a field that is none of FIRST_FIELDS, and a knob that a method gains later, declare the
+    value that their absence means (`absent`), and only another value enters the identity.
     """
 
     method: str = "dense"
+    method_file: str | None = dataclasses.field(default=None, metadata={"absent": None})
+    method_hash: str | None = dataclasses.field(default=None, metadata={"absent": None})
     sparsity: float = knob(
         0.0, "fraction of zeros among prunable weights, in [0, 1)", kind=float, low=0.0, below=1.0, metavar="S"
     )
-    dataset: str = knob("cifar10", "data set", choices="datasets", file=".npz")
+    dataset: str = knob("cifar10", "data set", choices="datasets", also=("FILE.npz",))
     dataset_name: str = ""
     image_size: int | None = knob(
         None, "side in pixels that an image folder is resized to", kind=int, low=4, high=1024, shown="32"
@@ -71,7 +75,11 @@ class ExperimentConfig:
         choices=("pairs", "balanced", "disjoint"),
         absent="balanced",
     )
-    arch: str = knob("resnet", "architecture", choices="architectures")
+    arch: str = knob(
+        "resnet", "architecture", choices="architectures", also=("FILE.py:function", "torchvision:NAME", "timm:NAME")
+    )
+    arch_file: str | None = dataclasses.field(default=None, metadata={"absent": None})
+    arch_hash: str | None = dataclasses.field(default=None, metadata={"absent": None})
     layers: int | None = knob(None, "depth", kind=int, low=1, shown="the architecture's")
     width_mult: int | None = knob(None, "channel multiplier", kind=int, low=1, high=64, shown="the architecture's")
     epochs: int = knob(200, "passes over the members", kind=int, low=1)
@@ -139,6 +147,11 @@ class ExperimentConfig:
         return self.split == "pairs"
 
     @property
+    def built_in(self) -> bool:
+        """Whether network and method are this project's; of others it cannot be known what they draw at random."""
+        return self.method_hash is None and self.arch_hash is None and ":" not in self.arch
+
+    @property
     def num_models(self) -> int:
         """M: the target and its shadows; the split is drawn for all of them."""
         return self.num_shadows + 1
@@ -164,10 +177,13 @@ class ExperimentConfig:
     def identity(self) -> dict[str, Any]:
         """The fields that decide this model's weights. Paths are left out: data and weights count by their hashes."""
         fields = self.flat()
-        del fields["pretrained"]
-        for name, absent in (later_fields(self) | later_fields(self.knobs)).items():
+        # an own method's file has its hash: nothing about its knobs has to outlive a change of it
+        later = later_fields(self.knobs) if self.method_hash is None else {}
+        for name, absent in (later_fields(self) | later).items():
             if fields[name] == absent:
                 del fields[name]
+        for path in ("pretrained", "method_file", "arch_file"):
+            fields.pop(path, None)
         if self.grows:
             del fields["num_shadows"]
         return {"schema_version": SCHEMA_VERSION, **fields}
@@ -220,3 +236,14 @@ def differing_fields(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """`name: theirs -> ours` for each field of two identities that differs."""
     names = sorted(set(ours) | set(theirs))
     return [f"{name}: {theirs.get(name)} -> {ours.get(name)}" for name in names if ours.get(name) != theirs.get(name)]
+
+
+def differences(config: ExperimentConfig, stored: ExperimentConfig) -> str:
+    """What tells a model from the one that is stored, in words; of own code that is another now, its file."""
+    ours, theirs = config.identity(), stored.identity()
+    changed = []
+    for part, file in (("method", config.method_file), ("arch", config.arch_file)):
+        old, new = theirs.pop(f"{part}_hash", None), ours.pop(f"{part}_hash", None)
+        if file is not None and old != new and ours[part] == theirs[part]:
+            changed.append(f"{Path(file).name} has changed")
+    return "; ".join([*dict.fromkeys(changed), *differing_fields(ours, theirs)])

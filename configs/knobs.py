@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from configs.errors import UsageError
+from configs.own_code import FORM
 from configs.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,22 +33,22 @@ def knob(
     high: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] | str | None = None,
-    file: str | None = None,
     many: bool = False,
     shown: str | None = None,
     metavar: str | None = None,
     word: tuple[str, int | None] | None = None,
     absent: Any = NOT_LATER,
     share: float | None = None,
+    also: tuple[str, ...] = (),
 ) -> Any:
     """Declare a dataclass field that is also a command-line flag.
 
     `low` and `high` are inclusive, `below` is exclusive. `choices` is a tuple, or the name of a registry whose names
-    the entry layer supplies; `file` is how the name of a file ends that may be given instead of one. `shown` words the
-    default where None stands for something derived. `word` is a word that stands for a number, and the number (None:
-    derived). `absent`, of a field of `ExperimentConfig` or of a method's knobs that was added after runs had been made:
-    the value that all these runs had, which never changes, whatever becomes of the default. `share`, of a method's knob
-    that is an epoch: what share of all epochs it is by default.
+    the entry layer supplies. `shown` words the default where None stands for something derived. `word` is a word that
+    stands for a number, and the number (None: derived). `also`: forms beside a registry's names, such as
+    `FILE.py:name`, which the entry layer resolves. `absent`, of a field of `ExperimentConfig` or of a method's
+    knobs that was added after runs had been made: the value that all these runs had, which never changes, whatever
+    becomes of the default. `share`, of a method's knob that is an epoch: what share of all epochs it is by default.
     """
     meta = {
         "help": help,
@@ -55,13 +57,13 @@ def knob(
         "high": high,
         "below": below,
         "choices": choices,
-        "file": file,
         "many": many,
         "shown": shown,
         "metavar": metavar,
         "word": word,
         "absent": absent,
         "share": share,
+        "also": also,
     }
     return dataclasses.field(default=default, metadata=meta)
 
@@ -234,6 +236,27 @@ def add_flags(
     return group
 
 
+class NamesAndForms(list[str]):
+    """The names that a flag takes, to be offered; a value of one of its other forms is one of them as well."""
+
+    def __init__(self, names: Iterable[str], forms: Sequence[str]) -> None:
+        super().__init__(names)
+        self.forms = tuple(forms)
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) or any(_has_form(str(value), form) for form in self.forms)
+
+
+def _has_form(value: str, form: str) -> bool:
+    """`net.py:make` has the form FILE.py:function, `my.npz` FILE.npz, `timm:vit` timm:NAME."""
+    if form.startswith("FILE."):
+        ending = form.removeprefix("FILE")
+        if ":" not in ending:
+            return value.lower().endswith(ending)
+        return FORM.fullmatch(value) is not None
+    return re.fullmatch(re.escape(form.partition(":")[0]) + r":[A-Za-z0-9_.]{1,60}", value) is not None
+
+
 def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices, changes: Mapping[str, Any]) -> None:
     """changes: of the field's declaration, and of its default."""
     meta, flag = {"default": field.default, **field.metadata, **changes}, flag_name(field.name)
@@ -245,31 +268,18 @@ def _add_flag(group: Any, field: dataclasses.Field[Any], choices: Choices, chang
     named = meta["choices"] if isinstance(meta["choices"], tuple) else choices.get(meta["choices"] or "")
     options: dict[str, Any] = {"default": value, "help": f"{meta['help']} (default: {default})"}
     if named is not None:
-        options["choices"] = _Names(named, meta["file"])
+        options["choices"] = NamesAndForms(named, meta["also"])
         braces = "{" + ",".join(options["choices"]) + "}"
-        listed = meta["many"] or len(braces) > LONGEST
+        listed = meta["many"] or len(braces) > LONGEST or meta["also"]
         options["metavar"] = "NAME" if listed else braces
-        or_file = f", or FILE{meta['file']}" if meta["file"] else ""
-        options["help"] = (
-            f"{meta['help']}: {', '.join(named)}{or_file} (default: {default})" if listed else options["help"]
-        )
+        allowed = ", ".join((*named, *meta["also"]))
+        options["help"] = f"{meta['help']}: {allowed} (default: {default})" if listed else options["help"]
     else:
         options["type"] = _parser_of(field)
         options["metavar"] = meta["metavar"] or {int: "N", float: "X"}.get(meta["kind"], "NAME")
     if meta["many"]:
         options["nargs"] = "+"
     group.add_argument(flag, **options)
-
-
-class _Names(list[str]):
-    """The names that a flag takes; `in` finds files as well whose name ends as `ending` says."""
-
-    def __init__(self, names: Iterable[str], ending: str | None) -> None:
-        super().__init__(names)
-        self.ending = ending
-
-    def __contains__(self, value: object) -> bool:
-        return super().__contains__(value) or (self.ending is not None and str(value).lower().endswith(self.ending))
 
 
 def _parser_of(field: dataclasses.Field[Any]) -> Callable[[str], Any]:

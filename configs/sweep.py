@@ -12,7 +12,9 @@ from configs.knobs import check_fields, flag_name, knob
 class SweepOptions:
     """The grid of cells."""
 
-    methods: tuple[str, ...] = knob(("dense", "static", "dpf"), "pruning methods", choices="methods", many=True)
+    methods: tuple[str, ...] = knob(
+        ("dense", "static", "dpf"), "pruning methods", choices="methods", many=True, also=("FILE.py:Class",)
+    )
     sparsities: tuple[float, ...] = knob(
         (0.5, 0.7, 0.8, 0.9, 0.95),
         "sparsities of every pruned method, in [0, 1); one that has a fixed sparsity has that one alone",

@@ -18,10 +18,10 @@ import numpy as np
 from artifacts.progress import announced, step
 from artifacts.signals import QuerySettings, Signals
 from attacks.arrays import BoolArray, Float64Array, IntArray
-from attacks.evaluate import ATTACK_OF, Knowledge, Row, learn_each, measure, score, too_few
+from attacks.evaluate import Knowledge, Row, learn_each, measure, score, too_few
 from attacks.interface import AttackResult, AttackSettings, Outputs
 from attacks.metrics import WeightArray
-from attacks.registry import ATTACKS, STRONGEST
+from attacks.registry import ATTACKS, STRONGEST, attack_of
 from configs.attacks import AttackOptions
 from configs.errors import RunError, UsageError
 from configs.experiment import SETTING
@@ -267,7 +267,7 @@ def attack_cell(
     scored.results = {
         key: found
         for key, found in scored.results.items()
-        if len(found) == (wanted[ATTACK_OF[key].name] if key in ATTACK_OF else len(own.targets))
+        if len(found) == (len(own.targets) if (attack := attack_of(key)) is None else wanted[attack.name])
     }
     scored.notes = remarks(scored.results)
     if scored.chosen:

@@ -19,7 +19,7 @@ from configs.errors import RunError
 from configs.experiment import RECIPE, ExperimentConfig
 from data.base import DataSet
 from data.inputs import open_data
-from models.registry import ARCHITECTURES
+from models.registry import OWN, entry_of
 from reporting.card import Card, write_card
 from reporting.tables import EVIDENCE_TABLES, read_table
 from training.ask import load_for_query
@@ -79,10 +79,11 @@ def describe(config: ExperimentConfig, data: DataSet, summary: dict[str, Any]) -
         "method": config.method,
         "sparsity": summary["measured_sparsity"],
         "arch": config.arch,
+        **({} if config.arch_hash is None else {"arch_hash": config.arch_hash}),
         "layers": config.layers,
         "width_mult": config.width_mult,
         "prune_layers": config.prune_layers,
-        "inputs": ARCHITECTURES[config.arch].inputs_of(data.example_shape),
+        "inputs": (entry_of(config.arch) or OWN).inputs_of(data.example_shape),
         "num_classes": data.num_classes,
         "example_shape": list(data.example_shape),
         "mean": list(data.mean),

@@ -11,7 +11,7 @@ import numpy as np
 from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
 from attacks.arrays import BoolArray, Float64Array
-from attacks.evaluate import SUITE_OF
+from attacks.evaluate import suites
 from attacks.interface import AttackResult
 from attacks.intervals import Estimate
 from attacks.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
@@ -160,7 +160,8 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
     summaries: dict[Key, Estimate] = {}
     own_shadows: dict[Key, Estimate] = {}
     rates: dict[Key, Record] = {}
-    for attack in announced([key for key in SUITE_OF if any(key in one.results for one in scored)], "measuring"):
+    suite_of = suites()
+    for attack in announced([key for key in suite_of if any(key in one.results for one in scored)], "measuring"):
         found = {which: _measured(one, attack, weights) for which, one in every.items() if attack in one.results}
         for (experiment, models), by_target in found.items():
             if models is None:
@@ -185,7 +186,7 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
             tied = float(np.mean([result.tied for result in results]))
             for metric in METRICS:
                 key = one.asked.experiment, attack, metric
-                row = {"suite": SUITE_OF[attack], "attack": attack, "metric": metric, "num_targets": 0, "tied": tied}
+                row = {"suite": suite_of[attack], "attack": attack, "metric": metric, "num_targets": 0, "tied": tied}
                 figures = dataclasses.asdict(summaries[key]) | rates[key] if key in summaries else {}
                 evidence.summary.append({**head, **row, **figures})
     return own_shadows

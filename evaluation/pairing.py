@@ -10,7 +10,7 @@ from typing import Any
 from configs.experiment import RECIPE, SETTING
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Targets
-from pruning.registry import METHODS
+from pruning.registry import METHODS, knobs_of
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
 PLANNED = ("against_dense", "same_sparsity", "given")
@@ -40,8 +40,8 @@ class Pair:
         ours, theirs = self.a.cell.names, self.b.cell.names
         shared = _own_knobs(self.a) if _method(self.a) == _method(self.b) else ()
         names = (*SETTING, "train_seed", *RECIPE, *shared)
-        apart = [name for name in names if ours[name] != theirs[name]]
-        return "; ".join(f"{name}: {_word(ours[name])} / {_word(theirs[name])}" for name in apart)
+        apart = [name for name in names if ours.get(name) != theirs.get(name)]
+        return "; ".join(f"{name}: {_word(ours.get(name))} / {_word(theirs.get(name))}" for name in apart)
 
     @property
     def models(self) -> tuple[int, ...] | None:
@@ -171,11 +171,11 @@ def _variant(asked: Targets) -> tuple[Any, ...]:
 
 
 def _knobs(asked: Targets) -> tuple[Any, ...]:
-    return tuple(asked.cell.names[name] for name in _own_knobs(asked))
+    return tuple(asked.cell.names.get(name) for name in _own_knobs(asked))
 
 
 def _own_knobs(asked: Targets) -> tuple[str, ...]:
-    return METHODS[_method(asked)].Knobs.names() if _known(asked) else ()
+    return knobs_of(_method(asked)) if _known(asked) else ()
 
 
 def _method(asked: Targets) -> str:

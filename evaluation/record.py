@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from artifacts.atomic_writes import write_atomic
-from artifacts.foreign_about import DRAWN
+from artifacts.foreign_about import DRAWN, KINDS
 from artifacts.foreign_signals import ACCURACIES
 from artifacts.run_dir import MODEL_FILE
 from configs.errors import UsageError
@@ -88,7 +88,8 @@ def _meta(cell: Cell, target: dict[str, Any], places: Places) -> dict[str, Any]:
     hashes["weights_hash"] = target["hashes"][MODEL_FILE]
     meta = {**names, **hashes, "population_order": DRAWN, "machine": target.get("machine")}
     meta["num_test"] = target.get("num_test") or _test_size(cell, places)
-    return {name: value for name, value in meta.items() if value is not None}
+    # a knob of somebody's own method has no place in a form that others read without it
+    return {name: value for name, value in meta.items() if value is not None and name in KINDS}
 
 
 def _test_size(cell: Cell, places: Places) -> int | None:

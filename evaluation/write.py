@@ -21,7 +21,7 @@ from configs.version import VERSION
 from evaluation.attack import Attacker, CellScores
 from evaluation.gather import Evidence
 from reporting import page, tables
-from reporting.inputs import ABOUT, PICTURES, about_digest, read_about
+from reporting.inputs import ABOUT, PICTURES, about_digest, own_parts, read_about
 from training.device import describe_machine, pick_device
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ def _about(evidence: Evidence, attacker: Attacker) -> dict[str, Any]:
         "options": {**dataclasses.asdict(attacker.options), **_as_given(attacker)},
         "machine": describe_machine(pick_device(attacker.device)),
         "signals": {one.asked.experiment: one.asked.cell.origin(0) for one in evidence.scored if _foreign(one)},
+        **own_parts(),
         "problems": evidence.problems,
         "left_out": evidence.notes,
         "unavailable": {one.asked.experiment: one.unavailable for one in evidence.scored if one.unavailable},

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 
-def layer_flops(model: nn.Module, shape: Sequence[int]) -> dict[str, int]:
+def layer_flops(model: nn.Module, shape: Sequence[int], device: str = "meta") -> dict[str, int]:
     """Multiply-adds of each convolution and linear layer, by module name, for one example of this shape; no biases.
 
-    A pass over shapes alone, through a copy: neither the model's buffers nor any random numbers are touched.
+    A pass through a copy: neither the model's buffers nor any random numbers are touched. device: meta for a pass over
+    shapes alone, which not every network bears.
     """
-    shadow = copy.deepcopy(model).to("meta").eval()
+    shadow = copy.deepcopy(model).to(device).eval()
     counts: dict[str, int] = {}
     for name, module in shadow.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(partial(_count, counts, name))
     with torch.no_grad():
-        shadow(torch.empty(1, *shape, device="meta"))
+        shadow(torch.zeros(1, *shape, device=device))
     return counts
 
 

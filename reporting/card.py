@@ -9,8 +9,8 @@ from itertools import compress
 from typing import Any
 
 from attacks.registry import ATTACKS
-from models.registry import ARCHITECTURES
-from pruning.registry import METHODS
+from models.registry import entry_of
+from pruning.registry import METHODS, prunes
 from reporting.columns import filled
 from reporting.frames import is_empty
 
@@ -66,10 +66,10 @@ def _percent(value: Any) -> str:
 
 def _what(card: Card) -> Iterator[str]:
     about = card.about
-    title = METHODS[about["method"]].title
+    title = METHODS[about["method"]].title if about["method"] in METHODS else about["method"]
     share = _percent(card.summary["measured_sparsity"])
     pruned = f"pruned ({title}) to {share} zeros among {_prunable(about)}"
-    kind = pruned if METHODS[about["method"]].prunes else "not pruned"
+    kind = pruned if prunes(about["method"]) else "not pruned"
     yield f"# {escaped(about['experiment'])}"
     yield ""
     depth = "" if about["layers"] is None else f"-{about['layers']}"
@@ -185,13 +185,24 @@ def _normalisation(about: dict[str, Any]) -> str:
     return f"pixels in 0 to 1, each channel minus {about['mean']} and divided by {about['std']}"
 
 
+def _building(about: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Module, function and arguments that make the network, and what that needs, in words."""
+    entry = entry_of(about["arch"])
+    if entry is None:  # in a file of somebody's own
+        module, _, function = about["arch"].rpartition(".")
+        arguments = f"num_classes={about['num_classes']}, in_channels={about['inputs']}"
+        return module, function, arguments, f"the file `{module}.py`, whose sha256 is {about['arch_hash']}"
+    module, function = entry.build.split(":")
+    sizes = (about[name] for name in ("layers", "width_mult", "inputs", "num_classes"))
+    arguments = ", ".join(f"{name}={value!r}" for name, value in entry.arguments(*sizes).items())
+    files = [f"{module.replace('.', '/')}.py", *(["models/layers.py"] if entry.name is None else ["configs/errors.py"])]
+    return module, function, arguments, f"nothing of the project but the two files `{files[0]}` and `{files[1]}`"
+
+
 def _loading(card: Card) -> Iterator[str]:
     about = card.about
     shape = f"[B, {', '.join(map(str, about['example_shape']))}]"
-    entry = ARCHITECTURES[about["arch"]]
-    module, function = entry.build.split(":")
-    sizes = (about[name] for name in ("layers", "width_mult", "inputs", "num_classes"))
-    arguments = ", ".join(f"{name}={value}" for name, value in entry.arguments(*sizes).items())
+    module, function, arguments, needs = _building(about)
     names = ", ".join(escaped(name) for name in card.classes[:20]) + (", ..." if len(card.classes) > 20 else "")
     yield "## How to load it"
     yield ""
@@ -202,8 +213,7 @@ def _loading(card: Card) -> Iterator[str]:
     yield ""
     yield (
         "`state_dict.pth` is a plain state dict. Any network whose parameters have these names and shapes takes it; "
-        f"the one it was trained as needs nothing of the project but the two files `{module.replace('.', '/')}.py` and "
-        "`models/layers.py`:"
+        f"the one it was trained as needs {needs}:"
     )
     yield ""
     yield "```python"

@@ -15,14 +15,16 @@ import pandas as pd
 from artifacts.arrays import read_arrays
 from artifacts.atomic_writes import file_hash, read_json
 from artifacts.missing import check_results
-from attacks.registry import headline_of
+from attacks.registry import ATTACKS, SUITE_OF_OWN, Attack, headline_of
+from attacks.registry import add_own as add_attack
 from configs.errors import RunError, UsageError
 from configs.experiment import SETTING
+from pruning.registry import add_stored, own_methods
 from reporting.tables import EVIDENCE_TABLES, is_superseded, read_table
 
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
 # The objects in evaluation.json, by name.
-PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "files")
+PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "files", "own_methods", "own_attacks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +60,43 @@ def read_inputs(results_dir: Path) -> Inputs:
     """Read a results folder. UsageError, one line, where it holds no evaluation."""
     check_results(results_dir)
     about = read_about(results_dir / ABOUT)
+    _know_own(about, results_dir / ABOUT)
     names = [name for name in EVIDENCE_TABLES if name != "tidy"]
     for file in (*(f"{name}.csv" for name in names), PICTURES):
         _verify(results_dir / file, about)
     tables = {name: read_table(results_dir / f"{name}.csv", EVIDENCE_TABLES[name]) for name in names}
     superseded = [name for name in names if is_superseded(results_dir / f"{name}.csv", EVIDENCE_TABLES[name])]
     return Inputs(tables, _pictures(results_dir / PICTURES), about, frozenset(superseded))
+
+
+def own_parts() -> dict[str, dict[str, Any]]:
+    """For evaluation.json: what a report has to know of the user's own methods and attacks, without their code."""
+    attacks = {
+        name: {
+            "title": attack.title,
+            "variants": list(attack.variants),
+            "trains_network": attack.trains_network,
+            **(attack.source or {}),
+        }
+        for name, attack in ATTACKS.items()
+        if attack.suite == SUITE_OF_OWN
+    }
+    methods = {name: {"knobs": sorted(knobs)} for name, knobs in own_methods().items()}
+    return {"own_methods": methods, "own_attacks": attacks}
+
+
+def _know_own(about: dict[str, Any], path: Path) -> None:
+    """Take up what `own_parts` wrote."""
+    try:
+        for name, said in about["own_methods"].items():
+            add_stored(str(name), tuple(map(str, said["knobs"])))
+        for name, said in about["own_attacks"].items():
+            if name not in ATTACKS:
+                title, variants = str(said["title"]), tuple(map(str, said["variants"]))
+                trains = said["trains_network"] is True
+                add_attack(Attack(name, SUITE_OF_OWN, title, "", 0, variants, trains_network=trains))
+    except (KeyError, TypeError, AttributeError):
+        raise UsageError(f"{path} is not as the evaluation wrote it; evaluate again") from None
 
 
 def _verify(path: Path, about: dict[str, Any]) -> None:

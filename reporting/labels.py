@@ -11,12 +11,15 @@ from reporting.frames import is_empty
 
 Row = Mapping[Any, Any]  # str keys; those of a frame are Hashable to a type checker
 KIND = ("method", "sparsity")
-TRAINED = (*KIND, *SETTING, *RECIPE, *all_knobs())
 
 
 def again(train_seed: Any) -> str:
     """` (train seed 1)`, to follow the name of a cell; nothing for the first training, or where it is not known."""
     return "" if is_empty(train_seed) or not train_seed else f" (train seed {int(train_seed)})"
+
+
+def _trained() -> tuple[str, ...]:
+    return (*KIND, *SETTING, *RECIPE, *all_knobs())
 
 
 def _values(cell: Row, names: Sequence[str]) -> tuple[Hashable, ...]:
@@ -30,7 +33,8 @@ def told_apart(cells: Sequence[Row]) -> bool:
     """
     if any(is_empty(cell["method"]) for cell in cells):
         return False
-    recipes = {_values(cell, TRAINED) for cell in cells}
+    trained = _trained()
+    recipes = {_values(cell, trained) for cell in cells}
     return len(recipes) == len({_values(cell, KIND) for cell in cells}) and len(cells) == len(
         {_values(cell, (*KIND, "train_seed")) for cell in cells}
     )
@@ -41,7 +45,7 @@ def replicates(cells: Sequence[Row]) -> set[str]:
     alike: dict[tuple[Hashable, ...], list[Row]] = {}
     for cell in cells:
         if not is_empty(cell.get("train_seed")):
-            alike.setdefault(_values(cell, (*TRAINED, "data_hash", "split_hash")), []).append(cell)
+            alike.setdefault(_values(cell, (*_trained(), "data_hash", "split_hash")), []).append(cell)
     lowest = {kind: min(cell["train_seed"] for cell in group) for kind, group in alike.items()}
     return {
         str(cell["experiment"]) for kind, group in alike.items() for cell in group if cell["train_seed"] > lowest[kind]

@@ -30,7 +30,7 @@ from reporting.figures import (
     unique_slugs,
 )
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
-from reporting.settings import SHOWN, own_settings, shared_settings
+from reporting.settings import own_settings, shared_settings, shown
 from reporting.style import attack_title
 from reporting.tables import attack_order
 
@@ -245,7 +245,7 @@ def _cell_rows(cells: pd.DataFrame) -> list[dict[str, str]]:
             return str(value)[:10]
         return f"{value:g}" if isinstance(value, float) else str(value)
 
-    names = [name for name in cells.columns if name not in SHOWN]
+    names = [name for name in cells.columns if name not in shown()]
     return [{name: text(name, row[name]) for name in names} for _, row in cells.iterrows()]
 
 

@@ -9,17 +9,20 @@ import pandas as pd
 from configs.experiment import RECIPE, SETTING
 from pruning.registry import all_knobs
 
-SHOWN = (*SETTING, "train_seed", *RECIPE, *all_knobs())
+
+def shown() -> tuple[str, ...]:
+    """The settings that are told of, in their order."""
+    return (*SETTING, "train_seed", *RECIPE, *all_knobs())
 
 
 def shared_settings(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """(name, value) of the settings that are known and the same in all cells."""
-    return [(_title(name), _text(cells[name].iloc[0])) for name in SHOWN if len(cells) and _values(cells, name) == 1]
+    return [(_title(name), _text(cells[name].iloc[0])) for name in shown() if len(cells) and _values(cells, name) == 1]
 
 
 def own_settings(cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Heading and a line for each cell, of the settings that differ or do not apply to all; none where nothing does."""
-    names = [name for name in SHOWN if _values(cells, name) > 1]
+    names = [name for name in shown() if _values(cells, name) > 1]
     if not names:
         return [], []
     lines = [[str(cell["experiment"]), *(_text(cell[name]) for name in names)] for _, cell in cells.iterrows()]

@@ -18,7 +18,7 @@ from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
 from configs.errors import UsageError
 from configs.experiment import RECIPE, SETTING
-from pruning.registry import all_knobs
+from pruning.registry import BUILT_IN_KNOBS, all_knobs
 from reporting.frames import to_csv, to_frame, unescape
 from reporting.terminal import PIPED, render
 
@@ -32,7 +32,7 @@ _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_lo
 _CORRELATIONS = ("r", "reliability_a", "reliability_b", "corrected")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
-_TRAINED = ("train_seed", *RECIPE, *all_knobs())
+_TRAINED = ("train_seed", *RECIPE, *BUILT_IN_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (
@@ -126,9 +126,22 @@ TRAINING_COLUMNS = (
 )
 
 
+def own_knobs() -> list[str]:
+    """Columns of methods in files of the user's own, beside those that every table of cells has."""
+    return [name for name in all_knobs() if name not in BUILT_IN_KNOBS]
+
+
+def _with_own(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a table, of one about cells with own methods' knobs after the project's own."""
+    place = columns.index(_TRAINED[-1]) + 1 if _TRAINED[-1] in columns else len(columns)
+    own = own_knobs() if _TRAINED[-1] in columns else []
+    return (*columns[:place], *own, *columns[place:])
+
+
 def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> str:
-    """Write one CSV line per record, with exactly these columns; what a record lacks is empty. Returns the sha256."""
-    return write_csv(path, to_frame(list(records), columns))
+    """Write one CSV line per record, with exactly these columns (and, about cells, `own_knobs`); what a record lacks is
+    empty. Returns the sha256."""
+    return write_csv(path, to_frame(list(records), _with_own(columns)))
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -137,6 +150,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     UsageError, one line, where the file is missing or is not such a table.
     """
+    superseded, columns = is_superseded(path, columns), _with_own(columns)
+    own = set(own_knobs())
     if path.is_file() and path.stat().st_size > MAX_TABLE_BYTES:
         raise UsageError(f"{path} is refused: it is larger than {MAX_TABLE_BYTES:,} bytes")
     text = {name: str for name in columns if _TEXT.fullmatch(name)}
@@ -148,9 +163,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from None
     frame = frame.drop(columns=[name for name in frame.columns if name in RETIRED_COLUMNS - set(columns)])
-    if is_superseded(path, columns):
+    if superseded:
         frame = pd.DataFrame(columns=list(columns))
-    if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS:
+    if not set(frame.columns) <= set(columns) or not set(frame.columns) >= set(columns) - ADDED_COLUMNS - own:
         raise UsageError(f"{path} is not the table it is named after; its columns must be {','.join(columns)}")
     frame = frame.reindex(columns=list(columns))
     for name in frame.columns:
@@ -161,6 +176,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         try:
             frame[name] = pd.to_numeric(frame[name])
         except (ValueError, TypeError):
+            if name in own:  # of a kind that its code alone would tell
+                continue
             raise UsageError(f"{path}: column {name} holds a value that is no number") from None
     return frame
 
@@ -202,7 +219,7 @@ def wide_table(cells: Sequence[Record], summary: Iterable[Record]) -> pd.DataFra
     rest = [name for name in figures if name not in LEAD_COLUMNS]
     ends = [f"{name}_{end}" for name in LEAD_COLUMNS for end in ("ci_low", "ci_high")]
     rest = [*ends, *(f"{name}{end}" for name in rest for end in ("", "_ci_low", "_ci_high"))]
-    return to_frame(records, (*_CELL, *LEAD_COLUMNS, *rest, *CELL_COLUMNS))
+    return to_frame(records, (*_CELL, *LEAD_COLUMNS, *rest, *_with_own(CELL_COLUMNS)))
 
 
 def attack_order(present: Iterable[str]) -> list[str]:
@@ -214,7 +231,7 @@ def attack_order(present: Iterable[str]) -> list[str]:
 
 def training_table(rows: Iterable[Record]) -> pd.DataFrame:
     """A line per target model (training_results.csv), columns TRAINING_COLUMNS; what a row lacks is empty."""
-    return to_frame(list(rows), TRAINING_COLUMNS)
+    return to_frame(list(rows), _with_own(TRAINING_COLUMNS))
 
 
 def summary_text(cells: Sequence[Record], summary: Iterable[Record], width: int = PIPED) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from artifacts.atomic_writes import file_hash
 from artifacts.missing import check_arrays, check_file
 from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
+from configs import own_code
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.knobs import flag_name
@@ -19,7 +20,7 @@ from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
-from models.registry import ARCHITECTURES, completed
+from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of
 from pruning.registry import METHODS, all_knobs, sparsities_of
 
 log = logging.getLogger(__name__)
@@ -53,28 +54,34 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
             "model trains on half of the pool"
         )
     layers, width = completed(config.arch, config.layers, config.width_mult)
+    own_method, own_arch = own_code.named(config.method), own_code.named(config.arch)
+    network = entry_of(config.arch) or OWN
     entry = DATASETS[config.dataset]
     if config.image_size is not None and not entry.needs_folder:
         raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")
     if entry.table:
-        _check_table(config)
+        _check_table(config, network)
     return dataclasses.replace(
         config,
+        method_file=None if own_method is None else own_method.path,
+        method_hash=None if own_method is None else own_method.sha256,
         sparsity=sparsities_of(config.method, (config.sparsity,))[0],
         dataset_name=_name_of(config, entry, Path(data_dir)),
         dataset_hash=_hash_of(Path(data_dir).expanduser(), config.dataset) if entry.needs_file else None,
         augment=config.augment or entry.augment,
         image_size=(config.image_size or DEFAULT_IMAGE_SIZE) if entry.needs_folder else None,
+        arch_file=None if own_arch is None else own_arch.path,
+        arch_hash=None if own_arch is None else own_arch.sha256,
         layers=layers,
         width_mult=width,
-        prune_layers=config.prune_layers or ARCHITECTURES[config.arch].prune_layers,
+        prune_layers=config.prune_layers or network.prune_layers,
         knobs=method.Knobs.completed(knobs or {}, config.epochs),
     )
 
 
-def _check_table(config: ExperimentConfig) -> None:
-    """Refuse for a table what only pictures have."""
-    if not ARCHITECTURES[config.arch].tables:
+def _check_table(config: ExperimentConfig, network: Architecture) -> None:
+    """Refuse for a table what only pictures have. A network of the user's own is tried out with the data's shape."""
+    if not network.tables and network is not OWN:
         fitting = " or ".join(name for name, entry in ARCHITECTURES.items() if entry.tables)
         raise UsageError(
             f"argument --arch: {config.arch} takes pictures, and --dataset {config.dataset} is a table; give {fitting}"
@@ -107,17 +114,23 @@ def _hashed(path: Path, mtime_ns: int, size: int) -> str:
 
 def check_names(config: ExperimentConfig) -> None:
     """Refuse a configuration (from a stranger's file, say) that names what this version does not know."""
-    known: tuple[tuple[str, str, Iterable[str]], ...] = (
+    names: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("method", config.method, METHODS),
         ("dataset", config.dataset, DATASETS),
         ("arch", config.arch, ARCHITECTURES),
         ("augment", str(config.augment), AUGMENTATIONS),
     )
-    for name, value, allowed in known:
-        if value not in allowed:
+    for name, value, allowed in names:
+        own = name == "arch" and (_is_own(config.arch, config.arch_hash) or entry_of(config.arch) is not None)
+        if value not in allowed and not own:
             raise UsageError(f"unknown {name} {value!r}; known are {', '.join(allowed)}")
     if not isinstance(config.dataset_name, str) or not SAFE_NAME.fullmatch(config.dataset_name):
         raise UsageError(f"dataset_name {config.dataset_name!r} is no folder name")
+
+
+def _is_own(name: str, sha256: str | None) -> bool:
+    """Whether a stored configuration can mean an object in a file of somebody's own."""
+    return sha256 is not None and own_code.HASH.fullmatch(sha256) is not None and SAFE_NAME.fullmatch(name) is not None
 
 
 def check_knobs_apply(knobs: Mapping[str, Any], methods: Iterable[str]) -> None:

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 
 import torch
 
+from configs import own_code
 from data.inputs import open_data, open_split
-from pruning.registry import stored_config
+from pruning.registry import stored_config, with_code
 from sweep.capacity import Reading
 from training.device import CONTEXT_MIB, own_share, pick_device
 from training.graphs import COMPARED, recorder_for
@@ -67,13 +68,16 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
     task = json.loads(sys.argv[1])
-    config, device = stored_config(task["config"]), pick_device(task["device"])
+    own_code.trust(())  # what its task names, the command that started it named
+    config, device = with_code(stored_config(task["config"])), pick_device(task["device"])
     own_share(device, 1)
     torch.set_num_threads(1)
     data, _ = open_data(config, task["data_dir"])
     split = open_split(config, data)
     members = split.pool[split.members(config.model_index)]
-    trainer = Trainer(config, data, members, device, recorder_for(device, task["cuda_graphs"]))
+    trainer = Trainer(
+        config, data, members, device, recorder_for(device, task["cuda_graphs"] if config.built_in else "off")
+    )
     work = steps(trainer)
     for _ in range(WARM_STEPS):
         next(work)

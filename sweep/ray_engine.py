@@ -23,6 +23,7 @@ from artifacts import stopping
 from artifacts.atomic_writes import write_text
 from artifacts.logs import set_up_console
 from artifacts.run_dir import one_line
+from configs import own_code
 from configs.errors import RunError, UsageError
 from configs.machine import Machine
 from sweep.engine import TICK_SECONDS, DoneHook, EpochHook, Ledger, Rules
@@ -126,6 +127,7 @@ def _train(line: str, site: Site, threads: int, patience: float, beat: float, ma
     import torch
 
     site.enter()
+    own_code.trust(())  # what its job names, the command that started it named
     set_up_console(logging.WARNING)  # Ray keeps it with the node's logs; the run's own log has every line
     job = Job.from_json(line)
     torch.set_num_threads(threads)

@@ -6,13 +6,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from artifacts.signals import QuerySettings
 from configs.experiment import ExperimentConfig
 from data.base import DataSet
 from pruning.weights import prunable_weights
-from training.loop import new_model
+from training.loop import blank_model
 
 NUMBER = 4  # bytes of a float32
 STATES = 3  # two checkpoints, and a third while it is written
@@ -20,8 +18,7 @@ STATES = 3  # two checkpoints, and a third while it is written
 
 def run_bytes(config: ExperimentConfig, data: DataSet, queries: QuerySettings) -> int:
     """Bytes of one run's folder at its largest: weights, checkpoints and signals; the small files are left out."""
-    with torch.device("meta"):
-        model = new_model(config, data)
+    model = blank_model(config, data)
     numbers = sum(value.numel() for value in model.state_dict().values())
     prunable = sum(value.numel() for value in prunable_weights(model, config.prune_layers or "conv").values())
     weights = NUMBER * numbers + prunable  # with masks of a byte a weight

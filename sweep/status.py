@@ -14,7 +14,7 @@ from typing import Any
 from artifacts.heartbeat import Beat, read_beat
 from artifacts.missing import check_runs_folder
 from artifacts.run_dir import RunDir, cell_folder, inspect_run, one_line
-from configs.experiment import ExperimentConfig
+from configs.experiment import ExperimentConfig, differences
 from sweep.planned import remembered
 
 # What makes two models cost the same, as far as that can be told before they are trained.
@@ -123,7 +123,7 @@ def _state(run: RunDir, wanted: ExperimentConfig) -> RunState:
         return RunState(run, "running", f"epoch {beat.epoch}/{beat.epochs}", beat=beat)
     stored = _stored(run) or wanted
     if (stored.cell_fingerprint(), stored.model_index) != (wanted.cell_fingerprint(), wanted.model_index):
-        return RunState(run, "stale", "the folder holds another experiment")
+        return RunState(run, "stale", f"the folder holds another experiment ({differences(wanted, stored)})")
     status = inspect_run(run, stored, verify=False)
     return _finished(run) if status.kind == "finished" else RunState(run, status.kind, status.detail)
 

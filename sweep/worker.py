@@ -20,10 +20,11 @@ from artifacts import stopping
 from artifacts.logs import set_up_console
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings
+from configs import own_code
 from configs.errors import RunError, RunLocked, StopRequested, UsageError
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places, Tracking
-from pruning.registry import stored_config
+from pruning.registry import stored_config, with_code
 
 BEAT_SECONDS = 5.0
 ALONE_SECONDS = 25.0  # for the checkpoint, once the engine is gone
@@ -91,7 +92,7 @@ def run_job(job: Job, on_epoch: Any = None) -> Outcome:
     tracker = Tracker(job.tracking, job.group, Path(job.places.runs_dir))
     run = RunDir(Path(job.folder))
     try:
-        run_one(job.config, run, job.places, job.machine, job.queries, on_epoch, tracker)
+        run_one(with_code(job.config), run, job.places, job.machine, job.queries, on_epoch, tracker)
     except RunLocked as error:
         return Outcome(job.folder, "locked", one_line(error))
     except StopRequested as error:
@@ -101,7 +102,10 @@ def run_job(job: Job, on_epoch: Any = None) -> Outcome:
         return Outcome(job.folder, "failed", one_line(error))
     except Exception as error:
         logging.getLogger(__name__).error("%s: %s", job.folder, traceback.format_exc())
-        return Outcome(job.folder, "failed", f"{type(error).__name__}: {one_line(error)} (traceback in {run.log})")
+        place = own_code.place_of(error)
+        where = "" if place is None else f"{place}: "
+        said = f"{where}{type(error).__name__}: {one_line(error)} (traceback in {run.log})"
+        return Outcome(job.folder, "failed", said)
     return Outcome(job.folder, "finished")
 
 
@@ -155,6 +159,7 @@ def main() -> None:
             engine = _Engine()
             engine.listen(min(BEAT_SECONDS, silence / 6))
             set_up_console(level)
+            own_code.trust(())  # what its jobs name, the command that started it named
             import torch
 
             torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ from data.inputs import open_data, open_split
 from data.splits import Split, draw_population, draw_probed
 from pruning.weights import prunable_weights
 from training.device import pick_device, to_device
-from training.loop import new_model
+from training.loop import blank_model
 from training.query import accuracy_and_loss, query, view_phi
 
 log = logging.getLogger(__name__)
@@ -36,16 +36,16 @@ def load_for_query(
 ) -> nn.Module:
     """The finished model of a run, in eval mode, float32, channels_last.
 
-    RunError when its file is not the one with this sha256, or when its weights do not fit. The model is built without
-    memory first, so that a configuration of any size costs nothing before its weights are there to fill it.
+    RunError when its file is not the one with this sha256, when its weights do not fit, or when its network is code of
+    the user's own that is not at hand. A network of this project is built without memory first, so that a configuration
+    of any size costs nothing before its weights are there to fill it.
     """
     stored = load_model(run.model, weights_hash)
-    with torch.device("meta"):
-        model = new_model(config, data)
+    model = blank_model(config, data)
     try:
         check_like(stored.weights, model.state_dict())
         weights = prunable_weights(model, config.prune_layers or "conv")
-        masks = {name: torch.empty_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+        masks = {name: torch.empty(weight.shape, dtype=torch.bool, device="meta") for name, weight in weights.items()}
         check_like(stored.masks, masks)
     except RunError as error:
         raise RunError(f"{run.model} does not fit {config.arch}: {one_line(error)}") from None

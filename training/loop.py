@@ -17,10 +17,10 @@ from artifacts.checkpoint import TrainedModel, check_like
 from artifacts.run_dir import one_line
 from configs.errors import BadNumbers, RunError
 from configs.experiment import ExperimentConfig
-from configs.streams import EPOCH_STREAM, INIT_STREAM, stream_seed
+from configs.streams import EPOCH_STREAM, INIT_STREAM, STEP_STREAM, stream_seed
 from data.augment import augmenter_for
 from data.base import DataSet
-from models.registry import ARCHITECTURES, build_model
+from models.registry import OWN, build_model, build_own, entry_of
 from pruning.registry import build_pruner
 from training.graphs import Recorder, open_step
 from training.lr import learning_rate
@@ -29,11 +29,24 @@ from training.step import Step
 
 
 def new_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
-    """An initialised float32 model; the global random state is left as it was."""
+    """An initialised float32 model; the global random state is left as it was.
+
+    RunError where it is of a file of the user's own that is not at hand.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config, INIT_STREAM))
-        inputs = ARCHITECTURES[config.arch].inputs_of(data.example_shape)
+        inputs = (entry_of(config.arch) or OWN).inputs_of(data.example_shape)
+        if config.arch_hash is not None:
+            return build_own(config.arch, config.arch_file or "", config.arch_hash, inputs, data.num_classes)
         return build_model(config.arch, config.layers, config.width_mult, inputs, data.num_classes)
+
+
+def blank_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
+    """A model whose weights say nothing: without memory where the network is this project's, as others may not bear."""
+    if not config.built_in:
+        return new_model(config, data)
+    with torch.device("meta"):
+        return new_model(config, data)
 
 
 class Trainer:
@@ -58,14 +71,15 @@ class Trainer:
         assert config.augment is not None  # filled in by sweep.plan.resolve
         self.augmenter = augmenter_for(data, config.augment, device)
         self.steps_per_epoch = math.ceil(len(self.members) / config.batch_size)
-        self.pruner = build_pruner(config, self.steps_per_epoch)
         model = new_model(config, data)
+        self.step_count = 0
+        self._seed()
+        self.pruner = build_pruner(config, self.steps_per_epoch)
         if recorder is None:
             self.step = Step(config, model, self.pruner, self.augmenter, device)
         else:
             self.step = open_step(self, config, data, model, self.pruner, self.augmenter, device, recorder)
         self.model, self.optimizer = self.step.model, self.step.optimizer
-        self.step_count = 0
         # Of the epoch under way: sums on the device, seconds, and each step's loss since this process took it up.
         self.loss_sum, self.correct = torch.zeros((), device=device), torch.zeros((), device=device)
         self.seconds = 0.0
@@ -73,6 +87,12 @@ class Trainer:
         self.row: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
+
+    def _seed(self) -> None:
+        """Before code that is not this project's, which may draw from torch's generator: the same draws for a step
+        wherever it is trained, and whether it is trained after a resume."""
+        if not self.config.built_in:
+            torch.manual_seed(stream_seed(self.config, STEP_STREAM, self.step_count))
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Replace the initial weights; RunError when they do not fit the architecture."""
@@ -173,8 +193,14 @@ class Trainer:
 
         draws: int64 [2, B], of `Augmenter.draw`. Both tensors are on the device.
         """
+        self._seed()
         self.pruner.before_forward(self.step_count)
         return self.step(self.images, self.labels, batch, draws, rate)
+
+    def finish_pruning(self) -> None:
+        """The pruner's last word, after the last step."""
+        self._seed()
+        self.pruner.finish()
 
     def test(self) -> tuple[float, float]:
         """Accuracy and loss on the test set, with the weights that this moment's model stands for."""

@@ -98,7 +98,9 @@ def _train_and_finish(
     split = open_split(config, data)
     write_text(run.config, config.to_json())
     members = split.pool[split.members(config.model_index)]
-    trainer = Trainer(config, data, members, device, recorder_for(device, machine.cuda_graphs))
+    # what a stranger's hooks do beside tensors on the device would not be in a recording
+    recorder = recorder_for(device, machine.cuda_graphs if config.built_in else "off")
+    trainer = Trainer(config, data, members, device, recorder)
     keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
     spent = _resume(trainer, run, keys)
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
@@ -207,7 +209,7 @@ def _test_epoch(trainer: Trainer, row: dict[str, Any], every: int) -> None:
     config = trainer.config
     last = row["epoch"] == config.epochs
     if last:
-        trainer.pruner.finish()
+        trainer.finish_pruning()
         state = trainer.pruner.state()
         row.update(target_sparsity=state.target_sparsity, sparsity=state.sparsity)
     selecting = config.select == "best" and trainer.pruner.at_target(trainer.step_count)
@@ -267,7 +269,7 @@ def _finish(
         "layer_sparsities": report.layers,
         "parameters": report.parameters,
         "prunable_parameters": report.prunable_parameters,
-        **_flops(model, data, report.layers),
+        **_flops(model, data, report.layers, "meta" if config.built_in else "cpu"),
         "seconds": seconds,
         "machine": describe_machine(device),
     }
@@ -277,9 +279,9 @@ def _finish(
     return run.read_summary()
 
 
-def _flops(model: nn.Module, data: DataSet, layer_sparsities: dict[str, float]) -> dict[str, int]:
+def _flops(model: nn.Module, data: DataSet, layer_sparsities: dict[str, float], device: str) -> dict[str, int]:
     """Multiply-adds an example: of the dense network, and counting only the weights that are kept."""
-    counts = layer_flops(model, data.example_shape)
+    counts = layer_flops(model, data.example_shape, device)
     kept = sum(count * (1.0 - layer_sparsities.get(f"{name}.weight", 0.0)) for name, count in counts.items())
     return {"flops_dense": sum(counts.values()), "flops": round(kept)}
 

@@ -43,7 +43,8 @@ def table(arrays: dict[str, Any], p: Any, **about: object) -> pd.DataFrame:
     frame["member"] = arrays["membership"][model, example].astype(int)
     frame["label"] = arrays["labels"][example]
     frame[[f"p{c}" for c in range(p.shape[3])]] = p.reshape(-1, p.shape[3])
-    return frame.sample(frac=1.0, random_state=0)
+    shuffled: pd.DataFrame = frame.sample(frac=1.0, random_state=0)
+    return shuffled
 
 
 def test_a_table_gives_what_arrays_give(here: Path) -> None:
@@ -97,16 +98,14 @@ def test_a_table_may_say_what_it_is(here: Path) -> None:
     assert said == {"method": "static", "sparsity": 0.9, "dataset": "letters", "arch": "net"}
 
 
-def put(column: str, value: object, row: int | None = None) -> Spoil:
+def put(column: str, value: Any, row: int | None = None) -> Spoil:
     """A value in a row, or in all."""
 
     def spoil(frame: pd.DataFrame) -> pd.DataFrame:
-        frame = frame.reset_index(drop=True)
-        if row is None:
-            return frame.assign(**{column: value})
-        frame[column] = frame[column].astype(object)
-        frame.loc[row, column] = value
-        return frame
+        values: list[Any] = list(frame[column]) if column in frame else [value] * len(frame)
+        values = [value if row in (None, place) else one for place, one in enumerate(values)]
+        changed: pd.DataFrame = frame.assign(**{column: pd.Series(values, dtype=object, index=frame.index)})
+        return changed
 
     return spoil
 
