@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.run_dir import COLUMNS, SAFE_NAME
-from configs.experiment import RECIPE, SETTING, ExperimentConfig
+from configs.experiment import CONTROLS, RECIPE, SETTING, ExperimentConfig
 from pruning.registry import BUILT_IN_KNOBS, METHODS
 
 DRAWN = "drawn"  # population_order of examples that stand in the order of `data.splits.draw_population`
-NAMES = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *BUILT_IN_KNOBS)
+NAMES = ("method", "sparsity", *SETTING, "train_seed", "control", *RECIPE, *BUILT_IN_KNOBS)
 _DECLARED: tuple[Any, ...] = (ExperimentConfig, *(method.Knobs for method in METHODS.values()))
 _FIELDS = {field.name: field for cls in _DECLARED for field in dataclasses.fields(cls)}
 HASHES = ("data_hash", "split_hash", "fingerprint", "weights_hash")
@@ -97,6 +97,8 @@ def _check(about: About) -> None:
     for name in ("seed", "train_seed"):
         if not 0 <= (about.described[name] or 0) <= MAX_SEED:
             raise Wrong(f"meta: {name} must lie in 0 to {MAX_SEED}")
+    if about.described["control"] not in (None, *CONTROLS):
+        raise Wrong(f"meta: control must be one of {', '.join(CONTROLS)}, or left out")
     if about.num_test is not None and about.num_test < 1:
         raise Wrong(f"meta: num_test is {about.num_test}; it must be 1 or more")
     if about.population_order not in (None, DRAWN):

@@ -60,13 +60,25 @@ class Sample:
 
     def minus(self, other: Sample) -> Sample:
         """The difference, paired by target, resample and deleted group; ValueError for other targets or resamples."""
+        return self._paired(other, 1.0, -1.0)
+
+    def mixed(self, other: Sample, share: float) -> Sample:
+        """1 - share of this and share of the other, paired and refused in the same way."""
+        return self._paired(other, 1.0 - share, share)
+
+    def _paired(self, other: Sample, own: float, others: float) -> Sample:
+        """The sum with these factors."""
         if self.values.shape != other.values.shape or self.resampled.shape != other.resampled.shape:
             raise ValueError(f"samples of {self.resampled.shape} and {other.resampled.shape} cannot be paired")
         mine, theirs = self.deleted, other.deleted
         deleted = None
         if mine is not None and theirs is not None and mine.resampled.shape == theirs.resampled.shape:
-            deleted = mine.minus(theirs)
-        return Sample(self.values - other.values, self.resampled - other.resampled, deleted)
+            deleted = Deleted(
+                own * mine.values + others * theirs.values, own * mine.resampled + others * theirs.resampled
+            )
+        return Sample(
+            own * self.values + others * other.values, own * self.resampled + others * other.resampled, deleted
+        )
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,6 @@ class Deleted:
     values: Float64Array
     resampled: Float64Array
 
-    def minus(self, other: Deleted) -> Deleted:
-        """The difference, target by target and group by group."""
-        return Deleted(self.values - other.values, self.resampled - other.resampled)
-
 
 def networks_variance(deleted: Deleted) -> float:
     """What the networks add to the variance of the mean over targets: V_J - V_int, and a fifth of V_J at least."""

@@ -27,6 +27,7 @@ NO_SETTING = ("help", "version", "config", "preset", "print_config", "dry_run", 
 STORED_ONLY = (
     *("schema_version", "fingerprint", "dataset_name", "dataset_hash", "pretrained_hash", "model_index"),
     *("method", "sparsity", "method_file", "method_hash", "arch_file", "arch_hash"),
+    "control",
 )
 GROUPS = (ExperimentConfig, SweepOptions, AttackOptions, EngineOptions, Machine, Places, Tracking, Talk)
 

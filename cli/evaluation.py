@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from evaluation.cells import Cell
 from evaluation.gather import Evidence, gather
 from evaluation.write import write_evidence
 from reporting import tables
+from reporting.controls import sentences_of
 from reporting.page import clear_folders
 from reporting.terminal import output_width
 from training.tracking import Tracker
@@ -117,7 +119,10 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     results_dir = Path(attacker.places.results_dir)
     report, *figures = write_evidence(evidence, attacker, results_dir, wide_file)
     _track(evidence, [report, *figures], tracker, results_dir)
-    print(tables.summary_text(evidence.cells, evidence.summary, output_width()))
+    width = output_width()
+    print(tables.summary_text(evidence.cells, evidence.summary, width))
+    for sentence in sentences_of(evidence.comparisons, evidence.cells):
+        print(textwrap.fill(sentence, width))
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}\nreport   {report}")
     for note in evidence.notes:
         log.warning("%s", note)

@@ -28,6 +28,9 @@ FIRST_FIELDS = frozenset(
 )
 # What names a cell beside method and sparsity; a report has a block for each.
 SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
+# What a dense cell of a sweep is a control for, and then trained otherwise than the sweep: at equal accuracy, for fewer
+# epochs.
+CONTROLS = ("accuracy",)
 # How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
 RECIPE = (
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
@@ -37,13 +40,14 @@ RECIPE = (
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything that decides one model's weights, and nothing else.
+    """Everything that decides one model's weights, and what the cell is there for (`control`).
 
-    knobs: of its pruning method, declared beside its class. method_file, arch_file: of a method or network in a file of
-    the user's own, where it lay; method_hash, arch_hash: that file's sha256, which is part of the identity.
-    `sweep.plan.resolve` completes a configuration. Adding a field or a knob, or changing a default, leaves the runs
-    there are what they are: a field that is none of FIRST_FIELDS, and a knob that a method gains later, declare the
-    value that their absence means (`absent`), and only another value enters the identity.
+    control: one of CONTROLS, in a folder and with a name of its own, or None; it decides no weights and is in no
+    fingerprint. knobs: of its pruning method, declared beside its class. method_file, arch_file: of a method or network
+    in a file of the user's own, where it lay; method_hash, arch_hash: that file's sha256, which is part of the
+    identity. `sweep.plan.resolve` completes a configuration. Adding a field or a knob, or changing a default, leaves
+    the runs there are what they are: a field that is none of FIRST_FIELDS, and a knob that a method gains later,
+    declare the value that their absence means (`absent`), and only another value enters the identity.
     """
 
     method: str = "dense"
@@ -131,6 +135,7 @@ class ExperimentConfig:
         high=2**31 - 1,
         absent=0,
     )
+    control: str | None = dataclasses.field(default=None, metadata={"absent": None})
     num_shadows: int = knob(9, "shadow models per cell", kind=int, low=0, high=4096)
     model_index: int = 0
     # sha256 of the file, where the data set is one of the user's own.
@@ -138,6 +143,8 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.control not in (None, *CONTROLS):
+            raise UsageError(f"{self.control!r} is no control; known are {', '.join(CONTROLS)}")
         if not 0 <= self.model_index <= self.num_shadows:
             raise UsageError(f"model index {self.model_index} is not allowed; give 0 to {self.num_shadows}")
 
@@ -165,12 +172,13 @@ class ExperimentConfig:
         return fields
 
     def described(self) -> dict[str, Any]:
-        """What names and describes the cell in tables: method, sparsity, SETTING, train_seed, RECIPE, the knobs.
+        """What names and describes the cell in tables: method, sparsity, SETTING, train_seed, control, RECIPE,
+        the knobs.
 
         dataset: its name for people, an image folder's own; pretrained: yes or no.
         """
         fields = self.flat()
-        names = ("method", "sparsity", *SETTING, "train_seed", *RECIPE, *FIRST_KNOBS, *self.knobs.names())
+        names = ("method", "sparsity", *SETTING, "train_seed", "control", *RECIPE, *FIRST_KNOBS, *self.knobs.names())
         values = {name: fields[name] for name in names}
         return {**values, "dataset": self.dataset_name, "pretrained": "no" if self.pretrained is None else "yes"}
 
@@ -179,8 +187,9 @@ class ExperimentConfig:
         fields = self.flat()
         # an own method's file has its hash: nothing about its knobs has to outlive a change of it
         later = later_fields(self.knobs) if self.method_hash is None else {}
+        del fields["control"]
         for name, absent in (later_fields(self) | later).items():
-            if fields[name] == absent:
+            if name in fields and fields[name] == absent:
                 del fields[name]
         for path in ("pretrained", "method_file", "arch_file"):
             fields.pop(path, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from configs.errors import UsageError
+from configs.experiment import CONTROLS
 from configs.knobs import check_fields, flag_name, knob
 
 
@@ -39,7 +40,22 @@ class SweepOptions:
         shown="every cell",
         metavar="CELL",
     )
-
+    controls: tuple[str, ...] = knob(
+        (),
+        "dense cells to hold every pruned one against: accuracy trains dense networks for fewer epochs, to say what "
+        "dense training leaks at a pruned network's accuracy",
+        choices=CONTROLS,
+        many=True,
+        shown="none",
+    )
+    control_epochs: tuple[int, ...] = knob(
+        (),
+        "the epochs of these shorter trainings, each with its whole schedule scaled; asks for them by itself",
+        kind=int,
+        low=1,
+        many=True,
+        shown="an eighth, a quarter and a half of --epochs",
+    )
     models: tuple[int, ...] = knob(
         (),
         "train these models of every cell alone (0 is the target, 1 the first shadow model)",
@@ -53,7 +69,7 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("methods", "sparsities", "replicate_cells", "models"):
+        for name in ("methods", "sparsities", "replicate_cells", "controls", "control_epochs", "models"):
             values = getattr(self, name)
             twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
             if twice is not None:

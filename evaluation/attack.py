@@ -69,6 +69,12 @@ class Targets:
         names = self.cell.names
         return tuple(names[name] for name in SETTING)
 
+    @property
+    def control(self) -> str | None:
+        """What the cell is a control for (configs.experiment.CONTROLS), if it is one."""
+        control: str | None = self.cell.names.get("control")
+        return control
+
     def only(self, models: Sequence[int]) -> Targets:
         """The same of some of the cell's models: targets and shadows are among these."""
         rows = [row for row, target in enumerate(self.targets) if target in models]
@@ -228,13 +234,14 @@ def attacked_by(shadows: Targets, targets: Sequence[Targets], options: AttackOpt
     """The other cells whose targets the shadows of this cell are sent against (--shadows-from).
 
     They share the split, so that the left-out model is the right one, and answered the same queries. `all` keeps to one
-    setting (architecture, size); a cell that is named attacks every cell of its split.
+    setting (architecture, size) and leaves out controls; a cell that is named attacks every cell of its split.
     """
     others = [asked for asked in targets if asked is not shadows and asked.split == shadows.split]
     others = [asked for asked in others if asked.form == shadows.form]
     words = options.shadows_from or ("all",)
     if "all" in words:
-        return [asked for asked in others if asked.setting == shadows.setting]
+        alike = [asked for asked in others if asked.setting == shadows.setting and asked.control is None]
+        return alike if shadows.control is None else []
     return others if shadows.experiment in words else []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attacks.metrics import WeightArray
 from attacks.registry import ATTACKS
@@ -13,9 +13,9 @@ from evaluation.pairing import Pair
 Which = tuple[str, tuple[int, ...] | None]  # experiment, and the models it is attacked with; None for all of them
 
 
-def sides(pair: Pair) -> tuple[Which, Which]:
-    """Which attack on a and which on b a comparison takes."""
-    return (pair.a.experiment, pair.models), (pair.b.experiment, pair.models)
+def sides(pair: Pair) -> list[Which]:
+    """Which attack on a, on b and on the others a comparison takes."""
+    return [(asked.experiment, pair.models) for asked in pair.cells]
 
 
 def attack_common(
@@ -28,7 +28,7 @@ def attack_common(
     cheap = tuple(name for name in attacker.names if not ATTACKS[name].trains_network)
     found: dict[Which, CellScores] = {}
     for pair in chosen:
-        for which, asked in zip(sides(pair), (pair.a, pair.b), strict=True):
+        for which, asked in zip(sides(pair), pair.cells, strict=True):
             if pair.models is None or which in found:
                 continue
             scored = CellScores(asked.only(pair.models))
@@ -38,13 +38,19 @@ def attack_common(
     return found
 
 
+def _listed(items: Iterable[object]) -> str:
+    *first, last = map(str, items)
+    return f"{', '.join(first)} and {last}"
+
+
 def in_words(chosen: Sequence[Pair], attacker: Attacker) -> list[str]:
-    """A line for each two cells that are compared on fewer models than one of them has."""
+    """A line for the cells of each comparison that is made on fewer models than one of them has."""
     dear = [ATTACKS[name].title for name in attacker.names if ATTACKS[name].trains_network]
     without = f"; {', '.join(dear)} would have to train again, and are not compared" if dear else ""
     return [
-        f"{pair.a.experiment} and {pair.b.experiment} have {len(pair.a.cell.models)} and {len(pair.b.cell.models)} "
-        f"finished models: they are compared on the {len(pair.models)} that both have{without}"
+        f"{_listed(asked.experiment for asked in pair.cells)} have "
+        f"{_listed(len(asked.cell.models) for asked in pair.cells)} finished models: they are compared on the "
+        f"{len(pair.models)} that {'all' if pair.ladder else 'both'} have{without}"
         for pair in chosen
         if pair.models is not None
     ]

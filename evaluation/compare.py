@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attacks.intervals import difference, holm
 from attacks.metrics import METRICS, THRESHOLD_METRICS
-from evaluation.accuracy import accuracy_difference, mean_test_accuracy
+from evaluation.accuracy import Summaries, accuracy_difference, mean_test_accuracy
+from evaluation.attack import Targets
 from evaluation.estimates import Measured, paired_samples
+from evaluation.ladder import Control, against, control, in_words
 from evaluation.pairing import PLANNED, Pair
 
 PRIMARY_METRICS = ("auc", "tpr_at_fpr_0.01")
@@ -17,21 +19,28 @@ FAMILIES = ("primary", "exploratory")
 ByTarget = Mapping[int, Measured]
 
 
-def compare(pair: Pair, attack: str, ours: ByTarget, theirs: ByTarget) -> Iterator[dict[str, Any]]:
-    """A row for every metric that both cells define, over the targets that both have.
+def compare(pair: Pair, attack: str, *found: ByTarget) -> Iterator[dict[str, Any]]:
+    """A row for every metric that all cells of the pair define, over the targets that all have.
 
-    ours, theirs: the attack on both cells, by target, on the models that both have. Of one target there is no p-value
+    found: the attack on each of `pair.cells`, by target, on the models that all have. At equal accuracy the second cell
+    of a row is dense training, and its test accuracy the control's; where there is none, a row has no figures, and its
+    `control` says why. Of one target there is no p-value
     and no detectable difference: its interval is about two networks, not about what trained them. Nor have figures at a
     threshold: it is learned from shadow models that the targets share, which the intervals do not see. (Simulated, 5 to
     26 % of differences between equal pipelines would have p < 0.05; benchmarks/results/null.csv.)
     """
-    targets = [target for target in ours if target in theirs]
-    head = _head(pair, targets)
+    targets = [target for target in found[0] if all(target in one for one in found)]
+    summaries = [_summaries(asked, targets) for asked in pair.cells]
+    held = control(summaries[0], summaries[1:]) if pair.ladder else None
+    head = _head(pair, summaries, held)
     for metric in METRICS:
-        paired = paired_samples(ours, theirs, metric, targets)
-        if paired is None:
+        samples = paired_samples(found, metric, targets)
+        if samples is None:
             continue
-        outcome = difference(*paired)
+        if isinstance(held, str):
+            yield {**head, "attack": attack, "metric": metric, "num_targets": len(samples[0].values)}
+            continue
+        outcome = difference(*samples) if held is None else against(samples[0], samples[1:], held)
         tested = outcome.num_targets > 1 and metric not in THRESHOLD_METRICS
         yield {
             **head,
@@ -43,17 +52,28 @@ def compare(pair: Pair, attack: str, ours: ByTarget, theirs: ByTarget) -> Iterat
             "p_value": outcome.p_value if tested else None,
             "detectable": outcome.detectable if tested else None,
             "num_targets": outcome.num_targets,
-            "n": ours[targets[0]].num_examples,
+            "n": found[0][targets[0]].num_examples,
         }
 
 
-def _head(pair: Pair, targets: list[int]) -> dict[str, Any]:
-    """What the rows of one pair and attack have in common; accuracies are those of the targets compared."""
-    ours, theirs = (
-        [one for target, one in zip(asked.targets, asked.summaries, strict=True) if target in targets]
-        for asked in (pair.a, pair.b)
-    )
-    apart = accuracy_difference(ours, theirs)
+def _summaries(asked: Targets, targets: Sequence[int]) -> list[dict[str, Any]]:
+    return [one for target, one in zip(asked.targets, asked.summaries, strict=True) if target in targets]
+
+
+def _head(pair: Pair, summaries: Sequence[Summaries], held: Control | str | None) -> dict[str, Any]:
+    """What the rows of one pair and attack have in common.
+
+    summaries: of the targets compared, of each of `pair.cells`; held: the control, or why there is none.
+    """
+    ours, *others = summaries
+    theirs: Summaries | None = others[0]
+    words: dict[str, Any] = {}
+    if isinstance(held, Control):
+        theirs = held.nearest.summaries(others)
+        words = {"control": in_words(held, [asked.cell.names for asked in pair.cells[1:]])}
+    elif held is not None:
+        theirs, words = None, {"control": f"none: {held}"}
+    apart = accuracy_difference(ours, theirs) if theirs is not None else None
     return {
         "kind": pair.kind,
         **{f"experiment_{side}": asked.experiment for side, asked in (("a", pair.a), ("b", pair.b))},
@@ -65,10 +85,11 @@ def _head(pair: Pair, targets: list[int]) -> dict[str, Any]:
         "differing": pair.differing,
         "num_models": len(pair.a.cell.models) if pair.models is None else len(pair.models),
         "test_accuracy_a": mean_test_accuracy(ours),
-        "test_accuracy_b": mean_test_accuracy(theirs),
+        "test_accuracy_b": mean_test_accuracy(theirs) if theirs is not None else None,
         "accuracy_difference": apart and apart.difference,
         "accuracy_ci_low": apart and apart.ci_low,
         "accuracy_ci_high": apart and apart.ci_high,
+        **words,
     }
 
 
@@ -82,18 +103,19 @@ def correct(rows: list[dict[str, Any]], headline: str | None) -> None:
     """
     seen: set[tuple[Any, ...]] = set()
     for row in rows:
-        figures = *(row[name] for name in _SAME_PAIR), *(row[name] and round(row[name], 12) for name in _SAME_FIGURES)
+        values = [row.get(name) for name in _SAME_FIGURES]
+        figures = *(row[name] for name in _SAME_PAIR), *(value and round(value, 12) for value in values)
         known = row["metric"] == "advantage" or figures in seen
         seen.add(figures)
         row["family"] = None if known or row["kind"] == "replicate" else _family(row, headline)
     for family in FAMILIES:
         members = [row for row in rows if row["family"] == family]
-        for row, p in zip(members, holm([row["p_value"] for row in members]), strict=True):
+        for row, p in zip(members, holm([row.get("p_value") for row in members]), strict=True):
             row["p_holm"] = p
 
 
 # Scores that rank alike give the same figures up to the last digit.
-_SAME_PAIR, _SAME_FIGURES = ("experiment_a", "experiment_b", "metric"), ("difference", "ci_low", "ci_high")
+_SAME_PAIR, _SAME_FIGURES = ("kind", "experiment_a", "experiment_b", "metric"), ("difference", "ci_low", "ci_high")
 
 
 def _family(row: Mapping[str, Any], headline: str | None) -> str:

@@ -108,25 +108,23 @@ def sample(found: Mapping[int, Measured], metric: str, targets: Sequence[int] | 
     return Sample(values, np.stack([one.drawn[metric] for one in present]), deleted)
 
 
-def paired_samples(
-    a: Mapping[int, Measured], b: Mapping[int, Measured], metric: str, targets: Sequence[int]
-) -> tuple[Sample, Sample] | None:
-    """One metric of two cells over the targets that both have; None where one of them does not define it.
+def paired_samples(found: Sequence[Mapping[int, Measured]], metric: str, targets: Sequence[int]) -> list[Sample] | None:
+    """One metric of several cells over the targets that all have; None where one of them does not define it.
 
-    At a low FPR both are allowed the same false positives, the smaller number of the two: cells with other targets may
+    At a low FPR all are allowed the same false positives, the smallest of their numbers: cells with other targets may
     have other numbers, and a TPR at another FPR would be a difference between the cells.
     """
-    cells = [{target: found[target] for target in targets if target in found} for found in (a, b)]
-    counts = [one.allowed[metric] for found in cells for one in found.values() if metric in one.allowed]
+    cells = [{target: one[target] for target in targets if target in one} for one in found]
+    counts = [one.allowed[metric] for cell in cells for one in cell.values() if metric in one.allowed]
     if counts:
         cells = [
-            {target: one.fewer(metric, min(counts)) for target, one in found.items() if metric in one.allowed}
-            for found in cells
+            {target: one.fewer(metric, min(counts)) for target, one in cell.items() if metric in one.allowed}
+            for cell in cells
         ]
-    ours, theirs = (sample(found, metric) for found in cells)
-    if ours is None or theirs is None or ours.values.shape != theirs.values.shape:
+    samples = [one for cell in cells if (one := sample(cell, metric)) is not None]
+    if len(samples) < len(cells) or len({one.values.shape for one in samples}) > 1:
         return None
-    return ours, theirs
+    return samples
 
 
 def low_fpr(found: Mapping[int, Measured], metric: str) -> dict[str, Any]:

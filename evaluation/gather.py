@@ -170,9 +170,9 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
                 first = dict(list(by_target.items())[: attacker.options.crossed_targets])
                 own_shadows |= _estimates(experiment, attack, first, TRANSFER_METRICS)
         for pair in chosen:
-            ours, theirs = (found.get(which) for which in sides(pair))
-            if ours is not None and theirs is not None:
-                evidence.comparisons += compare(pair, attack, ours, theirs)
+            cells = [found[which] for which in sides(pair) if which in found]
+            if len(cells) == len(pair.cells):
+                evidence.comparisons += compare(pair, attack, *cells)
         for one in scored:
             if attack in one.results:
                 evidence.roc += _roc_rows(one, attack)
@@ -291,7 +291,8 @@ def _setting_name(split: tuple[str, ...], setting: tuple[Any, ...]) -> str:
 def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> None:
     settings = dict.fromkeys((one.asked.split, one.asked.setting) for one in evidence.scored)
     for split, setting in announced(list(settings), "comparing exposure", lambda one: _setting_name(*one)):
-        group = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
+        alike = [one for one in evidence.scored if (one.asked.split, one.asked.setting) == (split, setting)]
+        group = [one for one in alike if one.asked.control is None]  # nobody asks whom a control exposes
         evidence.exposure += exposure_rows(group, weights.of(split))
         evidence.notes += left_out(group)
         values = exposures(group)

@@ -10,19 +10,20 @@ from typing import Any
 from configs.experiment import RECIPE, SETTING
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Targets
-from pruning.registry import METHODS, knobs_of
+from pruning.registry import BASELINE, METHODS, knobs_of
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
-PLANNED = ("against_dense", "same_sparsity", "given")
+PLANNED = ("against_dense", "same_sparsity", "equal_accuracy", "given")
 
 Variant = Sequence[Targets]  # one method at one sparsity with one set of its own knobs: a cell for each train seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
-    """A comparison a - b. models: the indices of the models that both are compared on, None where both have the same.
+    """A comparison a - b. ladder: of equal_accuracy, the shorter trainings of b, which the control comes from with b.
 
-    kinds: against_dense: a pruned cell and the dense one. same_sparsity: two pruning methods, the later in the registry
+    kinds: against_dense: a pruned cell and the dense one of all epochs. equal_accuracy: a pruned cell and dense
+    training at its test accuracy (`evaluation.ladder`). same_sparsity: two pruning methods, the later in the registry
     minus the earlier. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. other_knobs: one
     method at one sparsity, with other values of its own knobs. matched_accuracy: two methods whose test accuracies lie
     within a point and cannot be told apart, where no other kind compares them. replicate: a cell minus itself trained
@@ -33,6 +34,12 @@ class Pair:
     kind: str
     a: Targets
     b: Targets
+    ladder: tuple[Targets, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Targets, ...]:
+        """All cells that have a part in it, a and b first."""
+        return (self.a, self.b, *self.ladder)
 
     @property
     def differing(self) -> str:
@@ -45,9 +52,10 @@ class Pair:
 
     @property
     def models(self) -> tuple[int, ...] | None:
-        """The models that both have, where one of the two lacks some; None where both have the same."""
-        ours, theirs = set(self.a.cell.models), set(self.b.cell.models)
-        return None if ours == theirs else tuple(sorted(ours & theirs))
+        """The models that all cells have, where one of them lacks some; None where all have the same."""
+        each = [set(asked.cell.models) for asked in self.cells]
+        common = set.intersection(*each)
+        return None if all(models == common for models in each) else tuple(sorted(common))
 
 
 def _word(value: Any) -> str:
@@ -61,23 +69,56 @@ def pairs(cells: Sequence[Targets]) -> list[Pair]:
 
     Cells are alike where setting and recipe agree (two unknown values do); method, sparsity, train seed and the knobs
     that a method declares as its own may differ. Cells of one train seed share initialisations and batches, so they are
-    paired within it; across train seeds only where two methods or sparsities have none in common.
+    paired within it; across train seeds only where two methods or sparsities have none in common. A control is compared
+    with nothing but what it is the control of, and with itself trained again.
     """
     found: list[Pair] = []
     for split in dict.fromkeys(asked.split for asked in cells):
+        own = [asked for asked in cells if asked.split == split]
+        controls = [asked for asked in own if asked.control is not None]
         groups: dict[tuple[Any, ...], list[Targets]] = {}
-        for asked in cells:
-            if asked.split == split:
+        for asked in own:
+            if asked.control is None:
                 groups.setdefault(_conditions(asked), []).append(asked)
         for group in groups.values():
             found += _alike(group)
+            found += _at_equal_accuracy(group, controls)
+        found += _trained_again(controls)
         for earlier, later in combinations(groups.values(), 2):
             found += _unlike(earlier, later)
     return found
 
 
-def _conditions(asked: Targets) -> tuple[Any, ...]:
-    return tuple(asked.cell.names[name] for name in (*SETTING, *RECIPE))
+def _conditions(asked: Targets, but: str = "") -> tuple[Any, ...]:
+    return tuple(asked.cell.names[name] for name in (*SETTING, *RECIPE) if name != but)
+
+
+def _at_equal_accuracy(group: Sequence[Targets], controls: Sequence[Targets]) -> Iterator[Pair]:
+    """Every pruned cell with the ladder of its train seed: the dense cell and its shorter trainings."""
+    variants = _variants([asked for asked in group if _known(asked)])
+    ladders = {
+        dense.experiment: tuple(
+            asked
+            for asked in controls
+            if asked.control == "accuracy"
+            and _train_seed(asked) == _train_seed(dense)
+            and _conditions(asked, "epochs") == _conditions(dense, "epochs")
+        )
+        for dense in group
+        if _method(dense) == BASELINE
+    }
+    whole = [dense for dense in group if ladders.get(dense.experiment)]
+    for pruned in sorted((one for one in variants if _prunes(one[0])), key=lambda one: _rank(one[0])):
+        for pair in _by_train_seed("equal_accuracy", pruned, whole) if whole else ():
+            yield dataclasses.replace(pair, ladder=ladders[pair.b.experiment])
+
+
+def _trained_again(cells: Sequence[Targets]) -> Iterator[Pair]:
+    """Each cell and itself from another train seed."""
+    for variant in _variants(cells):
+        for a, b in combinations(variant, 2):
+            if _train_seed(a) != _train_seed(b) and _conditions(a) == _conditions(b):
+                yield Pair("replicate", a, b)
 
 
 def _alike(group: Sequence[Targets]) -> list[Pair]:
@@ -101,14 +142,11 @@ def _says_nothing(a: Targets, b: Targets) -> bool:
 def _planned_pairs(group: Sequence[Targets]) -> Iterator[Pair]:
     variants = _variants(group)
     pruned = sorted((one for one in variants if _prunes(one[0])), key=lambda one: _rank(one[0]))
-    for variant in variants:
-        for a, b in combinations(variant, 2):
-            if _train_seed(a) != _train_seed(b):
-                yield Pair("replicate", a, b)
+    yield from _trained_again(group)
     for one in pruned:
-        for unpruned in variants:
-            if not _prunes(unpruned[0]):
-                yield from _by_train_seed("against_dense", one, unpruned)
+        for dense in variants:
+            if _method(dense[0]) == BASELINE:
+                yield from _by_train_seed("against_dense", one, dense)
     for earlier, later in combinations(pruned, 2):
         if _sparsity(earlier[0]) == _sparsity(later[0]):
             kind = "other_knobs" if _method(earlier[0]) == _method(later[0]) else "same_sparsity"

@@ -29,6 +29,7 @@ _CLASSES = {
     "snip": "pruning.snip:SNIPPruner",
     "two_four": "pruning.two_four:TwoFourPruner",
 }
+BASELINE = "dense"  # of "pruned minus dense", and of controls
 METHODS: dict[str, type[Pruner]] = {name: resolve_name(where) for name, where in _CLASSES.items()}
 # Of the project's own methods, each once.
 BUILT_IN_KNOBS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.Knobs.names()))

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from attacks.metrics import FPR_LIMITS
-from pruning.registry import prunes
+from pruning.registry import BASELINE, prunes
 from reporting.legends import lines_of, place_legend
 from reporting.style import (
     GREY,
@@ -222,12 +222,18 @@ def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
 def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
     """AUC with its interval against test accuracy, a point per cell, labelled by its sparsity in percent.
 
-    points: summary rows with columns `test_accuracy` and `replicate`.
+    points: summary rows with columns `test_accuracy`, `replicate`, `control` and `epochs`; of dense training for fewer
+    epochs, a line.
     """
+    held = points["control"].notna()
+    rungs = points[(points["control"] == "accuracy") & ~points["replicate"]]
+    points = points[~held]
     firsts = points[~points["replicate"]]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
+        if len(rungs):
+            _draw_ladder(axes, rungs, firsts[firsts["method"] == BASELINE])
         methods = list(dict.fromkeys(firsts["method"]))
         for place, method in enumerate(methods):  # a smaller marker lies on a larger one and does not hide it
             _draw_tradeoff(axes, firsts[firsts["method"] == method], method, max(3.0, 5.5 - place))
@@ -243,6 +249,24 @@ def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
         place_legend(figure, "upper", *axes.get_legend_handles_labels())
 
     return draw
+
+
+def _draw_ladder(axes: Axes, rungs: pd.DataFrame, whole: pd.DataFrame) -> None:
+    """Dense training as a curve with its band, straight between trainings in the order of their accuracies.
+
+    rungs: of fewer epochs, which are labelled; whole: of all epochs.
+    """
+    curve = pd.concat([rungs, whole.head(1)]).sort_values("test_accuracy")
+    across = 100 * curve["test_accuracy"].to_numpy(dtype=float)
+    mean, low, high = _figures(curve, 1.0)
+    axes.plot(across, mean, color=GREY, marker="|", linewidth=0.9, label="Dense, fewer epochs", zorder=1.5)
+    axes.fill_between(across, low, high, color=GREY, alpha=0.15, linewidth=0, zorder=1.0)
+    for _, rung in rungs.iterrows():
+        axes.annotate(
+            f"{int(rung['epochs'])}", (100 * rung["test_accuracy"], rung["mean"]), xytext=(0, 4),
+            textcoords="offset points", ha="center", va="bottom", color=GREY,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
 
 
 def _crosses(points: pd.DataFrame) -> dict[str, Any]:

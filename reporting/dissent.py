@@ -9,9 +9,11 @@ import pandas as pd
 from attacks.intervals import holm
 from attacks.registry import ATTACKS
 from reporting.figures import FOUND
+from reporting.labels import named_pair
 from reporting.style import attack_title
-from reporting.verdicts import LESS, LOST, MORE, NONE, detectable, difference, verdict
+from reporting.verdicts import LESS, LOST, MORE, NONE, SAME, detectable, difference, verdict
 
+_PAIR = ("kind", "experiment_a", "experiment_b")
 SHOWN = 4  # pairs that are spelled out; the others are counted
 
 
@@ -24,13 +26,13 @@ def dissent(rows: pd.DataFrame, labels: dict[str, str]) -> list[str]:
     """
     primary = rows[rows["family"] == "primary"]
     found, others = [], _others(rows, primary)
-    for (a, b), headline in _by_pair(primary[primary["metric"] == "auc"]):
-        own = [row for row in others if (row["experiment_a"], row["experiment_b"]) == (a, b)]
+    for pair, headline in _by_pair(primary[primary["metric"] == "auc"]):
+        own = [row for of, row in _by_pair(pd.DataFrame(others)) if of == pair]
         apart = [row for row in own if _says(row) != verdict(headline) and verdict(headline) in _WORDS]
         if apart:
             sides = [[row for row in apart if _says(row) == said] for said in (LESS, MORE)]
             said = [_headline(headline), *(_clause(rows) for rows in sides if rows)]
-            found.append(f"Attacks disagree about {labels[a]} and {labels[b]}: {'; '.join(said)}.")
+            found.append(f"Attacks disagree about {' and '.join(named_pair(headline, labels))}: {'; '.join(said)}.")
     if len(found) > SHOWN:
         found[SHOWN:] = [f"Attacks disagree about {len(found) - SHOWN} more pairs; see the comparisons below."]
     return found
@@ -41,6 +43,7 @@ _WORDS = {
     MORE: "the first leaks more",
     LOST: "a difference does not survive correction",
     NONE: "no difference was found",
+    SAME: "no difference was found",
 }
 
 
@@ -55,14 +58,14 @@ def _clause(rows: list[pd.Series]) -> str:
     return f"by {named}, {_WORDS[_says(rows[0])]}"
 
 
-def _by_pair(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]:
+def _by_pair(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.Series]]:
     for _, row in rows.iterrows():
-        yield (row["experiment_a"], row["experiment_b"]), row
+        yield tuple(row[name] for name in _PAIR), row
 
 
 def _others(rows: pd.DataFrame, primary: pd.DataFrame) -> list[pd.Series]:
     """AUC differences of other attacks on planned pairs that hold after correction for all that is asked here."""
-    planned = set(zip(primary["experiment_a"], primary["experiment_b"], strict=True))
+    planned = {pair for pair, _ in _by_pair(primary)}
     metrics, headline = set(primary["metric"]), set(primary["attack"])
     asked = [name for name in ATTACKS if name not in headline and not ATTACKS[name].trains_network]
     own = [

@@ -18,7 +18,7 @@ from reporting import charts, fonts, grids
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
-from reporting.labels import replicates, told_apart
+from reporting.labels import controls, named_pair, replicates, told_apart
 from reporting.style import (
     COLUMN,
     LABEL_SIZE,
@@ -34,6 +34,12 @@ STRICT, LOOSE = "tpr_at_fpr_0.001", "tpr_at_fpr_0.01"
 RATES = {STRICT: "0.1 %", LOOSE: "1 %"}
 MOST_CURVES = 8  # that a reader can tell apart in one picture
 LABEL, CLASS = 1.7, 0.46  # inches that a cell's name and a picture's class may take in a figure
+_UTILITY = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap")
+_LADDER = (
+    " The grey line is dense training at other accuracies: dense networks trained for fewer epochs (numbers), with "
+    "their intervals as a band. A pruned network below it leaks less than dense training at its accuracy, as far as "
+    "both intervals tell."
+)
 FOUND = 0.05  # corrected p-value below which a difference counts as found
 
 
@@ -60,6 +66,7 @@ class Gallery:
         self.summary = inputs.of("summary", self.experiments)
         self.names = labels_of(self.cells)
         self.replicates = replicates(self.cells.to_dict("records"))
+        self.controls = controls(self.cells.to_dict("records"))
         classes = inputs.of("exposed", self.experiments)["class_name"].dropna()
         self.fonts = fonts.families([*self.names.values(), *classes])
         self.respelled: dict[str, str] = {}
@@ -104,8 +111,10 @@ class Gallery:
         pairs = ", ".join(f"{shown} is {name}" for shown, name in self.respelled.items())
         return f" No font was found for all letters of these names: {pairs}." if pairs else ""
 
-    def _means(self, metric: str, attack: str | None = None) -> pd.DataFrame:
+    def _means(self, metric: str, attack: str | None = None, held: bool = False) -> pd.DataFrame:
+        """The rows of one metric, and whether each is of a `replicate`; of controls only with `held`."""
         frame = self.summary[(self.summary["metric"] == metric) & self.summary["mean"].notna()]
+        frame = frame if held else frame[~frame["experiment"].isin(self.controls)]
         frame = frame.assign(replicate=frame["experiment"].isin(self.replicates))
         chosen: pd.DataFrame = frame if attack is None else frame[frame["attack"] == attack]
         return chosen
@@ -117,15 +126,17 @@ class Gallery:
         return " Hollow points and dashed levels are the same cells trained again, from other starts and batches."
 
     def _tradeoff(self) -> Iterator[Figure]:
-        points = self._means("auc", self.attack).merge(
-            self.cells[["experiment", "train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap"]]
+        points = self._means("auc", self.attack, held=True).merge(
+            self.cells[["experiment", "control", "epochs", *_UTILITY]]
         )
         points = points[points["test_accuracy"].notna() & points["method"].notna()]
         if len(points) > 1:
+            shorter = points["control"].eq("accuracy").any()
             yield self._figure(
                 *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
                 "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
-                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{self._hollow()}",
+                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{_LADDER if shorter else ''}"
+                f"{self._hollow()}",
             )
 
     def _sparsity(self) -> Iterator[Figure]:
@@ -166,7 +177,7 @@ class Gallery:
 
     def _roc(self) -> Iterator[Figure]:
         roc = self.inputs.of("roc", self.experiments)
-        own = roc[(roc["attack"] == self.attack) & ~roc["experiment"].isin(self.replicates)]
+        own = roc[(roc["attack"] == self.attack) & ~roc["experiment"].isin(self.replicates | self.controls)]
         own = own.assign(curve=own["experiment"])
         shown = self.cells[self.cells["experiment"].isin(own["experiment"])]
         if len(shown):
@@ -204,14 +215,15 @@ class Gallery:
     def _comparisons(self) -> Iterator[Figure]:
         rows = self.inputs.of("comparisons", self.experiments, "experiment_a", "experiment_b")
         rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc") & (rows["kind"] != "other_recipe")]
+        rows = rows[rows["difference"].notna()]
         if len(rows):
-            pairs = list(zip(rows["experiment_a"], rows["experiment_b"], strict=True))
-            names = [f"{self.names[a]} - {self.names[b]}" for a, b in pairs]
+            pairs = [named_pair(row, self.labels) for _, row in rows.iterrows()]
+            names = [" - ".join(named_pair(row, self.names)) for _, row in rows.iterrows()]
             rows = rows.assign(label=names, found=(rows["p_holm"] < FOUND) & (rows["num_targets"] > 1))
-            labels = [f"{self.labels[a]} - {self.labels[b]}" for a, b in pairs]
+            labels = [f"{a} - {b}" for a, b in pairs]
             height = 0.2
             if max(fonts.width(label, LABEL_SIZE, self.fonts) for label in labels) > LABEL:
-                labels, height = [f"{self.labels[a]}\n- {self.labels[b]}" for a, b in pairs], 0.32
+                labels, height = [f"{a}\n- {b}" for a, b in pairs], 0.32
             draw = charts.differences(rows.assign(label=labels))
             yield self._figure(
                 *("differences", "comparisons", (COLUMN, 0.7 + height * len(rows)), draw, rows),
@@ -273,7 +285,7 @@ def labels_of(cells: pd.DataFrame) -> dict[str, str]:
     rows = cells.to_dict("records")
     if not told_apart(rows):
         return {name: name for name in cells["experiment"]}
-    return {row["experiment"]: cell_label(row["method"], row["sparsity"], row.get("train_seed")) for row in rows}
+    return {row["experiment"]: cell_label(row) for row in rows}
 
 
 def setting_title(cells: pd.DataFrame) -> str:

@@ -8,10 +8,12 @@ import pandas as pd
 
 from attacks.registry import STRONGEST
 from data.duplicates import Duplicates
-from pruning.registry import prunes
+from pruning.registry import BASELINE, prunes
+from reporting.controls import control_sentences
 from reporting.dissent import dissent
 from reporting.figures import RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack
+from reporting.labels import controls
 from reporting.style import attack_title
 from reporting.verdicts import comparison
 
@@ -27,7 +29,8 @@ def sentences(inputs: Inputs, experiments: list[str]) -> list[str]:
     labels = labels_of(cells)
     auc = summary[(summary["metric"] == "auc") & summary["mean"].notna()]
     own = auc[auc["attack"] == attack]
-    dense = own[[not prunes(method) for method in own["method"]]]
+    held = controls(cells.to_dict("records"))
+    dense = own[(own["method"] == BASELINE) & ~own["experiment"].isin(held)]
     row = (dense if len(dense) else own).iloc[0]  # the baseline: the dense cell, or the first that was attacked
     name = "the dense network" if len(dense) == 1 else labels[row["experiment"]]
     compared = inputs.comparisons(experiments)
@@ -35,7 +38,8 @@ def sentences(inputs: Inputs, experiments: list[str]) -> list[str]:
     return [
         _leak(row, name, summary, attack),
         *_strongest(inputs, auc[auc["experiment"] == row["experiment"]], attack, name),
-        *_changes(compared, attack, named),
+        *control_sentences(compared, attack, named),
+        *_changes(compared, attack, named, held),
         *dissent(compared, named),
         *_optimistic(cells, labels),
         _sureness(own, cells),
@@ -72,10 +76,10 @@ def _leak(row: pd.Series, name: str, summary: pd.DataFrame, attack: str) -> str:
     return f"{text} (0.5 is guessing)."
 
 
-def _changes(rows: pd.DataFrame, attack: str, labels: dict[str, str]) -> Iterator[str]:
+def _changes(rows: pd.DataFrame, attack: str, labels: dict[str, str], held: set[str]) -> Iterator[str]:
     """The highest sparsity of each method against dense, with the null beside it; then methods against each other.
 
-    Of cells that were not trained here, the two that differ most. rows: of comparisons.csv.
+    Of cells that were not trained here, the two that differ most. rows: of comparisons.csv; held: the controls.
     """
     rows = rows[(rows["attack"] == attack) & (rows["metric"] == "auc")]
     against = rows[rows["kind"] == "against_dense"]
@@ -83,7 +87,7 @@ def _changes(rows: pd.DataFrame, attack: str, labels: dict[str, str]) -> Iterato
         part = against[against["method_a"] == method]
         yield comparison(part.loc[part["sparsity_a"].idxmax()], labels)
     for _, row in rows[rows["kind"] == "replicate"].iterrows():
-        if not prunes(row["method_a"]):
+        if not prunes(row["method_a"]) and row["experiment_a"] not in held:
             yield comparison(row, labels)
     same = rows[rows["kind"] == "same_sparsity"]
     if len(same):

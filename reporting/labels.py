@@ -22,22 +22,37 @@ def _trained() -> tuple[str, ...]:
     return (*KIND, *SETTING, *RECIPE, *all_knobs())
 
 
+def control_words(cell: Row) -> str:
+    """`, 5 epochs`, to follow the name of a control; nothing for any other cell."""
+    return f", {int(cell['epochs'])} epochs" if cell.get("control") == "accuracy" else ""
+
+
 def _values(cell: Row, names: Sequence[str]) -> tuple[Hashable, ...]:
     return tuple(None if is_empty(cell.get(name)) else cell[name] for name in names)
 
 
 def told_apart(cells: Sequence[Row]) -> bool:
-    """Whether method, sparsity and train seed are a name for each of these cells.
+    """Whether method, sparsity, what makes a control, and train seed are a name for each of these cells.
 
     Not where a method is unknown, nor where cells of one method and sparsity differ in setting or recipe.
     """
     if any(is_empty(cell["method"]) for cell in cells):
         return False
     trained = _trained()
-    recipes = {_values(cell, trained) for cell in cells}
-    return len(recipes) == len({_values(cell, KIND) for cell in cells}) and len(cells) == len(
-        {_values(cell, (*KIND, "train_seed")) for cell in cells}
-    )
+    kinds = {(*_values(cell, KIND), control_words(cell)) for cell in cells}
+    names = {(*_values(cell, (*KIND, "train_seed")), control_words(cell)) for cell in cells}
+    return len(kinds) == len({_values(cell, trained) for cell in cells}) and len(names) == len(cells)
+
+
+def controls(cells: Sequence[Row]) -> set[str]:
+    """The experiments that are there for pruned cells to be held against."""
+    return {str(cell["experiment"]) for cell in cells if not is_empty(cell.get("control"))}
+
+
+def named_pair(row: Any, labels: Mapping[str, str]) -> tuple[str, str]:
+    """What a row of comparisons.csv compares, in words."""
+    a, b = labels[row["experiment_a"]], labels[row["experiment_b"]]
+    return a, f"{b} at its accuracy" if row["kind"] == "equal_accuracy" else b
 
 
 def replicates(cells: Sequence[Row]) -> set[str]:

@@ -30,12 +30,14 @@ from reporting.figures import (
     unique_slugs,
 )
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
+from reporting.labels import named_pair
 from reporting.settings import own_settings, shared_settings, shown
 from reporting.style import attack_title
 from reporting.tables import attack_order
 
 KINDS = {
     "against_dense": "Pruned minus dense",
+    "equal_accuracy": "Pruned minus dense training at the same test accuracy",
     "replicate": "The null: a cell minus the same trained again",
     "same_sparsity": "Methods at the same sparsity",
     "given": "Later cell minus earlier, in the order given",
@@ -189,7 +191,7 @@ def _by_kind(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]
 
 def _compared(row: pd.Series, labels: dict[str, str]) -> dict[str, str]:
     return {
-        "pair": f"{labels[row['experiment_a']]} - {labels[row['experiment_b']]}",
+        "pair": " - ".join(named_pair(row, labels)),
         "attack": attack_title(row["attack"]),
         "metric": METRIC_TITLES.get(row["metric"], row["metric"]),
         "difference": verdicts.difference(row),

@@ -12,7 +12,7 @@ from pruning.registry import all_knobs
 
 def shown() -> tuple[str, ...]:
     """The settings that are told of, in their order."""
-    return (*SETTING, "train_seed", *RECIPE, *all_knobs())
+    return (*SETTING, "train_seed", "control", *RECIPE, *all_knobs())
 
 
 def shared_settings(cells: pd.DataFrame) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from artifacts.atomic_writes import write_atomic
 from attacks.registry import ATTACKS
 from pruning.registry import METHODS, prunes
 from reporting.fonts import BASE
-from reporting.labels import again
+from reporting.labels import Row, again, control_words
 
 Colour = tuple[float, float, float]
 
@@ -124,10 +124,12 @@ def attack_title(attack: str) -> str:
     return ATTACKS[attack].title if attack in ATTACKS else attack
 
 
-def cell_label(method: str, sparsity: float, train_seed: float | None = None) -> str:
-    """`Static 80 %`, `Dense` where there is nothing to prune, `Dense (train seed 1)` where it is trained again."""
-    label = f"{method_title(method)} {100 * sparsity:g} %" if prunes(method) else method_title(method)
-    return label + again(train_seed)
+def cell_label(cell: Row) -> str:
+    """`Static 80 %`; `Dense` where there is nothing to prune, `Dense, 5 epochs` as a control, `Dense (train seed 1)`
+    where it is trained again."""
+    title = method_title(cell["method"])
+    label = f"{title} {100 * cell['sparsity']:g} %" if prunes(cell["method"]) else title
+    return label + control_words(cell) + again(cell.get("train_seed"))
 
 
 def method_colour(method: str) -> Colour:

@@ -32,7 +32,7 @@ _AGREEMENT = ("jaccard", "jaccard_low", "jaccard_high", "spearman", "spearman_lo
 _CORRELATIONS = ("r", "reliability_a", "reliability_b", "corrected")
 _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap", "majority_baseline")
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
-_TRAINED = ("train_seed", *RECIPE, *BUILT_IN_KNOBS)
+_TRAINED = ("train_seed", "control", *RECIPE, *BUILT_IN_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 
 TIDY_COLUMNS = (
@@ -49,6 +49,7 @@ COMPARISON_COLUMNS = (
     *("kind", "experiment_a", "experiment_b", "method_a", "sparsity_a", "method_b", "sparsity_b", "attack", "metric"),
     *("difference", "ci_low", "ci_high", "p_value", "family", "p_holm", "detectable", "num_targets", "num_models", "n"),
     *("test_accuracy_a", "test_accuracy_b", "accuracy_difference", "accuracy_ci_low", "accuracy_ci_high", "differing"),
+    "control",
 )
 TRANSFER_COLUMNS = (
     *(f"{side}_{name}" for side in ("target", "shadows") for name in _CELL),
@@ -82,7 +83,7 @@ EVIDENCE_TABLES = {
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
-    r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic"
+    r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
 )
 _COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high")
 # Of tables that earlier versions wrote without them: read as empty.

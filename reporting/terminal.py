@@ -12,7 +12,7 @@ from typing import Any
 from attacks.registry import ATTACKS, headline_of
 from pruning.registry import METHODS
 from reporting.frames import is_empty
-from reporting.labels import again, told_apart
+from reporting.labels import again, control_words, told_apart
 
 Key = tuple[str, str, str]  # experiment, attack, metric
 Summary = Mapping[str, Any]
@@ -77,7 +77,8 @@ def _beside(about: list[_Column], lead: list[_Column], width: int) -> list[_Colu
 def _about_columns(cells: Sequence[Mapping[str, Any]]) -> list[_Column]:
     names, heading = _shortened([str(cell["experiment"]) for cell in cells]), "Experiment"
     if told_apart(cells):
-        names, heading = [_title(cell["method"]) + again(cell.get("train_seed")) for cell in cells], "Method"
+        names = [_title(cell["method"]) + control_words(cell) + again(cell.get("train_seed")) for cell in cells]
+        heading = "Method"
     return [
         _Column((heading, ""), names, left=True),
         _Column(

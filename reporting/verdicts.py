@@ -10,6 +10,11 @@ LESS, MORE = "less", "more"
 LOST = "lost"  # below 0.05 by itself, not after correction
 NONE = "none"
 ONE_TARGET, UNTESTED, NULL, RECIPES = "one target", "untested", "null", "recipes"
+NO_CONTROL = "no control"
+# Comparisons of a pruned cell with one of its controls.
+CONTROLLED = ("equal_accuracy",)
+SAME = "same"  # not found, and the interval lies within NO_LESS
+NO_LESS = 0.01  # of AUC, either way
 
 
 def verdict(row: pd.Series) -> str:
@@ -22,30 +27,56 @@ def verdict(row: pd.Series) -> str:
         return NULL
     if row["kind"] == "other_recipe":
         return RECIPES
+    if without_control(row):
+        return NO_CONTROL
     if row["num_targets"] == 1:
         return ONE_TARGET
     if not is_number(row["p_value"]) or not is_number(row["p_holm"]):
         return UNTESTED
     if row["p_holm"] < FOUND:
         return LESS if row["difference"] < 0 else MORE
-    return LOST if row["p_value"] < FOUND else NONE
+    if row["p_value"] < FOUND:
+        return LOST
+    same = row["kind"] in CONTROLLED and row["metric"] == "auc" and farthest(row) <= NO_LESS
+    return SAME if same else NONE
+
+
+def farthest(row: pd.Series) -> float:
+    """The largest difference, either way, that its interval holds."""
+    return float(max(abs(row["ci_low"]), abs(row["ci_high"])))
+
+
+def without_control(row: pd.Series) -> bool:
+    """Whether the row is of a comparison whose control there is not."""
+    return row["kind"] in CONTROLLED and not is_number(row["difference"])
 
 
 def finding(row: pd.Series) -> str:
     """The verdict as a field of a table."""
+    if without_control(row):
+        return str(row["control"])
     words = {
         LESS: "first leaks less",
         MORE: "first leaks more",
         LOST: "does not survive correction",
-        NONE: f"no difference found; {detectable(row)}",
+        NONE: _nothing_found(row),
+        SAME: f"no less and no more, to within {NO_LESS:g}",
         ONE_TARGET: "one target network each: not tested",
         UNTESTED: "not tested",
         NULL: "the null: no pruning differs",
         RECIPES: "no verdict",
     }[verdict(row)]
     exploratory = verdict(row) in (LESS, MORE) and row["family"] == "exploratory"
+    if row["kind"] in CONTROLLED and row["control"]:
+        words += f"; control: {row['control']}"
     differing = f" ({row['differing']})" if isinstance(row["differing"], str) and row["differing"] else ""
     return f"{words}{' (exploratory)' if exploratory else ''}{differing}"
+
+
+def _nothing_found(row: pd.Series) -> str:
+    if row["kind"] in CONTROLLED and is_number(row["ci_low"]):
+        return f"no difference of more than {farthest(row):.3f} found"
+    return f"no difference found; {detectable(row)}"
 
 
 def detectable(row: pd.Series) -> str:
@@ -57,6 +88,8 @@ def detectable(row: pd.Series) -> str:
 
 def difference(row: pd.Series) -> str:
     """`-0.050 [-0.070, -0.030]`."""
+    if not is_number(row["difference"]):
+        return "-"
     ends = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if is_number(row["ci_low"]) else ""
     return f"{row['difference']:+.3f}{ends}"
 

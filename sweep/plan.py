@@ -11,7 +11,7 @@ from typing import Any
 
 from artifacts.atomic_writes import file_hash
 from artifacts.missing import check_arrays, check_file
-from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, inspect_run, training_folder
+from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, control_part, inspect_run, training_folder
 from configs import own_code
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
@@ -22,6 +22,7 @@ from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
 from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of
 from pruning.registry import METHODS, all_knobs, sparsities_of
+from sweep.controls import check_controls, control_cells
 
 log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
@@ -145,16 +146,19 @@ def check_knobs_apply(knobs: Mapping[str, Any], methods: Iterable[str]) -> None:
 def plan_cells(
     template: ExperimentConfig, sweep: SweepOptions, data_dir: str, knobs: Mapping[str, Any] | None = None
 ) -> list[ExperimentConfig]:
-    """The target configuration of every cell, in the order of the methods given; a cell's replicates follow it.
+    """The target configuration of every cell, in the order of the methods given; controls follow the dense cell, and a
+    cell's replicates follow it.
 
     knobs: as `resolve` takes them.
     """
     check_knobs_apply(knobs or {}, sweep.methods)
+    check_controls(sweep, template.epochs)
     cells = [
         resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir, knobs)
         for method in sweep.methods
         for sparsity in sparsities_of(method, sweep.sparsities)
     ]
+    cells = [one for cell in cells for one in (cell, *control_cells(cell, sweep))]
     _check_replicated(cells, sweep)
     return [one for cell in cells for one in (cell, *_replicates(cell, sweep))]
 
@@ -168,7 +172,10 @@ def _replicates(cell: ExperimentConfig, sweep: SweepOptions) -> list[ExperimentC
 
 
 def _names(cell: ExperimentConfig) -> tuple[str, ...]:
-    """What `--replicate-cells` may call a cell: its method, and its sparsity after that where it is pruned."""
+    """What `--replicate-cells` may call a cell: its method, and its sparsity after that where it is pruned; a control
+    by what makes it one, such as dense_epochs_5."""
+    if cell.control is not None:
+        return (f"{cell.method}_{control_part(cell)}",)
     return (cell.method, f"{cell.method}_{cell.sparsity:g}") if METHODS[cell.method].prunes else (cell.method,)
 
 

@@ -18,7 +18,7 @@ from artifacts.atomic_writes import clear_temporaries, write_text
 from artifacts.checkpoint import load_start_weights, load_state, save_model, save_state
 from artifacts.locks import locked
 from artifacts.logs import log_file
-from artifacts.run_dir import RunDir, inspect_run, one_line
+from artifacts.run_dir import RunDir, control_part, inspect_run, one_line
 from artifacts.signals import QuerySettings, save_signals
 from configs.errors import BadNumbers, RunError, StopRequested
 from configs.experiment import ExperimentConfig
@@ -289,11 +289,14 @@ def _flops(model: nn.Module, data: DataSet, layer_sparsities: dict[str, float], 
 def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
     """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set.
 
-    A train seed other than 0 ends it, as it ends the path.
+    What makes a control, and a train seed other than 0, end it, as they end the path.
     """
     folder = run.path if config.model_index == 0 else run.path.parent
     again = [f"train_seed_{config.train_seed}"] if config.train_seed else []
     folder = folder.parent if [folder.name] == again else folder
+    if control_part(config):
+        again = [control_part(config), *again]
+        folder = folder.parent if folder.name == again[0] else folder
     if folder.name not in (config.dataset_name, f"seed_{config.seed}", config.split):
         return "_".join([folder.name, *again])
     parts = [config.method] + ([f"{config.sparsity:g}"] if prunes(config.method) else []) + [config.dataset_name]

@@ -52,7 +52,7 @@ def test_cells_of_other_targets_are_compared_at_the_same_false_positives() -> No
     some = memberships(820, 760)
     a, b = cell(some, seed=1), cell(memberships(820, 760, 640), seed=2)
     assert (a[0].allowed[AT_ONE_PERCENT], b[0].allowed[AT_ONE_PERCENT]) == (7, 6)
-    paired = paired_samples(a, b, AT_ONE_PERCENT, [0, 1])
+    paired = paired_samples([a, b], AT_ONE_PERCENT, [0, 1])
     assert paired is not None
     for sample, found in zip(paired, (a, b), strict=True):
         expected = [
@@ -61,12 +61,12 @@ def test_cells_of_other_targets_are_compared_at_the_same_false_positives() -> No
         ]
         assert sample.values.tolist() == expected
     assert paired[0].resampled.shape == (2, 20)
-    same = paired_samples(a, a, AT_ONE_PERCENT, [0, 1])
+    same = paired_samples([a, a], AT_ONE_PERCENT, [0, 1])
     assert same is not None
     assert np.array_equal(same[0].resampled, np.stack([a[t].drawn[AT_ONE_PERCENT] for t in (0, 1)]))
 
 
 def test_a_metric_that_one_of_two_cells_lacks_is_not_compared() -> None:
     a, b = cell(memberships(820, 760), seed=1), cell(memberships(820, 760, 499), seed=2)
-    assert paired_samples(a, b, AT_ONE_PERCENT, [0, 1]) is None
-    assert paired_samples(a, b, "auc", [0, 1]) is not None
+    assert paired_samples([a, b], AT_ONE_PERCENT, [0, 1]) is None
+    assert paired_samples([a, b], "auc", [0, 1]) is not None

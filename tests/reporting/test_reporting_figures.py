@@ -105,7 +105,7 @@ def test_methods_differ_in_colour_marker_and_dashes() -> None:
     [("dense", 0.0, "Dense"), ("static", 0.95, "Static 95 %"), ("two_four", 0.5, "2:4 50 %")],
 )
 def test_cell_labels(method: str, sparsity: float, label: str) -> None:
-    assert cell_label(method, sparsity) == label
+    assert cell_label({"method": method, "sparsity": sparsity}) == label
 
 
 def test_the_line_of_guessing_is_at_the_fpr_that_is_meant() -> None:
