@@ -19,6 +19,7 @@ NAMES = ("method", "sparsity", *SETTING, "train_seed", "control", *RECIPE, *BUIL
 _DECLARED: tuple[Any, ...] = (ExperimentConfig, *(method.Knobs for method in METHODS.values()))
 _FIELDS = {field.name: field for cls in _DECLARED for field in dataclasses.fields(cls)}
 HASHES = ("data_hash", "split_hash", "fingerprint", "weights_hash")
+MEASURED = ("machine", "num_test", "parameters", "sparsity_all_parameters")
 KINDS: dict[str, type] = {
     "name": str,
     **{name: _FIELDS[name].metadata.get("kind", str) for name in NAMES},
@@ -26,6 +27,8 @@ KINDS: dict[str, type] = {
     **dict.fromkeys(HASHES, str),
     "machine": dict,
     "num_test": int,
+    "parameters": int,
+    "sparsity_all_parameters": float,
 }
 MAX_SEED = 2**31 - 1
 
@@ -40,7 +43,8 @@ class About:
 
     sparsity: in [0, 1). population_order: DRAWN, or None where the order may mean something. data_hash, split_hash,
     fingerprint, weights_hash: of recorded evidence, the data set's, the split's, and the target's; machine: where it
-    was trained. num_test: examples that `test_accuracy` was measured on.
+    was trained. num_test: examples that `test_accuracy` was measured on. parameters, sparsity_all_parameters: of the
+    target, and which share of them is zero.
     """
 
     name: str
@@ -52,6 +56,8 @@ class About:
     weights_hash: str | None = None
     machine: dict[str, Any] | None = None
     num_test: int | None = None
+    parameters: int | None = None
+    sparsity_all_parameters: float | None = None
 
     @property
     def seed(self) -> int:
@@ -73,7 +79,7 @@ def read_about(path: Path, array: NDArray[np.generic] | None) -> About:
     about = About(
         name=fields.get("name", _file_name(path)),
         described=described,
-        **{name: fields[name] for name in ("population_order", *HASHES, "machine", "num_test") if name in fields},
+        **{name: fields[name] for name in ("population_order", *HASHES, *MEASURED) if name in fields},
     )
     _check(about)
     return about
@@ -101,6 +107,8 @@ def _check(about: About) -> None:
         raise Wrong(f"meta: control must be one of {', '.join(CONTROLS)}, or left out")
     if about.num_test is not None and about.num_test < 1:
         raise Wrong(f"meta: num_test is {about.num_test}; it must be 1 or more")
+    if (about.parameters or 1) < 1 or not 0 <= (about.sparsity_all_parameters or 0) < 1:
+        raise Wrong("meta: parameters must be 1 or more, and sparsity_all_parameters lie in [0, 1)")
     if about.population_order not in (None, DRAWN):
         raise Wrong(f"meta: population_order is {about.population_order!r}; it must be {DRAWN!r}, or left out")
 

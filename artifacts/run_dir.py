@@ -24,8 +24,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = None) -> Path:
-    """The folder of a cell's target: `runs/<name>[/epochs_E][/train_seed_N]`, or
-    `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint][/epochs_E][/train_seed_N]`, epochs_E of a control.
+    """The folder of a cell's target: `runs/<name>[/<control>][/train_seed_N]`, or
+    `runs/<method>[/sparsity_S]/<dataset>[/seed_N][/disjoint][/<control>][/train_seed_N]`; see `control_part`.
 
     Pairs and balanced splits share their folders: a folder made before there were pairs is found again.
     """
@@ -34,7 +34,7 @@ def cell_folder(config: ExperimentConfig, runs_dir: Path, name: str | None = Non
 
 def control_part(config: ExperimentConfig) -> str:
     """What a control's folder and name have beside those of the cell that it is a control of; empty for all others."""
-    return f"epochs_{config.epochs}" if config.control == "accuracy" else ""
+    return {"accuracy": f"epochs_{config.epochs}", "size": f"channels_{config.channels}"}.get(config.control or "", "")
 
 
 def training_folder(first: Path, train_seed: int) -> Path:

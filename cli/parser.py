@@ -32,7 +32,7 @@ CHOICES = {
     "attacks": tuple(ATTACKS),
 }
 DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "train_seed", "num_shadows")
-MODEL_KNOBS = ("arch", "layers", "width_mult", "prune_layers", "pretrained")
+MODEL_KNOBS = ("arch", "layers", "width_mult", "channels", "prune_layers", "pretrained")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -81,7 +81,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--preset", choices=list(PRESETS), help="a named set of flags; --config and explicit flags override it"
     )
     add_flags(parser, ExperimentConfig, "data and membership", CHOICES, only=DATA_KNOBS)
-    defaults = {"layers": _defaults("layers"), "width_mult": _defaults("width_mult")}
+    defaults = {name: _defaults(name) for name in ("layers", "width_mult", "channels")}
     add_flags(parser, ExperimentConfig, "model", CHOICES, only=MODEL_KNOBS, defaults=defaults)
     add_method_flags(parser, {name: method.Knobs for name, method in trainable().items()}, "pruning")
     taken = (*DATA_KNOBS, *MODEL_KNOBS, "sparsity")

@@ -28,11 +28,12 @@ FIRST_FIELDS = frozenset(
 )
 # What names a cell beside method and sparsity; a report has a block for each.
 SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
-# What a dense cell of a sweep is a control for, and then trained otherwise than the sweep: at equal accuracy, for fewer
-# epochs.
-CONTROLS = ("accuracy",)
+# What a dense cell of a sweep is a control for, and then made otherwise than the sweep: at equal accuracy, with fewer
+# epochs; at equal size, with fewer channels.
+CONTROLS = ("accuracy", "size")
 # How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
 RECIPE = (
+    "channels",
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "scheduler", "augment", "precision", "select"),
     *("pretrained", "prune_layers"),
 )
@@ -86,6 +87,15 @@ class ExperimentConfig:
     arch_hash: str | None = dataclasses.field(default=None, metadata={"absent": None})
     layers: int | None = knob(None, "depth", kind=int, low=1, shown="the architecture's")
     width_mult: int | None = knob(None, "channel multiplier", kind=int, low=1, high=64, shown="the architecture's")
+    channels: int | None = knob(
+        None,
+        "channels of the network's first stage, which all its widths are multiples of",
+        kind=int,
+        low=1,
+        high=1024,
+        shown="the architecture's",
+        absent=None,
+    )
     epochs: int = knob(200, "passes over the members", kind=int, low=1)
     batch_size: int = knob(128, "examples per step", kind=int, low=1)
     lr: float = knob(0.1, "peak learning rate of SGD", kind=float, low=0.0)

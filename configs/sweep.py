@@ -42,15 +42,16 @@ class SweepOptions:
     )
     controls: tuple[str, ...] = knob(
         (),
-        "dense cells to hold every pruned one against: accuracy trains dense networks for fewer epochs, to say what "
-        "dense training leaks at a pruned network's accuracy",
+        "dense cells to hold pruned ones against: accuracy trains dense networks for fewer epochs, to say what dense "
+        "training leaks at a pruned network's accuracy; size trains narrower dense networks, with as many parameters "
+        "as a pruned one keeps",
         choices=CONTROLS,
         many=True,
         shown="none",
     )
     control_epochs: tuple[int, ...] = knob(
         (),
-        "the epochs of these shorter trainings, each with its whole schedule scaled; asks for them by itself",
+        "the epochs of the shorter trainings, each with its whole schedule scaled; asks for them by itself",
         kind=int,
         low=1,
         many=True,

@@ -25,6 +25,7 @@ class DatasetEntry:
     `needs_folder` says that `--data-dir` has to name a folder of the user's own pictures, which `--image-size`
     resizes, and `needs_file` that it has to name a file of the user's own; the others either carry their data with them
     or download it into `--data-dir`.
+    `shape` is channels of a picture and classes, where they are known without the data.
     `augment` is how its pictures are augmented where nobody says: a digit's mirror image is no digit.
     `table` says that its examples are rows of features, for which only a network for tables will do.
     """
@@ -33,6 +34,7 @@ class DatasetEntry:
     needs_folder: bool
     summary: str
     augment: str = "standard"
+    shape: tuple[int, int] | None = None
     table: bool = False
     needs_file: bool = False
 
@@ -43,13 +45,21 @@ class DatasetEntry:
 
 
 DATASETS = {
-    "cifar10": DatasetEntry("data.torchvision_sets:load_cifar10", False, "CIFAR-10: 50,000 + 10,000, 3x32x32"),
-    "cifar100": DatasetEntry("data.torchvision_sets:load_cifar100", False, "CIFAR-100: 50,000 + 10,000, 3x32x32"),
-    "fashion_mnist": DatasetEntry(
-        "data.torchvision_sets:load_fashion_mnist", False, "Fashion-MNIST: 60,000 + 10,000, 1x28x28"
+    "cifar10": DatasetEntry(
+        "data.torchvision_sets:load_cifar10", False, "CIFAR-10: 50,000 + 10,000, 3x32x32", shape=(3, 10)
     ),
-    "svhn": DatasetEntry("data.torchvision_sets:load_svhn", False, "SVHN: 73,257 + 26,032, 3x32x32", augment="crop"),
-    "digits": DatasetEntry("data.digits:load", False, "scikit-learn's digits: 1,400 + 397, 1x8x8, no download"),
+    "cifar100": DatasetEntry(
+        "data.torchvision_sets:load_cifar100", False, "CIFAR-100: 50,000 + 10,000, 3x32x32", shape=(3, 100)
+    ),
+    "fashion_mnist": DatasetEntry(
+        "data.torchvision_sets:load_fashion_mnist", False, "Fashion-MNIST: 60,000 + 10,000, 1x28x28", shape=(1, 10)
+    ),
+    "svhn": DatasetEntry(
+        "data.torchvision_sets:load_svhn", False, "SVHN: 73,257 + 26,032, 3x32x32", augment="crop", shape=(3, 10)
+    ),
+    "digits": DatasetEntry(
+        "data.digits:load", False, "scikit-learn's digits: 1,400 + 397, 1x8x8, no download", shape=(1, 10)
+    ),
     "imagefolder": DatasetEntry(
         "data.imagefolder:load", True, "your pictures: DIR/train/<class>/*, DIR/test/<class>/*"
     ),

@@ -93,6 +93,9 @@ def order(names: Mapping[str, Any]) -> tuple[Any, ...]:
     """Where a cell stands among others, from its `Attackable.names`: by setting, method (of METHODS) and sparsity; the
     controls follow the cells that they are controls of, fewest epochs first."""
     setting = (names["dataset"], names["arch"], names["layers"], names["seed"])
-    control = (names.get("control"), names.get("epochs") if names.get("control") else None)
+    control = [
+        names.get("control"),
+        *(names[name] if names.get("control") else None for name in ("epochs", "channels")),
+    ]
     known = tuple((value is not None, value) for value in (*setting, names["sparsity"], *control, names["train_seed"]))
     return (*known[:4], list(METHODS).index(names["method"]), *known[4:])

@@ -31,7 +31,7 @@ def compare(pair: Pair, attack: str, *found: ByTarget) -> Iterator[dict[str, Any
     """
     targets = [target for target in found[0] if all(target in one for one in found)]
     summaries = [_summaries(asked, targets) for asked in pair.cells]
-    held = control(summaries[0], summaries[1:]) if pair.ladder else None
+    held = control(summaries[0], summaries[1:]) if pair.ladder else pair.none or None
     head = _head(pair, summaries, held)
     for metric in METRICS:
         samples = paired_samples(found, metric, targets)
@@ -73,6 +73,8 @@ def _head(pair: Pair, summaries: Sequence[Summaries], held: Control | str | None
         words = {"control": in_words(held, [asked.cell.names for asked in pair.cells[1:]])}
     elif held is not None:
         theirs, words = None, {"control": f"none: {held}"}
+    elif pair.kind == "equal_size":
+        words = {"control": f"channels {pair.b.cell.names['channels']}"}
     apart = accuracy_difference(ours, theirs) if theirs is not None else None
     return {
         "kind": pair.kind,
@@ -89,6 +91,7 @@ def _head(pair: Pair, summaries: Sequence[Summaries], held: Control | str | None
         "accuracy_difference": apart and apart.difference,
         "accuracy_ci_low": apart and apart.ci_low,
         "accuracy_ci_high": apart and apart.ci_high,
+        "size_ratio": pair.size_ratio,
         **words,
     }
 

@@ -84,6 +84,7 @@ def describe(config: ExperimentConfig, data: DataSet, summary: dict[str, Any]) -
         "width_mult": config.width_mult,
         "prune_layers": config.prune_layers,
         "inputs": (entry_of(config.arch) or OWN).inputs_of(data.example_shape),
+        "channels": config.channels,
         "num_classes": data.num_classes,
         "example_shape": list(data.example_shape),
         "mean": list(data.mean),

@@ -118,6 +118,8 @@ class ForeignCell(Attackable):
             **accuracies,
             **{name: float(values[index]) for name, values in held.accuracies.items()},
             "num_test": about.num_test,
+            "parameters": about.parameters,
+            "sparsity_all_parameters": about.sparsity_all_parameters,
             "num_members": int(members.sum()),
             "num_pool": int(own.sum()),
             "hashes": {MODEL_FILE: about.weights_hash} if about.weights_hash else {},

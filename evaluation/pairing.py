@@ -11,9 +11,10 @@ from configs.experiment import RECIPE, SETTING
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Targets
 from pruning.registry import BASELINE, METHODS, knobs_of
+from sweep.controls import SAME_SIZE
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
-PLANNED = ("against_dense", "same_sparsity", "equal_accuracy", "given")
+PLANNED = ("against_dense", "same_sparsity", "equal_accuracy", "equal_size", "given")
 
 Variant = Sequence[Targets]  # one method at one sparsity with one set of its own knobs: a cell for each train seed
 
@@ -21,9 +22,11 @@ Variant = Sequence[Targets]  # one method at one sparsity with one set of its ow
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
     """A comparison a - b. ladder: of equal_accuracy, the shorter trainings of b, which the control comes from with b.
+    none: of equal_size, why there is no control, in words; b is then the dense cell.
 
     kinds: against_dense: a pruned cell and the dense one of all epochs. equal_accuracy: a pruned cell and dense
-    training at its test accuracy (`evaluation.ladder`). same_sparsity: two pruning methods, the later in the registry
+    training at its test accuracy (`evaluation.ladder`). equal_size: a pruned cell and a narrower dense one
+    with about as many parameters as it keeps. same_sparsity: two pruning methods, the later in the registry
     minus the earlier. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. other_knobs: one
     method at one sparsity, with other values of its own knobs. matched_accuracy: two methods whose test accuracies lie
     within a point and cannot be told apart, where no other kind compares them. replicate: a cell minus itself trained
@@ -35,6 +38,13 @@ class Pair:
     a: Targets
     b: Targets
     ladder: tuple[Targets, ...] = ()
+    none: str = ""
+
+    @property
+    def size_ratio(self) -> float | None:
+        """Parameters of b by those that a keeps, of equal_size."""
+        ours, theirs = kept_parameters(self.a), kept_parameters(self.b)
+        return theirs / ours if self.kind == "equal_size" and not self.none and ours and theirs else None
 
     @property
     def cells(self) -> tuple[Targets, ...]:
@@ -83,6 +93,7 @@ def pairs(cells: Sequence[Targets]) -> list[Pair]:
         for group in groups.values():
             found += _alike(group)
             found += _at_equal_accuracy(group, controls)
+            found += _at_equal_size(group, controls)
         found += _trained_again(controls)
         for earlier, later in combinations(groups.values(), 2):
             found += _unlike(earlier, later)
@@ -95,7 +106,6 @@ def _conditions(asked: Targets, but: str = "") -> tuple[Any, ...]:
 
 def _at_equal_accuracy(group: Sequence[Targets], controls: Sequence[Targets]) -> Iterator[Pair]:
     """Every pruned cell with the ladder of its train seed: the dense cell and its shorter trainings."""
-    variants = _variants([asked for asked in group if _known(asked)])
     ladders = {
         dense.experiment: tuple(
             asked
@@ -108,9 +118,40 @@ def _at_equal_accuracy(group: Sequence[Targets], controls: Sequence[Targets]) ->
         if _method(dense) == BASELINE
     }
     whole = [dense for dense in group if ladders.get(dense.experiment)]
-    for pruned in sorted((one for one in variants if _prunes(one[0])), key=lambda one: _rank(one[0])):
+    for pruned in _pruned_variants(group):
         for pair in _by_train_seed("equal_accuracy", pruned, whole) if whole else ():
             yield dataclasses.replace(pair, ladder=ladders[pair.b.experiment])
+
+
+def kept_parameters(asked: Targets) -> int | None:
+    """Parameters of a cell's target that are not zero; None where that is not known."""
+    summary = asked.summaries[0]
+    parameters, zeros = summary.get("parameters"), summary.get("sparsity_all_parameters")
+    return None if parameters is None or zeros is None else round(parameters * (1.0 - zeros))
+
+
+def _at_equal_size(group: Sequence[Targets], controls: Sequence[Targets]) -> Iterator[Pair]:
+    """Every pruned cell with the narrower dense one that is nearest to it in size, or with none near enough."""
+    whole = [asked for asked in group if _method(asked) == BASELINE]
+    narrower = [
+        asked
+        for asked in controls
+        if asked.control == "size"
+        and kept_parameters(asked)
+        and any(_conditions(asked, "channels") == _conditions(dense, "channels") for dense in whole)
+    ]
+    for variant in _pruned_variants(group) if narrower else ():
+        kept = kept_parameters(variant[0])
+        if not kept:
+            continue
+        apart = {str(_conditions(one)): abs((kept_parameters(one) or 0) / kept - 1.0) for one in [*narrower, *whole]}
+        nearest = min(apart, key=lambda conditions: apart[conditions])
+        near = [one for one in narrower if str(_conditions(one)) == nearest]
+        if near and apart[nearest] <= SAME_SIZE:
+            yield from _by_train_seed("equal_size", variant, near)
+        elif near or apart[nearest] > SAME_SIZE:
+            words = f"no dense network here comes within {100 * SAME_SIZE:g} % of the {kept:,} parameters that it keeps"
+            yield from (dataclasses.replace(pair, none=words) for pair in _by_train_seed("equal_size", variant, whole))
 
 
 def _trained_again(cells: Sequence[Targets]) -> Iterator[Pair]:
@@ -140,8 +181,7 @@ def _says_nothing(a: Targets, b: Targets) -> bool:
 
 
 def _planned_pairs(group: Sequence[Targets]) -> Iterator[Pair]:
-    variants = _variants(group)
-    pruned = sorted((one for one in variants if _prunes(one[0])), key=lambda one: _rank(one[0]))
+    variants, pruned = _variants(group), _pruned_variants(group)
     yield from _trained_again(group)
     for one in pruned:
         for dense in variants:
@@ -172,11 +212,7 @@ def _matched(group: Sequence[Targets]) -> Iterator[Pair]:
 
     That is: the interval of the difference covers 0, or is not known. It does not say that they are equally accurate.
     """
-    pruned = sorted(
-        (one for one in _variants([asked for asked in group if _known(asked)]) if _prunes(one[0])),
-        key=lambda one: _rank(one[0]),
-    )
-    for b, a in combinations(pruned, 2):
+    for b, a in combinations(_pruned_variants(group), 2):
         for pair in _by_train_seed("matched_accuracy", a, b):
             apart = accuracy_difference(pair.a.summaries, pair.b.summaries)
             if _method(pair.a) != _method(pair.b) and apart is not None and apart.cannot_be_told_apart(MATCHED):
@@ -197,6 +233,12 @@ def _variants(group: Sequence[Targets]) -> list[Variant]:
     for asked in group:
         found.setdefault(_variant(asked), []).append(asked)
     return [sorted(cells, key=lambda asked: _train_seed(asked) or 0) for cells in found.values()]
+
+
+def _pruned_variants(group: Sequence[Targets]) -> list[Variant]:
+    """In the order of methods and sparsities."""
+    known = _variants([asked for asked in group if _known(asked)])
+    return sorted((one for one in known if _prunes(one[0])), key=lambda one: _rank(one[0]))
 
 
 def _by_train_seed(kind: str, a: Variant, b: Variant) -> list[Pair]:

@@ -86,7 +86,8 @@ def _meta(cell: Cell, target: dict[str, Any], places: Places) -> dict[str, Any]:
     names = {("name" if name == "experiment" else name): value for name, value in cell.names.items()}
     hashes = {name: target[name] for name in ("data_hash", "split_hash", "fingerprint")}
     hashes["weights_hash"] = target["hashes"][MODEL_FILE]
-    meta = {**names, **hashes, "population_order": DRAWN, "machine": target.get("machine")}
+    size = {name: target.get(name) for name in ("parameters", "sparsity_all_parameters")}
+    meta = {**names, **hashes, **size, "population_order": DRAWN, "machine": target.get("machine")}
     meta["num_test"] = target.get("num_test") or _test_size(cell, places)
     # a knob of somebody's own method has no place in a form that others read without it
     return {name: value for name, value in meta.items() if value is not None and name in KINDS}

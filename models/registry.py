@@ -26,12 +26,13 @@ class Architecture:
     """One family of networks.
 
     build: "module:function" of a function `(in_channels, num_classes) -> nn.Module`, which also takes `layers` and
-    `width_mult` where the family has a choice of them, `in_features` in the place of `in_channels` where it is one for
-    tables, and `name` where it is a library of them.
+    `width_mult` where the family has a choice of them, and `channels`, `in_features` in the place of `in_channels`
+    where it is one for tables, and `name` where it is a library of them.
     layers: the depth where none is given; None for a family without a choice. depths: (smallest, step) of its depths.
-    width_mult: the same for the channel multiplier, which is then any whole number from 1 up. summary: a line for the
-    README. tables: whether it takes rows of numbers, and pictures as such rows; the others take pictures alone.
-    prune_layers: which layers are pruned where nobody says (`pruning.weights.prunable_weights`).
+    width_mult: the same for the channel multiplier, which is then any whole number from 1 up; channels: for the
+    channels of the first stage, which all widths are multiples of. summary: a line for the README. tables: whether it
+    takes rows of numbers, and pictures as such rows; the others take pictures alone. prune_layers: which layers are
+    pruned where nobody says (`pruning.weights.prunable_weights`).
     """
 
     build: str
@@ -39,6 +40,7 @@ class Architecture:
     layers: int | None = None
     depths: tuple[int, int] = (1, 1)
     width_mult: int | None = None
+    channels: int | None = None
     tables: bool = False
     prune_layers: str = "conv"
     name: str | None = None
@@ -48,26 +50,36 @@ class Architecture:
         return math.prod(shape) if self.tables else shape[0]
 
     def arguments(
-        self, layers: int | None, width_mult: int | None, inputs: int, num_classes: int
+        self, layers: int | None, width_mult: int | None, inputs: int, num_classes: int, channels: int | None = None
     ) -> dict[str, int | str]:
         """What `build` is called with, by name; inputs: of `inputs_of`."""
-        named = "in_features" if self.tables else "in_channels"
         given = {
             "name": self.name,
             "layers": layers,
             "width_mult": width_mult,
-            named: inputs,
+            "in_features" if self.tables else "in_channels": inputs,
             "num_classes": num_classes,
+            "channels": channels,
         }
         return {name: value for name, value in given.items() if value is not None}
 
 
 ARCHITECTURES = {
     "resnet": Architecture(
-        "models.resnet:build", "the CIFAR ResNets: 6n+2 `--layers`", layers=20, depths=(8, 6), width_mult=1
+        "models.resnet:build",
+        "the CIFAR ResNets: 6n+2 `--layers`",
+        layers=20,
+        depths=(8, 6),
+        width_mult=1,
+        channels=16,
     ),
     "wideresnet": Architecture(
-        "models.wideresnet:build", "wide residual networks: 6n+4 `--layers`", layers=28, depths=(10, 6), width_mult=2
+        "models.wideresnet:build",
+        "wide residual networks: 6n+4 `--layers`",
+        layers=28,
+        depths=(10, 6),
+        width_mult=2,
+        channels=16,
     ),
     "resnet18": Architecture("models.resnet18:build", "ResNet-18 for small pictures: 3x3 stem, 64 to 512 channels"),
     "vgg16": Architecture(
@@ -148,19 +160,35 @@ def completed(arch: str, layers: int | None, width_mult: int | None) -> tuple[in
     return layers, width_mult
 
 
-def build_model(arch: str, layers: int | None, width_mult: int | None, inputs: int, num_classes: int) -> nn.Module:
+def other_channels(arch: str, channels: int | None) -> int | None:
+    """Channels of the first stage where they are not the family's own, else None. UsageError as of `completed`."""
+    own = (entry_of(arch) or OWN).channels
+    if channels is not None and own is None:
+        raise UsageError(f"--channels {channels}: {arch} has no choice of them; leave the flag out")
+    return None if channels == own else channels
+
+
+def build_model(
+    arch: str,
+    layers: int | None,
+    width_mult: int | None,
+    inputs: int,
+    num_classes: int,
+    channels: int | None = None,
+) -> nn.Module:
     """A freshly initialised network, float32 on the CPU, [B, inputs, H, W] -> logits [B, num_classes].
 
     H and W may be anything from 4 pixels up: features are averaged over what is left after the halvings.
     A network for tables takes [B, ...] with `inputs` numbers in all behind the first axis (`Architecture.inputs_of`).
-    layers, width_mult: None for the family's own. Weights are drawn from torch's global generator, so the caller's
-    `torch.manual_seed` decides them.
+    layers, width_mult, channels (of the first stage): None for the family's own. Weights are drawn from torch's global
+    generator, so the caller's `torch.manual_seed` decides them.
     """
     layers, width_mult = completed(arch, layers, width_mult)
     entry = entry_of(arch)
     assert entry is not None, "a network of the user's own is built by `build_own`"
     build: Callable[..., nn.Module] = resolve_name(entry.build)
-    return build(**entry.arguments(layers, width_mult, inputs, num_classes))
+    channels = other_channels(arch, channels)
+    return build(**entry.arguments(layers, width_mult, inputs, num_classes, channels))
 
 
 def build_own(arch: str, path: str, sha256: str, in_channels: int, num_classes: int) -> nn.Module:

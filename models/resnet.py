@@ -11,18 +11,19 @@ from torch import Tensor, nn
 
 from models.layers import conv3x3, initialise, residual_stage
 
-BASE_WIDTHS = (16, 32, 64)
+STAGES = (1, 2, 4)  # channels of each stage, in those of the first
 
 
 class ResNet(nn.Module):
     """3x3 stem, three stages of `blocks` blocks each, the mean over the picture, one linear layer.
 
-    `width_mult` multiplies every width, the stem's included.
+    The stages have `channels`, twice and four times as many (the paper: 16); `width_mult` multiplies every width, the
+    stem's included.
     """
 
-    def __init__(self, blocks: int, width_mult: int, in_channels: int, num_classes: int) -> None:
+    def __init__(self, blocks: int, width_mult: int, in_channels: int, num_classes: int, channels: int) -> None:
         super().__init__()
-        widths = [width * width_mult for width in BASE_WIDTHS]
+        widths = [channels * width_mult * times for times in STAGES]
         self.conv1 = conv3x3(in_channels, widths[0])
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.stage1 = residual_stage(widths[0], widths[0], blocks, stride=1)
@@ -38,6 +39,6 @@ class ResNet(nn.Module):
         return logits
 
 
-def build(layers: int, width_mult: int, in_channels: int, num_classes: int) -> ResNet:
+def build(layers: int, width_mult: int, in_channels: int, num_classes: int, channels: int = 16) -> ResNet:
     """ResNet with 6n + 2 `layers` (shortcut convolutions not counted, as usual)."""
-    return ResNet((layers - 2) // 6, width_mult, in_channels, num_classes)
+    return ResNet((layers - 2) // 6, width_mult, in_channels, num_classes, channels)

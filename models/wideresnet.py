@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from models.layers import conv1x1, conv3x3, initialise
 
-STEM_WIDTH = 16
-BASE_WIDTHS = (16, 32, 64)
+STAGES = (1, 2, 4)  # channels of each stage, in those of the first
 
 
 class WideBlock(nn.Module):
@@ -35,16 +34,17 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """3x3 stem of 16 channels, three stages of `blocks` blocks, BN, ReLU, the mean over the picture, one linear layer.
+    """3x3 stem of `channels`, three stages of `blocks` blocks, BN, ReLU, the mean over the picture, one linear layer.
 
-    `width_mult` multiplies the stages' widths 16, 32, 64 and leaves the stem alone.
+    The stages have `channels` (the paper: 16), twice and four times as many, which `width_mult` multiplies; it leaves
+    the stem alone.
     """
 
-    def __init__(self, blocks: int, width_mult: int, in_channels: int, num_classes: int) -> None:
+    def __init__(self, blocks: int, width_mult: int, in_channels: int, num_classes: int, channels: int) -> None:
         super().__init__()
-        widths = [width * width_mult for width in BASE_WIDTHS]
-        self.conv1 = conv3x3(in_channels, STEM_WIDTH)
-        self.stage1 = _stage(STEM_WIDTH, widths[0], blocks, stride=1)
+        widths = [channels * width_mult * times for times in STAGES]
+        self.conv1 = conv3x3(in_channels, channels)
+        self.stage1 = _stage(channels, widths[0], blocks, stride=1)
         self.stage2 = _stage(widths[0], widths[1], blocks, stride=2)
         self.stage3 = _stage(widths[1], widths[2], blocks, stride=2)
         self.bn = nn.BatchNorm2d(widths[2])
@@ -57,9 +57,9 @@ class WideResNet(nn.Module):
         return logits
 
 
-def build(layers: int, width_mult: int, in_channels: int, num_classes: int) -> WideResNet:
+def build(layers: int, width_mult: int, in_channels: int, num_classes: int, channels: int = 16) -> WideResNet:
     """WRN-`layers`-`width_mult` with 6n + 4 `layers`."""
-    return WideResNet((layers - 4) // 6, width_mult, in_channels, num_classes)
+    return WideResNet((layers - 4) // 6, width_mult, in_channels, num_classes, channels)
 
 
 def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:

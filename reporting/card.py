@@ -193,7 +193,7 @@ def _building(about: dict[str, Any]) -> tuple[str, str, str, str]:
         arguments = f"num_classes={about['num_classes']}, in_channels={about['inputs']}"
         return module, function, arguments, f"the file `{module}.py`, whose sha256 is {about['arch_hash']}"
     module, function = entry.build.split(":")
-    sizes = (about[name] for name in ("layers", "width_mult", "inputs", "num_classes"))
+    sizes = (about[name] for name in ("layers", "width_mult", "inputs", "num_classes", "channels"))
     arguments = ", ".join(f"{name}={value!r}" for name, value in entry.arguments(*sizes).items())
     files = [f"{module.replace('.', '/')}.py", *(["models/layers.py"] if entry.name is None else ["configs/errors.py"])]
     return module, function, arguments, f"nothing of the project but the two files `{files[0]}` and `{files[1]}`"

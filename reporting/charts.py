@@ -222,11 +222,12 @@ def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
 def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
     """AUC with its interval against test accuracy, a point per cell, labelled by its sparsity in percent.
 
-    points: summary rows with columns `test_accuracy`, `replicate`, `control` and `epochs`; of dense training for fewer
-    epochs, a line.
+    points: summary rows with columns `test_accuracy`, `replicate`, `control` and `epochs`. Dense training for fewer
+    epochs is a line, narrower dense networks hollow points.
     """
     held = points["control"].notna()
     rungs = points[(points["control"] == "accuracy") & ~points["replicate"]]
+    narrower = points[(points["control"] == "size") & ~points["replicate"]]
     points = points[~held]
     firsts = points[~points["replicate"]]
 
@@ -234,6 +235,10 @@ def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
         axes = figure.subplots()
         if len(rungs):
             _draw_ladder(axes, rungs, firsts[firsts["method"] == BASELINE])
+        if len(narrower):
+            axes.errorbar(
+                **_crosses(narrower), color=GREY, marker="h", elinewidth=0.6, label="Dense, fewer channels", **HOLLOW
+            )
         methods = list(dict.fromkeys(firsts["method"]))
         for place, method in enumerate(methods):  # a smaller marker lies on a larger one and does not hide it
             _draw_tradeoff(axes, firsts[firsts["method"] == method], method, max(3.0, 5.5 - place))
@@ -262,8 +267,9 @@ def _draw_ladder(axes: Axes, rungs: pd.DataFrame, whole: pd.DataFrame) -> None:
     axes.plot(across, mean, color=GREY, marker="|", linewidth=0.9, label="Dense, fewer epochs", zorder=1.5)
     axes.fill_between(across, low, high, color=GREY, alpha=0.15, linewidth=0, zorder=1.0)
     for _, rung in rungs.iterrows():
+        edge = rung["mean"] if np.isnan(rung["ci_high"]) else rung["ci_high"]  # beside the curve are pruned cells
         axes.annotate(
-            f"{int(rung['epochs'])}", (100 * rung["test_accuracy"], rung["mean"]), xytext=(0, 4),
+            f"{int(rung['epochs'])}", (100 * rung["test_accuracy"], edge), xytext=(0, 1),
             textcoords="offset points", ha="center", va="bottom", color=GREY,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip

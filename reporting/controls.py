@@ -27,7 +27,7 @@ from reporting.verdicts import (
 )
 
 # What a control shares with the pruned cell: with one cell, and with several.
-_AT = {"equal_accuracy": ("its accuracy", "their accuracies")}
+_AT = {"equal_accuracy": ("its accuracy", "their accuracies"), "equal_size": ("its size", "their sizes")}
 ORDER = (LESS, MORE, SAME, NONE, LOST, ONE_TARGET, UNTESTED, NO_CONTROL)
 
 

@@ -23,8 +23,9 @@ def _trained() -> tuple[str, ...]:
 
 
 def control_words(cell: Row) -> str:
-    """`, 5 epochs`, to follow the name of a control; nothing for any other cell."""
-    return f", {int(cell['epochs'])} epochs" if cell.get("control") == "accuracy" else ""
+    """`, epochs 5` or `, channels 7`, to follow the name of a control; nothing for any other cell."""
+    name = {"accuracy": "epochs", "size": "channels"}.get(str(cell.get("control")))
+    return f", {name} {int(cell[name])}" if name else ""
 
 
 def _values(cell: Row, names: Sequence[str]) -> tuple[Hashable, ...]:

@@ -38,6 +38,7 @@ from reporting.tables import attack_order
 KINDS = {
     "against_dense": "Pruned minus dense",
     "equal_accuracy": "Pruned minus dense training at the same test accuracy",
+    "equal_size": "Pruned minus a dense network of the same size",
     "replicate": "The null: a cell minus the same trained again",
     "same_sparsity": "Methods at the same sparsity",
     "given": "Later cell minus earlier, in the order given",

@@ -125,7 +125,7 @@ def attack_title(attack: str) -> str:
 
 
 def cell_label(cell: Row) -> str:
-    """`Static 80 %`; `Dense` where there is nothing to prune, `Dense, 5 epochs` as a control, `Dense (train seed 1)`
+    """`Static 80 %`; `Dense` where there is nothing to prune, `Dense, epochs 5` as a control, `Dense (train seed 1)`
     where it is trained again."""
     title = method_title(cell["method"])
     label = f"{title} {100 * cell['sparsity']:g} %" if prunes(cell["method"]) else title

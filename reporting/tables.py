@@ -49,7 +49,7 @@ COMPARISON_COLUMNS = (
     *("kind", "experiment_a", "experiment_b", "method_a", "sparsity_a", "method_b", "sparsity_b", "attack", "metric"),
     *("difference", "ci_low", "ci_high", "p_value", "family", "p_holm", "detectable", "num_targets", "num_models", "n"),
     *("test_accuracy_a", "test_accuracy_b", "accuracy_difference", "accuracy_ci_low", "accuracy_ci_high", "differing"),
-    "control",
+    *("control", "size_ratio"),
 )
 TRANSFER_COLUMNS = (
     *(f"{side}_{name}" for side in ("target", "shadows") for name in _CELL),
@@ -85,7 +85,7 @@ _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
 )
-_COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high")
+_COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high", "size_ratio")
 # Of tables that earlier versions wrote without them: read as empty.
 ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "tied"))
 # That earlier versions wrote, and nobody reads.

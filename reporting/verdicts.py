@@ -12,7 +12,7 @@ NONE = "none"
 ONE_TARGET, UNTESTED, NULL, RECIPES = "one target", "untested", "null", "recipes"
 NO_CONTROL = "no control"
 # Comparisons of a pruned cell with one of its controls.
-CONTROLLED = ("equal_accuracy",)
+CONTROLLED = ("equal_accuracy", "equal_size")
 SAME = "same"  # not found, and the interval lies within NO_LESS
 NO_LESS = 0.01  # of AUC, either way
 

@@ -20,9 +20,9 @@ from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
-from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of
+from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of, other_channels
 from pruning.registry import METHODS, all_knobs, sparsities_of
-from sweep.controls import check_controls, control_cells
+from sweep.controls import with_controls
 
 log = logging.getLogger(__name__)
 # What a cell that models start from must share with the cell that starts: otherwise a model would start from weights
@@ -75,6 +75,7 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
         arch_hash=None if own_arch is None else own_arch.sha256,
         layers=layers,
         width_mult=width,
+        channels=other_channels(config.arch, config.channels),
         prune_layers=config.prune_layers or network.prune_layers,
         knobs=method.Knobs.completed(knobs or {}, config.epochs),
     )
@@ -152,13 +153,12 @@ def plan_cells(
     knobs: as `resolve` takes them.
     """
     check_knobs_apply(knobs or {}, sweep.methods)
-    check_controls(sweep, template.epochs)
     cells = [
         resolve(dataclasses.replace(template, method=method, sparsity=sparsity), data_dir, knobs)
         for method in sweep.methods
         for sparsity in sparsities_of(method, sweep.sparsities)
     ]
-    cells = [one for cell in cells for one in (cell, *control_cells(cell, sweep))]
+    cells = with_controls(cells, sweep, data_dir)
     _check_replicated(cells, sweep)
     return [one for cell in cells for one in (cell, *_replicates(cell, sweep))]
 

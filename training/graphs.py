@@ -291,6 +291,7 @@ def open_step(
 
 def _shape(config: ExperimentConfig, data: DataSet, device: torch.device) -> tuple[object, ...]:
     """All that a recording holds as a constant, apart from batch size and phase. The number of members is not there."""
-    network = (config.method, config.arch, config.layers, config.width_mult, config.prune_layers, data.num_classes)
+    sizes = (config.layers, config.width_mult, config.channels, config.prune_layers, data.num_classes)
+    network = (config.method, config.arch, *sizes)
     examples = (data.example_shape, tuple(data.mean), tuple(data.std), config.augment)
     return (*network, *examples, config.precision, config.momentum, config.weight_decay, str(device))

@@ -38,7 +38,8 @@ def new_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
         inputs = (entry_of(config.arch) or OWN).inputs_of(data.example_shape)
         if config.arch_hash is not None:
             return build_own(config.arch, config.arch_file or "", config.arch_hash, inputs, data.num_classes)
-        return build_model(config.arch, config.layers, config.width_mult, inputs, data.num_classes)
+        sizes = (config.layers, config.width_mult, inputs, data.num_classes, config.channels)
+        return build_model(config.arch, *sizes)
 
 
 def blank_model(config: ExperimentConfig, data: DataSet) -> nn.Module:

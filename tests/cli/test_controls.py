@@ -72,8 +72,8 @@ def test_a_control_takes_no_part_elsewhere(home: Path) -> None:
 def test_the_page_and_the_terminal_say_it(home: Path) -> None:
     printed = " ".join((home / "printed.txt").read_text().split())
     page = " ".join((home / "results/mia/report.html").read_text().split())
-    assert "Dense, 1 epochs" in printed
-    assert "Dense, 1 epochs" in page
+    assert "Dense, epochs 1" in printed
+    assert "Dense, epochs 1" in page
     (row,) = (
         one
         for one in read(home / "results/mia/comparisons.csv")
@@ -127,7 +127,7 @@ def test_settings_go_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ("argv", "words"),
     [
         (["--control-epochs", "2"], ["--control-epochs", "not below --epochs 2"]),
-        (["--controls", "size"], ["--controls", "'size' is unknown", "accuracy"]),
+        (["--controls", "sizes"], ["--controls", "'sizes' is unknown", "did you mean size"]),
         (["--methods", "static"], ["--controls", "add dense to --methods"]),
     ],
 )

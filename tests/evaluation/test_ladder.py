@@ -300,6 +300,38 @@ def test_who_is_held_against_which_ladder() -> None:
     assert not {name for kind, *names in others for name in names if kind != "replicate"} & {"e25-0", "e50-1", "other"}
 
 
+def sized(*given: Any, parameters: int, zeros: float = 0.0, **more: Any) -> Any:
+    cell = asked(*given, **more)
+    for summary in cell.summaries:
+        summary |= {"parameters": parameters, "sparsity_all_parameters": zeros}
+    return cell
+
+
+def test_equal_size_is_within_fifteen_percent_and_else_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,000 parameters 80 % zeros leave 200: 180 are 0.9 of it. 60 % leave 400, and 5 % nearly all."""
+    monkeypatch.setattr("evaluation.compare.METRICS", ("auc",))
+    cells = [sized("dense", parameters=1000, name="d")]
+    cells += [sized("dense", channels=c, control="size", parameters=20 * c, name=f"c{c}") for c in (6, 9)]
+    cells += [sized("static", s, parameters=1000, zeros=s, name=f"s{s:g}") for s in (0.05, 0.6, 0.8)]
+    found = [pair for pair in pairs(cells) if pair.kind == "equal_size"]
+    assert [(pair.a.experiment, pair.b.experiment) for pair in found] == [("s0.6", "d"), ("s0.8", "c9")]
+    assert [pair.size_ratio for pair in found] == [None, pytest.approx(0.9)]
+    scores = measured(World(0).cell(0.0, 0.0)[0])
+    rows = [row for pair in found for row in compare(pair, "lira", scores, scores)]
+    words = "none: no dense network here comes within 15 % of the 400 parameters that it keeps"
+    assert [row["control"] for row in rows] == [words, "channels 9"]
+    assert [row.get("difference") for row in rows] == [None, 0.0]
+    assert [row["size_ratio"] for row in rows] == [None, pytest.approx(0.9)]
+    correct(rows, "lira")
+    assert {row["family"] for row in rows} == {"primary"}
+    columns = ("p_value", "p_holm", "difference", "ci_low", "ci_high", "detectable")
+    said = list(control_sentences(pd.DataFrame([{**dict.fromkeys(columns), **row} for row in rows]), "lira", NAMED))
+    assert said[-1] == f"No dense control of its size has Static 60 % ({words.removeprefix('none: ')})."
+
+
+NAMED = {"s0.6": "Static 60 %", "s0.8": "Static 80 %", "d": "Dense", "c9": "Dense, channels 9"}
+
+
 def test_a_ladder_is_climbed_with_the_models_that_all_have() -> None:
     cells = [asked("dense"), asked("dense", epochs=9, control="accuracy", models=7), asked("dpf", 0.9, models=8)]
     models = {pair.kind: pair.models for pair in pairs(cells)}

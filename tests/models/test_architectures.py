@@ -8,7 +8,7 @@ from torch import nn
 
 from configs.errors import UsageError
 from models import registry
-from models.registry import ARCHITECTURES, build_model, completed
+from models.registry import ARCHITECTURES, build_model, completed, other_channels
 
 
 def parameters(model: nn.Module) -> int:
@@ -143,6 +143,17 @@ def test_initial_weights(arch: str, layers: int) -> None:
             assert torch.all(module.bias == 0)
 
 
+@pytest.mark.parametrize("arch", ["resnet", "wideresnet"])
+def test_channels_of_the_first_stage_scale_every_width(arch: str) -> None:
+    layers, _ = completed(arch, None, None)
+    whole, half = (build_model(arch, layers, 1, 3, 10, channels).state_dict() for channels in (None, 8))
+    assert whole["conv1.weight"].shape[0] == 16
+    for name, tensor in half.items():
+        for size, other in zip(tensor.shape, whole[name].shape, strict=True):
+            assert size in (other // 2, other)
+    assert half["linear.weight"].shape == (10, 32)
+
+
 def test_width_multiplies_resnet() -> None:
     model = build_model("resnet", 8, 2, 3, 10)
     assert model.state_dict()["conv1.weight"].shape[0] == 32
@@ -185,6 +196,9 @@ def test_family_without_a_choice_of_depth_and_width(monkeypatch: pytest.MonkeyPa
         completed("plain", 8, None)
     with pytest.raises(UsageError, match="--width-mult 2: plain has one width; leave the flag out"):
         completed("plain", None, 2)
+    assert other_channels("plain", None) is None
+    with pytest.raises(UsageError, match="--channels 8: plain has no choice of them"):
+        other_channels("plain", 8)
 
 
 def plain(in_channels: int, num_classes: int) -> nn.Module:

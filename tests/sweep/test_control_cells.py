@@ -13,6 +13,7 @@ from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.sweep import SweepOptions
 from evaluation.cells import find_cells
+from models.registry import build_model
 from sweep.plan import plan_cells, plan_runs
 from sweep.planned import remember, remembered
 from sweep.status import survey
@@ -83,6 +84,31 @@ def test_rungs_are_trained_again_with_all_cells_or_by_name(make_config: Make) ->
 def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str, make_config: Make) -> None:
     with pytest.raises(UsageError, match=words):
         plan(make_config(epochs=8), **options)
+
+
+def parameters(config: ExperimentConfig) -> int:
+    model = build_model("resnet", 8, 1, 1, 10, config.channels)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_narrower_cell_for_each_size(make_config: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Parameters of ResNet-8 by hand, 1 picture channel, 10 classes: 19,810 with 8 channels, 5,142 with 4."""
+    template = make_config(dataset="digits")
+    sweep = SweepOptions(methods=("dense", "static", "dpf"), sparsities=(0.05, 0.75, 0.95, 0.99), controls=("size",))
+    cells = plan_cells(template, sweep, "datasets")
+    narrow = [cell for cell in cells if cell.control == "size"]
+    assert [(cell.channels, parameters(cell)) for cell in narrow] == [(8, 19_810), (4, 5_142)]
+    assert cells[1:3] == narrow
+    assert {cell.channels for cell in cells if cell.control is None} == {None}
+    # kept: 77,754 minus the zeros among 76,432 convolution weights
+    for cell, sparsity in zip(narrow, (0.75, 0.95), strict=True):
+        assert abs(parameters(cell) / (77_754 - sparsity * 76_432) - 1) <= 0.15
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2  # static and dpf at 99 %; at 5 % dense itself is as large
+    assert "static 0.99 keeps 2,086 parameters, and no dense resnet comes within 15 % of them (2 channels" in lines[0]
+    run = RunDir.of(narrow[1], Path("runs"))
+    assert run.path == Path("runs/dense/digits/channels_4")
+    assert experiment_name(narrow[1], run) == "dense_digits_channels_4"
 
 
 def test_of_one_epoch_there_is_no_shorter_training(make_config: Make) -> None:
