@@ -19,7 +19,16 @@ KINDS = (int, float, str)
 # Columns of the tables and names of a summary: a knob of such a name would stand in another's place.
 RESERVED = frozenset(
     (
-        *("experiment", "reason", "fingerprint", "weights_hash", "data_hash", "split_hash", "selected_epoch"),
+        *(
+            "experiment",
+            "control",
+            "reason",
+            "fingerprint",
+            "weights_hash",
+            "data_hash",
+            "split_hash",
+            "selected_epoch",
+        ),
         *("train_accuracy", "heldout_accuracy", "test_accuracy", "train_loss", "heldout_loss", "test_loss"),
         *("generalisation_gap", "majority_baseline", "num_members", "num_pool", "num_test", "num_shadows"),
         *("num_targets", "num_examples", "finished_models", "planned_models", "duplicates_in_pool"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from models.registry import ARCHITECTURES
 from pruning.registry import METHODS
 from tests.cli.scripts import EXPERIMENT, SCRIPTS, TRAIN, path_of
 from tests.repository import REPOSITORY
@@ -38,7 +39,7 @@ def complete(script: str, words: str, folder: Path) -> set[str]:
 
 @needed
 def test_choices_are_offered(tmp_path: Path) -> None:
-    assert complete(path_of(TRAIN), "--arch ", tmp_path) == {"resnet", "wideresnet"}
+    assert complete(path_of(TRAIN), "--arch ", tmp_path) == set(ARCHITECTURES)
     assert complete(path_of(TRAIN), "--methods dense st", tmp_path) == {"static"}
     assert complete(path_of(EXPERIMENT), "--prune-method ", tmp_path) == set(METHODS) - {"dense"}
 

@@ -33,7 +33,7 @@ from tests.reporting.reporting_examples import GRID, cell, row, summary_of
 
 LEAD = ["experiment", "method", "sparsity", "lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy"]
 # The columns of how a cell was trained, which these cells lack.
-UNTRAINED = "," * len(("train_seed", *RECIPE, *all_knobs()))
+UNTRAINED = "," * len(("train_seed", "control", *RECIPE, *all_knobs()))
 REASON = "2 shadow models were found, every attack needs at least 3"
 
 
