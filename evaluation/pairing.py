@@ -26,8 +26,9 @@ class Pair:
 
     kinds: against_dense: a pruned cell and the dense one of all epochs. equal_accuracy: a pruned cell and dense
     training at its test accuracy (`evaluation.ladder`). equal_size: a pruned cell and a narrower dense one
-    with about as many parameters as it keeps. same_sparsity: two pruning methods, the later in the registry
-    minus the earlier. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. other_knobs: one
+    with about as many parameters as it keeps. same_sparsity: a pruning method minus the first in the registry of those
+    that are compared (static, where it is there). other_methods: two others at one sparsity, the later in the registry
+    minus the earlier: not planned, for their number grows with the square of that of the methods. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. other_knobs: one
     method at one sparsity, with other values of its own knobs. matched_accuracy: two methods whose test accuracies lie
     within a point and cannot be told apart, where no other kind compares them. replicate: a cell minus itself trained
     again from another train seed, the null of all comparisons. given: cells that do not say what they are, each minus
@@ -189,7 +190,8 @@ def _planned_pairs(group: Sequence[Targets]) -> Iterator[Pair]:
                 yield from _by_train_seed("against_dense", one, dense)
     for earlier, later in combinations(pruned, 2):
         if _sparsity(earlier[0]) == _sparsity(later[0]):
-            kind = "other_knobs" if _method(earlier[0]) == _method(later[0]) else "same_sparsity"
+            first = "same_sparsity" if _method(earlier[0]) == _method(pruned[0][0]) else "other_methods"
+            kind = "other_knobs" if _method(earlier[0]) == _method(later[0]) else first
             yield from _by_train_seed(kind, later, earlier)
     for lower, higher in _neighbours(pruned):
         yield from _by_train_seed("neighbouring_sparsity", higher, lower)

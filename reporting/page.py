@@ -41,6 +41,7 @@ KINDS = {
     "equal_size": "Pruned minus a dense network of the same size",
     "replicate": "The null: a cell minus the same trained again",
     "same_sparsity": "Methods at the same sparsity",
+    "other_methods": "Other methods at the same sparsity",
     "given": "Later cell minus earlier, in the order given",
     "neighbouring_sparsity": "One step of sparsity up",
     "other_knobs": "One method at one sparsity, its own settings differ",

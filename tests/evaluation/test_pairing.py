@@ -92,6 +92,19 @@ def test_a_cell_trained_again_is_the_null_and_is_paired_within_its_train_seed() 
     assert {pair.differing for pair in found if pair.kind == "replicate"} == {"train_seed: 0 / 1"}
 
 
+def test_of_many_methods_each_is_planned_against_the_first() -> None:
+    """All pairs of eight methods would be 28 planned ones at each sparsity, and Holm would pay for each."""
+    methods = ["rigl", "static", "gmp", "dpf"]
+    found = told(pairs([asked("dense", name="dense"), *(asked(name, 0.9, name=name) for name in methods)]))
+    at_one = {pair for pair in found if pair[0] != "against_dense"}
+    planned = {("same_sparsity", name, "static") for name in ("dpf", "gmp", "rigl")}
+    others = {("other_methods", a, b) for a, b in (("gmp", "dpf"), ("rigl", "dpf"), ("rigl", "gmp"))}
+    assert at_one == planned | others
+    assert "other_methods" not in PLANNED
+    without = told(pairs([asked(name, 0.9, name=name) for name in ("gmp", "dpf", "rigl")]))
+    assert without == {("same_sparsity", name, "dpf") for name in ("gmp", "rigl")} | {("other_methods", "rigl", "gmp")}
+
+
 def test_without_a_train_seed_in_common_the_first_ones_are_paired() -> None:
     (pair,) = pairs([asked("dense", name="d0"), asked("dpf", 0.9, train_seed=2, name="p2")])
     assert (pair.kind, pair.differing) == ("against_dense", "train_seed: 2 / 0")

@@ -117,7 +117,7 @@ def test_no_line_joins_a_replicate(tmp_path: Path) -> None:
 
 def test_the_tradeoff_joins_first_trainings_alone(tmp_path: Path) -> None:
     drawn = gallery(CELLS, tmp_path)
-    points = drawn._means("auc", "lira").merge(drawn.cells[["experiment", "test_accuracy"]])
+    points = drawn._means("auc", "lira").merge(drawn.cells[["experiment", "control", "epochs", "test_accuracy"]])
     figure = drawn_by(charts.tradeoff(points, "lira"))
     joined = [line for line in figure.axes[0].get_lines() if "None" not in (line.get_linestyle(), line.get_marker())]
     assert [len(places(line)) for line in joined] == [1, 2, 2]
