@@ -10,7 +10,7 @@ import pytest
 
 from configs.experiment import RECIPE, SETTING
 from evaluation.attack import Targets
-from evaluation.pairing import Pair, pairs
+from evaluation.pairing import PLANNED, Pair, pairs
 from pruning.registry import all_knobs
 from tests.evaluation.asked_cells import asked, with_names
 
