@@ -25,14 +25,15 @@ class Pair:
     none: of equal_size, why there is no control, in words; b is then the dense cell.
 
     kinds: against_dense: a pruned cell and the dense one of all epochs. equal_accuracy: a pruned cell and dense
-    training at its test accuracy (`evaluation.ladder`). equal_size: a pruned cell and a narrower dense one
-    with about as many parameters as it keeps. same_sparsity: a pruning method minus the first in the registry of those
-    that are compared (static, where it is there). other_methods: two others at one sparsity, the later in the registry
-    minus the earlier: not planned, for their number grows with the square of that of the methods. neighbouring_sparsity: one method, the higher sparsity minus the next lower one. other_knobs: one
-    method at one sparsity, with other values of its own knobs. matched_accuracy: two methods whose test accuracies lie
-    within a point and cannot be told apart, where no other kind compares them. replicate: a cell minus itself trained
-    again from another train seed, the null of all comparisons. given: cells that do not say what they are, each minus
-    those before it. other_recipe: cells of one split whose setting or recipe differ: no like is compared with like.
+    training at its test accuracy (`evaluation.ladder`). equal_size: a pruned cell and a narrower dense one with about
+    as many parameters as it keeps. same_sparsity: a pruning method minus the first in the registry of those that are
+    compared (static, where it is there). other_methods: two others at one sparsity, the later in the registry minus
+    the earlier: not planned, for their number grows with the square of that of the methods. neighbouring_sparsity: one
+    method, the higher sparsity minus the next lower one. other_knobs: one method at one sparsity, with other values of
+    its own knobs. matched_accuracy: two methods whose test accuracies lie within a point and cannot be told apart,
+    where no other kind compares them. replicate: a cell minus itself trained again from another train seed, the null
+    of all comparisons. given: cells that do not say what they are, each minus those before it. other_recipe: cells of
+    one split whose setting or recipe differ: no like is compared with like.
     """
 
     kind: str
