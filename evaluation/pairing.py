@@ -55,11 +55,13 @@ class Pair:
 
     @property
     def differing(self) -> str:
-        """`name: a's value / b's value` of what the two cells do not share, beside method and sparsity."""
+        """`name: a's value / b's value` of what the two cells do not share, beside method and sparsity; at equal size
+        not the channels, which are meant to differ."""
         ours, theirs = self.a.cell.names, self.b.cell.names
         shared = _own_knobs(self.a) if _method(self.a) == _method(self.b) else ()
         names = (*SETTING, "train_seed", *RECIPE, *shared)
         apart = [name for name in names if ours.get(name) != theirs.get(name)]
+        apart = [name for name in apart if (self.kind, name) != ("equal_size", "channels")]
         return "; ".join(f"{name}: {_word(ours.get(name))} / {_word(theirs.get(name))}" for name in apart)
 
     @property

@@ -35,6 +35,7 @@ RATES = {STRICT: "0.1 %", LOOSE: "1 %"}
 MOST_CURVES = 8  # that a reader can tell apart in one picture
 LABEL, CLASS = 1.7, 0.46  # inches that a cell's name and a picture's class may take in a figure
 _UTILITY = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap")
+_NARROWER = " Hollow hexagons are dense networks with as many parameters as pruned ones keep."
 _LADDER = (
     " The grey line is dense training at other accuracies: dense networks trained for fewer epochs (numbers), with "
     "their intervals as a band. A pruned network below it leaks less than dense training at its accuracy, as far as "
@@ -131,12 +132,12 @@ class Gallery:
         )
         points = points[points["test_accuracy"].notna() & points["method"].notna()]
         if len(points) > 1:
-            shorter = points["control"].eq("accuracy").any()
+            held = set(points["control"].dropna())
+            about = f"{_LADDER if 'accuracy' in held else ''}{_NARROWER if 'size' in held else ''}"
             yield self._figure(
                 *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
                 "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
-                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{_LADDER if shorter else ''}"
-                f"{self._hollow()}",
+                f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{about}{self._hollow()}",
             )
 
     def _sparsity(self) -> Iterator[Figure]:

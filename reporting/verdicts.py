@@ -67,8 +67,9 @@ def finding(row: pd.Series) -> str:
         RECIPES: "no verdict",
     }[verdict(row)]
     exploratory = verdict(row) in (LESS, MORE) and row["family"] == "exploratory"
-    if row["kind"] in CONTROLLED and row["control"]:
+    if row["kind"] in CONTROLLED:
         words += f"; control: {row['control']}"
+        words += f", {row['size_ratio']:.2f} of its size" if is_number(row["size_ratio"]) else ""
     differing = f" ({row['differing']})" if isinstance(row["differing"], str) and row["differing"] else ""
     return f"{words}{' (exploratory)' if exploratory else ''}{differing}"
 

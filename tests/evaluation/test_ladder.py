@@ -316,6 +316,7 @@ def test_equal_size_is_within_fifteen_percent_and_else_there_is_none(monkeypatch
     found = [pair for pair in pairs(cells) if pair.kind == "equal_size"]
     assert [(pair.a.experiment, pair.b.experiment) for pair in found] == [("s0.6", "d"), ("s0.8", "c9")]
     assert [pair.size_ratio for pair in found] == [None, pytest.approx(0.9)]
+    assert [pair.differing for pair in found] == ["", ""]
     scores = measured(World(0).cell(0.0, 0.0)[0])
     rows = [row for pair in found for row in compare(pair, "lira", scores, scores)]
     words = "none: no dense network here comes within 15 % of the 400 parameters that it keeps"
