@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import pty
@@ -20,6 +21,7 @@ from tests.faults.sweeps import model_argv, undisturbed_model, verdict
 from tests.faults.trials import Tally, Trial
 
 SECONDS = 5.0  # that tracking may add
+SLOWER = "more than without --wandb"
 LONG = ("--epochs", "60")
 KEY = "f" * 40
 Case = Callable[[Trial, Path], tuple[bool, str, float]]
@@ -34,13 +36,23 @@ def broken_tracking(trial: Trial) -> Tally:
     """One of the six cases, with the time it takes beside the same run without `--wandb`."""
     case = CASES[trial.number]
     expected, _ = undisturbed_model(trial, *LONG)
+    tally = _compared(case, trial, expected)
+    if tally.injected and tally.detail.endswith(SLOWER):
+        # The machine may have been busier for the one command than for the other: both again, whatever comes of it.
+        again = dataclasses.replace(trial, folder=trial.folder / "again")
+        again.folder.mkdir()
+        tally = _compared(case, again, expected)
+    return tally
+
+
+def _compared(case: Case, trial: Trial, expected: dict[str, str]) -> Tally:
     work = trial.folder / "work"
     work.mkdir()
     injected, wrong, seconds = case(trial, work)
     added = seconds - _without(trial)
-    if added > SECONDS:
-        wrong = wrong or f"{added:.1f} s more than without --wandb"
     wrong = wrong or verdict(work, expected)
+    if added > SECONDS:
+        wrong = wrong or f"{added:.1f} s {SLOWER}"
     return Tally(injected, not wrong, f"{case.__name__}: {wrong or f'{added:.1f} s more'}")
 
 
