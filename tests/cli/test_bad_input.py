@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pruning.registry import METHODS
 from tests.cli.scripts import ADVANCED, CHECK, EXPERIMENT, ONE_CELL, SCRIPTS, TINY, TRAIN, UNIFIED, WEMEM, call
 
 
@@ -273,7 +274,11 @@ NEAR_MISSES = [
     (CHECK, ["--runsdir", "x"], "; did you mean --runs-dir?"),
     (WEMEM, ["--QUIET"], "; did you mean --quiet?"),
     ("mia.report", ["--result-dir", "x"], "; did you mean --results-dir?"),
-    (TRAIN, ["--methods", "dense", "statc"], "--methods: 'statc' is unknown; choose from dense, static, dpf; did you"),
+    (
+        TRAIN,
+        ["--methods", "dense", "statc"],
+        f"--methods: 'statc' is unknown; choose from {', '.join(METHODS)}, FILE.py:Class; did you",
+    ),
     (TRAIN, ["--methods", "dense", "statc"], "; did you mean static?"),
     (ADVANCED, ["--attacks", "liar"], "; did you mean lira?"),
     (TRAIN, [*TINY, "--replicates", "1", "--replicate-cells", "dens"], "; did you mean dense?"),
