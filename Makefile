@@ -40,7 +40,7 @@ test: $(VENV)/.installed-dev browser
 	@# A file's tests stay in one process, which trains once what several of them look at. One process more than cores,
 	@# for tests that wait (for Ray, for a killed worker's successor) leave a core to others.
 	@cores=$$(getconf _NPROCESSORS_ONLN); set -x; \
-	  $(BIN)/python -m pytest -rs --durations 60 --dist loadfile -n $$((cores < 8 ? cores + 1 : 8))
+	  $(BIN)/python -m pytest -rs --durations 60 --dist loadfile --no-loadscope-reorder -n $$((cores < 8 ? cores + 1 : 8))
 
 # Nothing else should run meanwhile: the figures are of the whole machine.
 bench: $(VENV)/.installed

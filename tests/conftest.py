@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,14 @@ from pruning.registry import all_knobs
 from sweep.plan import resolve
 
 torch.set_num_threads(1)
+# Files of few and long tests, which wait more than they compute: begun first, none of them is what the others wait for.
+LONGEST = ("sweep/test_ray_engine.py", "sweep/test_engines_agree.py", "faults/test_share.py", "cli/test_evidence.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others in their order."""
+    names = [str(Path(__file__).parent / name) for name in LONGEST]
+    items.sort(key=lambda item: names.index(str(item.path)) if str(item.path) in names else len(names))
 
 
 @pytest.fixture

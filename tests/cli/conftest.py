@@ -14,7 +14,7 @@ from tests.cli.scripts import SWEEP, TRAIN, call
 from tests.conftest import short_training
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def short_networks() -> Iterator[None]:
     """In this process attack networks train for some steps only: no test here asks how well they do."""
     with pytest.MonkeyPatch.context() as patch:
@@ -32,6 +32,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.rmtree(once, ignore_errors=True)
             once.mkdir()
             with pytest.MonkeyPatch.context() as patch:
+                short_training(patch)
                 patch.chdir(once)
                 assert call(TRAIN, SWEEP) == 0
             (once / "finished").touch()
