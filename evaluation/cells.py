@@ -25,7 +25,7 @@ from configs.machine import Places
 from data.registry import DATASETS
 from data.splits import draw_probed
 from evaluation.attackable import Attackable, order
-from models.registry import ARCHITECTURES
+from models.registry import OWN, entry_of
 from pruning.registry import all_knobs
 from sweep.plan import check_names
 from sweep.planned import remembered
@@ -74,7 +74,7 @@ class Cell(Attackable):
     def names(self) -> dict[str, Any]:
         described = {**dict.fromkeys(all_knobs()), **self.config.described()}
         if self.readable:
-            described["channels"] = self.config.channels or ARCHITECTURES[self.config.arch].channels
+            described["channels"] = self.config.channels or (entry_of(self.config.arch) or OWN).channels
         return {"experiment": self.experiment, **(described if self.readable else dict.fromkeys(described))}
 
     @property
