@@ -2,6 +2,7 @@
 # make test   install, then format check, linter, type checker and tests
 # make bench  install, then measure training, attacks and the growth of a sweep; tables in build/bench (half an hour)
 # make faults install, then kill, stop, fill, flip and forge: every fault test, with its table  (half an hour on two cores)
+# make install-dev  the development tools as well: what `make test`, the hooks and CONTRIBUTING.md use
 # make browser   install Chromium and a Korean font for two of the report's tests, where apt-get may do so
 # make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
 PYTHON ?= python3
@@ -12,10 +13,12 @@ export PYTHONPATH :=
 apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get -qq update >/dev/null 2>&1 \
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null 2>&1; }
 
-.PHONY: demo test bench faults lock install browser
+.PHONY: demo test bench faults lock install install-dev browser
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed
 	@echo "== training and attacking the quick preset (digits, 5 cells of 9 models; finished runs are kept)"
