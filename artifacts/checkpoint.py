@@ -64,8 +64,8 @@ def _save(stream: IO[bytes], content: dict[str, Any]) -> str:
     return sink.digest.hexdigest()
 
 
-def save_state(path: Path, content: dict[str, Any], keep: Path) -> None:
-    """Write a training state with the digest of its own bytes; the one that was there before becomes `keep`."""
+def save_state(path: Path, content: dict[str, Any], keep: Path | None = None) -> None:
+    """Write a training state with the digest of its own bytes; keep: what one that was there before becomes."""
 
     def write(stream: IO[bytes]) -> None:
         stream.write(SEAL + _save(stream, content).encode())

@@ -17,6 +17,7 @@ from pruning.registry import prunes, stored_config
 MODEL_FILE = "best_model.pth"
 EXPORTED = SPARSE_FILE, DENSE_FILE, CARD_FILE = "sparse.safetensors", "state_dict.pth", "MODEL_CARD.md"
 SHADOW_FOLDER = re.compile(r"shadow_\d{3,}")
+FORK_STATE = re.compile(r"fork_\d{1,9}\.pth")
 OWN = "experiment_summary.json"
 # What stands beside cells' names in exposure.npz.
 COLUMNS = ("index", "label")
@@ -87,6 +88,20 @@ class RunDir:
     @property
     def older_checkpoint(self) -> Path:
         return self.path / "checkpoint_previous.pth"
+
+    def fork_state(self, epoch: int) -> Path:
+        """Where a dense run keeps its state after so many epochs for runs that go on from there in another way."""
+        return self.path / f"fork_{epoch}.pth"
+
+    @property
+    def fork_states(self) -> list[Path]:
+        """The states that are kept now, in no order."""
+        return [path for path in self.path.glob("fork_*.pth") if FORK_STATE.fullmatch(path.name)]
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the run is over, or has a checkpoint of its own to go on from."""
+        return any(path.is_file() for path in (self.summary, self.failure, self.checkpoint, self.older_checkpoint))
 
     @property
     def failure(self) -> Path:
@@ -176,6 +191,7 @@ class RunDir:
             *(self.summary, self.failure, self.signals, self.model, self.checkpoint, self.older_checkpoint),
             *(self.history, self.config, self.log),
             *(self.export / name for name in EXPORTED),  # of the weights that go
+            *self.fork_states,
         ):
             path.unlink(missing_ok=True)
         clear_temporaries(self.path)

@@ -46,7 +46,8 @@ def run_one_experiment(args: argparse.Namespace, parser: argparse.ArgumentParser
     def queries(config: ExperimentConfig) -> QuerySettings:
         return queries_of(config, args.num_queries, samia=False)
 
-    trained = train_planned(engine.share(everything), args, queries, args.name or f"{method}-{args.dataset}")
+    group = args.name or f"{method}-{args.dataset}"
+    trained = train_planned(engine.share(everything), args, queries, group, everything)
     if trained is None:
         return DONE
     target = everything[0].run

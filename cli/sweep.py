@@ -49,10 +49,11 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
         check_shadows(options, args.num_shadows, "every cell")
         _check_names(cells, runs_folder(args), options)
-    planned = engine.share(chosen_models(plan_runs(cells, runs_folder(args)), args.models))
+    everything = plan_runs(cells, runs_folder(args))
+    planned = engine.share(chosen_models(everything, args.models))
     group = f"sweep-{args.dataset}-{args.arch}"
     trained = train_planned(
-        planned, args, _queries(args, options), group, before=lambda: remember(cells, runs_folder(args))
+        planned, args, _queries(args, options), group, everything, before=lambda: remember(cells, runs_folder(args))
     )
     if trained is None:
         return DONE

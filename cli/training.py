@@ -20,6 +20,7 @@ from configs.knobs import from_args
 from configs.machine import EngineOptions, Machine, Places, Tracking
 from data.registry import DATASETS
 from pruning.registry import all_knobs
+from sweep.forks import ForkPlan
 from sweep.plan import SPLIT_FIELDS, PlannedRun
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def given_knobs(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name, None) for name in all_knobs()}
 
 
-def print_plan(runs: Sequence[PlannedRun], shard: str | None = None) -> None:
-    """`--dry-run`: a line per run, and how many of each state."""
+def print_plan(runs: Sequence[PlannedRun], forks: ForkPlan, shard: str | None = None) -> None:
+    """`--dry-run`: a line per run, how many of each state, and how many epochs need not be trained more than once."""
     for planned in runs:
         detail = f"  ({planned.status.detail})" if planned.status.detail else ""
         print(f"{planned.status.kind:9}{planned.run.path}{detail}")
@@ -55,6 +56,10 @@ def print_plan(runs: Sequence[PlannedRun], shard: str | None = None) -> None:
     counts = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
     of_shard = f" of shard {shard}" if shard else ""
     print(f"{len(runs)} runs{of_shard}: {', '.join(counts) or 'nothing to train'}")
+    saved, every = forks.saved_epochs(runs)
+    if saved:
+        shared = "what pruned runs share with their dense run is trained once"
+        print(f"{every - saved:,} epochs to train instead of {every:,}: {shared}")
 
 
 def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool) -> list[PlannedRun]:
@@ -103,7 +108,9 @@ def _setting(config: ExperimentConfig) -> tuple[Any, ...]:
     return tuple(getattr(config, name) for name in ("dataset", "image_size", *SPLIT_FIELDS, "num_shadows"))
 
 
-def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned: Sequence[PlannedRun]) -> None:
+def prepare_runs(
+    chosen: Sequence[PlannedRun], args: argparse.Namespace, planned: Sequence[PlannedRun], forks: ForkPlan
+) -> None:
     """Check what the runs read, and only then clear the folders of those that are trained again.
 
     Data that is at hand anyway is also compared with what the kept runs were trained on.
@@ -119,7 +126,7 @@ def prepare_runs(chosen: Sequence[PlannedRun], args: argparse.Namespace, planned
     for one in planned:
         if one.status.kind == "finished" and not args.overwrite:
             _check_data(one, hashes.get(_setting(one.config), {}))
-    _warn_of_space(chosen, args)
+    _warn_of_space(chosen, args, forks)
     for one in chosen:
         if one.status.kind == "damaged":
             log.warning("%s is trained again: %s", one.run.path, one.status.detail)
@@ -137,16 +144,18 @@ def _try_out(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
         try_out(config, open_data(config, args.data_dir)[0])
 
 
-def _warn_of_space(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
+def _warn_of_space(chosen: Sequence[PlannedRun], args: argparse.Namespace, forks: ForkPlan) -> None:
     from data.inputs import open_data
     from sweep.space import run_bytes, shortfall
 
     asked = QuerySettings(args.num_queries or 2, samia=True, population=getattr(args, "rmia_population", 0))
-    one_of_each = {one.config.cell_fingerprint(): one.config for one in chosen}
+    kinds = [(one.config.cell_fingerprint(), len(forks.of_run(one.run).keep)) for one in chosen]
+    one_of_each = {kind: one.config for kind, one in zip(kinds, chosen, strict=True)}
     sizes = {
-        cell: run_bytes(config, open_data(config, args.data_dir)[0], asked) for cell, config in one_of_each.items()
+        kind: run_bytes(config, open_data(config, args.data_dir)[0], asked, kept=kind[1])
+        for kind, config in one_of_each.items()
     }
-    missing = shortfall((sizes[one.config.cell_fingerprint()] for one in chosen), Path(args.runs_dir))
+    missing = shortfall((sizes[kind] for kind in kinds), Path(args.runs_dir))
     if missing is not None:
         log.warning("%s; make room, or the last runs will fail (a run that fails for it can go on later)", missing)
 
@@ -174,20 +183,26 @@ def train_planned(
     args: argparse.Namespace,
     queries: Callable[[ExperimentConfig], QuerySettings],
     group: str,
+    everything: Sequence[PlannedRun],
     before: Callable[[], None] = lambda: None,
 ) -> Trained | None:
     """Choose, check and train planned runs; None after `--dry-run`, which prints them.
 
-    queries: what each model is asked once it is trained. before: called once all is checked, if anything is to train.
+    queries: what each model is asked once it is trained. everything: the whole plan, with what other commands train of
+    it. before: called once all is checked, if anything is to train.
     """
+    forks = ForkPlan(everything, args.overwrite)
     if args.dry_run:
-        print_plan(planned, getattr(args, "shard", None))
+        print_plan(planned, forks, getattr(args, "shard", None))
         return None
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
-    prepare_runs(chosen, args, planned)
+    prepare_runs(chosen, args, planned, forks)
     if chosen:
         before()
-    return Trained(bool(chosen), train_runs(chosen, args, queries, group))
+    try:
+        return Trained(bool(chosen), train_runs(chosen, args, queries, group, forks))
+    finally:
+        forks.tidy()
 
 
 def train_runs(
@@ -195,6 +210,7 @@ def train_runs(
     args: argparse.Namespace,
     queries: Callable[[ExperimentConfig], QuerySettings],
     group: str,
+    forks: ForkPlan,
 ) -> list[Outcome]:
     """Train the chosen runs with the engine that the flags name; the outcomes of those that are not finished.
 
@@ -210,7 +226,8 @@ def train_runs(
 
     def job(planned: PlannedRun) -> Job:
         asked = queries(planned.config)
-        return Job(planned.config, str(planned.run.path), places, machine, asked, tracking, group)
+        shared = forks.of_run(planned.run)
+        return Job(planned.config, str(planned.run.path), places, machine, asked, tracking, group, shared)
 
     epochs = {str(planned.run.path): planned.config.epochs for planned in chosen}
     with SweepBar(len(chosen), sum(epochs.values()), args.quiet) as bar:
@@ -218,6 +235,7 @@ def train_runs(
         def done(outcome: Outcome) -> None:
             words = outcome.reason if outcome.status == "failed" else f"{outcome.status}: {outcome.reason}"
             bar.done(outcome.folder, outcome.finished, epochs[outcome.folder], words)
+            forks.tidy(Path(outcome.folder))
 
         outcomes = _run([job(planned) for planned in chosen], machine, from_args(EngineOptions, args), bar.epoch, done)
     return [outcome for outcome in outcomes if not outcome.finished]

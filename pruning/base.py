@@ -32,6 +32,9 @@ class Pruner:
     a sparsity, hence a cell for each one of the grid; fixed_sparsity: the only one it can have, hence one cell. Knobs:
     what it is told beside its sparsity; flags, checks, fingerprint, columns and the model card follow from the fields.
 
+    dense_steps: for how many steps from the start its hooks do nothing and remember nothing, so that the run is the
+    dense one of its number until then and may start from that one's state (`attach` sees the initial weights first).
+
     `before_forward(t)`, forward, backward, `after_backward()`, the optimiser's step, `after_step()`; `finish()` once at
     the end. The optimiser updates `leaf`; the model computes with `weights.values`.
     """
@@ -47,6 +50,7 @@ class Pruner:
         self.final_sparsity = config.sparsity
         self.prune_layers = config.prune_layers or "conv"
         self.total_steps = config.epochs * steps_per_epoch
+        self.dense_steps = 0
         self.optimizer: Optimizer | None = None  # of the leaf, once there is one
 
     def attach(self, model: nn.Module) -> nn.Parameter:

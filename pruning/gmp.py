@@ -48,6 +48,8 @@ class GMPPruner(MaskedPruner):
         assert isinstance(knobs, self.Knobs)
         self.prune_freq = knobs.prune_freq
         self.begin, self.end = knobs.begin_epoch * steps_per_epoch, knobs.target_epoch * steps_per_epoch
+        if config.method_hash is None:  # as in static
+            self.dense_steps = self.begin
         self.target = 0.0
 
     def is_update(self, step: int) -> bool:

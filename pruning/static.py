@@ -40,6 +40,8 @@ class StaticPruner(MaskedPruner):
         super().__init__(config, steps_per_epoch)
         assert isinstance(config.knobs, self.Knobs)
         self.prune_step = config.knobs.prune_epoch * steps_per_epoch
+        if config.method_hash is None:  # a class of the user's own that derives from this one may do more
+            self.dense_steps = self.prune_step
 
     def choose(self) -> Tensor:
         """The mask [P] of this moment's weights."""

@@ -34,13 +34,18 @@ class Rules:
 
 
 class Ledger:
-    """The jobs of a sweep: waiting, or ended with an outcome. What a vanished process left is read off its folder."""
+    """The jobs of a sweep: waiting, or ended with an outcome. What a vanished process left is read off its folder.
+
+    A job that starts from the state of a dense run of this sweep waits until that state is there or that run has ended,
+    however it ended; a dense run waits for nobody, so something always goes on.
+    """
 
     def __init__(self, jobs: Sequence[Job], rules: Rules, on_done: DoneHook) -> None:
         self.jobs, self.rules, self.on_done = jobs, rules, on_done
         self.waiting = collections.deque(jobs)
         self.tries: collections.Counter[str] = collections.Counter()
         self.ended: dict[str, Outcome] = {}
+        self.folders = {job.folder for job in jobs}
 
     @property
     def open(self) -> bool:
@@ -48,12 +53,19 @@ class Ledger:
         return len(self.ended) < len(self.jobs)
 
     def take(self) -> Job | None:
-        """The job whose turn it is; None when none waits."""
-        if not self.waiting:
-            return None
-        job = self.waiting.popleft()
-        self.tries[job.folder] += 1
-        return job
+        """The job whose turn it is; None when none waits, or all that do wait for the states of others."""
+        for place, job in enumerate(self.waiting):
+            if self._ready(job):
+                del self.waiting[place]
+                self.tries[job.folder] += 1
+                return job
+        return None
+
+    def _ready(self, job: Job) -> bool:
+        source, state = job.forks.source, job.forks.state
+        if state is None or source in self.ended or source not in self.folders or state.is_file():
+            return True
+        return RunDir(Path(job.folder)).has_state  # it goes on from its own checkpoint
 
     def close(self, outcome: Outcome) -> None:
         """A run ended."""

@@ -21,7 +21,7 @@ from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
 from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of, other_channels
-from pruning.registry import METHODS, all_knobs, sparsities_of
+from pruning.registry import BASELINE, METHODS, all_knobs, sparsities_of
 from sweep.controls import with_controls
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,8 @@ def _check_replicated(cells: Iterable[ExperimentConfig], sweep: SweepOptions) ->
 def plan_runs(
     cells: Iterable[ExperimentConfig], runs_dir: Path, name: str | None = None, shadows: bool = True
 ) -> list[PlannedRun]:
-    """Every model of every cell with the state of its folder; targets come first, so that results appear early."""
+    """Every model of every cell with the state of its folder; targets come first, so that results appear early, and of
+    either the dense ones, from which others go on."""
     runs: list[PlannedRun] = []
     cells = list(cells)
     _say_what_is_shared(cells)
@@ -203,7 +204,7 @@ def plan_runs(
             if not run.path.resolve().is_relative_to(runs_dir.resolve()):
                 raise UsageError(f"argument --runs-dir: {run.path} is a link that leaves it; remove the link")
             runs.append(PlannedRun(config, run, inspect_run(run, config)))
-    return sorted(runs, key=lambda planned: planned.config.model_index > 0)
+    return sorted(runs, key=lambda planned: (planned.config.model_index > 0, planned.config.method != BASELINE))
 
 
 def _say_what_is_shared(cells: Iterable[ExperimentConfig]) -> None:

@@ -16,8 +16,11 @@ NUMBER = 4  # bytes of a float32
 STATES = 3  # two checkpoints, and a third while it is written
 
 
-def run_bytes(config: ExperimentConfig, data: DataSet, queries: QuerySettings) -> int:
-    """Bytes of one run's folder at its largest: weights, checkpoints and signals; the small files are left out."""
+def run_bytes(config: ExperimentConfig, data: DataSet, queries: QuerySettings, kept: int = 0) -> int:
+    """Bytes of one run's folder at its largest: weights, checkpoints and signals; the small files are left out.
+
+    kept: how many states it keeps for other runs.
+    """
     model = blank_model(config, data)
     numbers = sum(value.numel() for value in model.state_dict().values())
     prunable = sum(value.numel() for value in prunable_weights(model, config.prune_layers or "conv").values())
@@ -29,7 +32,7 @@ def run_bytes(config: ExperimentConfig, data: DataSet, queries: QuerySettings) -
     classes = data.num_classes * (2 if queries.samia else 1)
     population = min(queries.population, len(data.test_labels))
     signals = pool * (17 + NUMBER * (classes + queries.num_queries)) + NUMBER * population * queries.num_queries
-    return int(weights + STATES * state + signals)
+    return int(weights + STATES * state + kept * 2 * NUMBER * numbers + signals)
 
 
 def shortfall(needed: Iterable[int], folder: Path) -> str | None:

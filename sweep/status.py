@@ -26,7 +26,7 @@ class RunState:
     """One run folder.
 
     kind: finished | running | failed | damaged | stale (another experiment is in the way) | resume | new.
-    seconds: what a finished run took.
+    seconds: what a finished run took, without what its dense run had trained for it.
     """
 
     run: RunDir
@@ -140,7 +140,8 @@ def _finished(run: RunDir) -> RunState:
     if missing:
         return RunState(run, "damaged", f"{missing[0]} is missing")
     try:
-        seconds = float(run.read_summary()["seconds"])
+        summary = run.read_summary()
+        seconds = float(summary["seconds"]) - float(summary.get("shared_seconds", 0.0))
         return RunState(run, "finished", seconds=seconds if 0 <= seconds < math.inf else None)
     except (OSError, ValueError, TypeError, KeyError) as error:
         return RunState(run, "damaged", f"experiment_summary.json cannot be used ({one_line(error)})")

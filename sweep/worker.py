@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import stopping
+from artifacts.forks import Forks
 from artifacts.logs import set_up_console
 from artifacts.run_dir import RunDir, one_line
 from artifacts.signals import QuerySettings
@@ -41,6 +42,7 @@ class Job:
     queries: QuerySettings
     tracking: Tracking
     group: str
+    forks: Forks = dataclasses.field(default_factory=Forks)
 
     def to_json(self) -> str:
         """One line."""
@@ -55,6 +57,7 @@ class Job:
             "machine": Machine,
             "queries": QuerySettings,
             "tracking": Tracking,
+            "forks": Forks,
         }
         parts = {
             name: kind(
@@ -92,7 +95,7 @@ def run_job(job: Job, on_epoch: Any = None) -> Outcome:
     tracker = Tracker(job.tracking, job.group, Path(job.places.runs_dir))
     run = RunDir(Path(job.folder))
     try:
-        run_one(with_code(job.config), run, job.places, job.machine, job.queries, on_epoch, tracker)
+        run_one(with_code(job.config), run, job.places, job.machine, job.queries, on_epoch, tracker, job.forks)
     except RunLocked as error:
         return Outcome(job.folder, "locked", one_line(error))
     except StopRequested as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -258,16 +259,53 @@ class Trainer:
         self.step_count, self.seconds, self.row = state["step"], state["epoch_seconds"], state["row"]
         self.history, self.best = state["history"], state["best"]
 
+    def fork_state(self) -> dict[str, Any]:
+        """At the end of an epoch, what other methods' runs of this number can go on from: nothing of the pruner."""
+        return {
+            "step": self.step_count,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+        }
+
+    def fork_from(self, state: dict[str, Any]) -> None:
+        """Go on from where a dense run of this number stood at the end of an epoch, with the pruner as it is at the
+        start. RunError, with nothing changed, where it is no such state, or this method would not be there the same.
+        """
+        pruner, row = self.pruner, dataclasses.asdict(self.pruner.state())
+        try:
+            check_like(state["step"], self.step_count, "step")
+            check_like(state["model"], self.model.state_dict(), "model")
+            self._check_optimizer(state["optimizer"])
+            history = [{**one, **row} for one in state["history"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"its parts are not those of a training state ({one_line(error)[:80]})") from None
+        if not 0 < state["step"] == len(history) * self.steps_per_epoch < self.config.epochs * self.steps_per_epoch:
+            raise RunError("its step does not fit its history")
+        if state["step"] > pruner.dense_steps:
+            raise RunError(f"{self.config.method} is the dense run for {pruner.dense_steps} steps only")
+        ends = range(self.steps_per_epoch, state["step"] + 1, self.steps_per_epoch)
+        if self.config.select == "best" and any(pruner.at_target(end) for end in ends):
+            raise RunError(f"it holds no best epoch, and {self.config.method} would have one")
+        self.model.load_state_dict(state["model"])
+        with torch.no_grad():
+            pruner.leaf.copy_(pruner.weights.values)
+        self.step.load_optimizer(state["optimizer"])
+        self.step_count, self.history = state["step"], history
+
+    def _check_optimizer(self, state: dict[str, Any]) -> None:
+        check_like(state["param_groups"], self.optimizer.state_dict()["param_groups"], "optimizer")
+        parameters = dict(enumerate(self.optimizer.param_groups[0]["params"]))
+        for index, slots in state["state"].items():
+            for name, value in slots.items():
+                if value is not None:
+                    check_like(value, parameters[index].detach(), name)
+
     def _check_state(self, state: dict[str, Any]) -> None:
         ours = self.state_dict()
         for name in ("step", "model", "pruner", "sums", "epoch_seconds"):
             check_like(state[name], ours[name], name)
-        check_like(state["optimizer"]["param_groups"], ours["optimizer"]["param_groups"], "optimizer")
-        parameters = dict(enumerate(self.optimizer.param_groups[0]["params"]))
-        for index, slots in state["optimizer"]["state"].items():
-            for name, value in slots.items():
-                if value is not None:
-                    check_like(value, parameters[index].detach(), name)
+        self._check_optimizer(state["optimizer"])
         rows = state["history"] + ([] if state["row"] is None else [state["row"]])
         if not all(isinstance(row, dict) for row in rows):
             raise RunError("history is not a list of rows")

@@ -16,6 +16,7 @@ from torch import nn
 from artifacts import stopping
 from artifacts.atomic_writes import clear_temporaries, write_text
 from artifacts.checkpoint import load_start_weights, load_state, save_model, save_state
+from artifacts.forks import Forks
 from artifacts.locks import locked
 from artifacts.logs import log_file
 from artifacts.run_dir import RunDir, control_part, inspect_run, one_line
@@ -33,6 +34,7 @@ from pruning.registry import prunes
 from pruning.sparsity import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.device import describe_machine, memory_errors, own_share, pick_device
+from training.forks import keep_state, take_state
 from training.graphs import recorder_for
 from training.loop import Trainer
 from training.query import accuracy_and_loss, predict_logits
@@ -43,6 +45,8 @@ CHECKPOINT_KEYS = (
     *("fingerprint", "data_hash", "split_hash", "machine", "seconds"),
     *("step", "model", "pruner", "optimizer", "sums", "epoch_seconds", "row", "history", "best"),
 )
+# Of a training, the epochs and seconds that its dense run did for it; checkpoints of earlier versions do not say.
+NOTHING_SHARED = {"shared_epochs": 0, "shared_seconds": 0.0}
 # Of `describe_machine`: what may change the last bits of a result.
 MATTERING = ("torch", "cuda", "device", "processor", "threads")
 log = logging.getLogger(__name__)
@@ -56,12 +60,14 @@ def run_one(
     queries: QuerySettings,
     on_epoch: EpochHook | None = None,
     tracker: Tracker | None = None,
+    forks: Forks | None = None,
 ) -> dict[str, Any]:
     """Train (or resume) one model, query it, and finish its folder; returns the summary.
 
-    The folder must be new, resumable or already finished; what to do about others is the caller's decision.
-    Raises RunError when the run cannot be finished (BadNumbers when it never can, RunLocked when another process has
-    it), UsageError when its inputs are wrong, and StopRequested once the training state is saved.
+    forks: what it shares with other runs; it changes how much is trained here, and no result. The folder must be new,
+    resumable or already finished; what to do about others is the caller's decision. Raises RunError when the run cannot
+    be finished (BadNumbers when it never can, RunLocked when another process has it), UsageError when its inputs are
+    wrong, and StopRequested once the training state is saved.
     """
     with locked(run.path), log_file(run.log):
         clear_temporaries(run.path)
@@ -76,7 +82,8 @@ def run_one(
             run.clear()
         try:
             with memory_errors(config.batch_size):
-                return _train_and_finish(config, run, places, machine, queries, on_epoch, tracker or Tracker())
+                hooks = (on_epoch, tracker or Tracker(), forks or Forks())
+                return _train_and_finish(config, run, places, machine, queries, *hooks)
         except BadNumbers as error:
             run.write_failure(config, one_line(error))
             raise
@@ -90,6 +97,7 @@ def _train_and_finish(
     queries: QuerySettings,
     on_epoch: EpochHook | None,
     tracker: Tracker,
+    forks: Forks,
 ) -> dict[str, Any]:
     started = time.perf_counter()
     device = pick_device(machine.device)
@@ -101,8 +109,10 @@ def _train_and_finish(
     # what a stranger's hooks do beside tensors on the device would not be in a recording
     recorder = recorder_for(device, machine.cuda_graphs if config.built_in else "off")
     trainer = Trainer(config, data, members, device, recorder)
-    keys = {"fingerprint": config.fingerprint(), "data_hash": data_hash, "split_hash": split.split_hash()}
-    spent = _resume(trainer, run, keys)
+    keys: dict[str, Any] = {"fingerprint": config.fingerprint(), "data_hash": data_hash}
+    keys["split_hash"] = split.split_hash()
+    spent, shared = _resume(trainer, run, keys, forks, _test_every(config, machine))
+    keys |= shared
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
     with tracker.run(config, run, trainer.history) as tracked:
 
@@ -111,15 +121,20 @@ def _train_and_finish(
             if on_epoch is not None:
                 on_epoch(row)
 
-        _train(trainer, run, keys, machine, report, started - spent)
+        _train(trainer, run, keys, machine, report, started - spent, forks)
         seconds = time.perf_counter() - started + spent
         summary = _finish(trainer, run, keys, split, queries, seconds, open_duplicates(config, places.data_dir))
         tracked.summary(summary)
     return summary
 
 
-def _resume(trainer: Trainer, run: RunDir, keys: dict[str, str]) -> float:
-    """Load the newest checkpoint that is sound; returns the seconds already spent on this run."""
+def _resume(
+    trainer: Trainer, run: RunDir, keys: dict[str, Any], forks: Forks, every: int
+) -> tuple[float, dict[str, float]]:
+    """Load the newest checkpoint that is sound, else start where the dense run stood, else at the beginning.
+
+    Returns the seconds already spent on this training, and what of it the dense run did: epochs and seconds.
+    """
     there = [path for path in (run.checkpoint, run.older_checkpoint) if path.is_file()]
     for path in there:
         try:
@@ -137,18 +152,24 @@ def _resume(trainer: Trainer, run: RunDir, keys: dict[str, str]) -> float:
             continue
         log.info("resuming %s at epoch %d, step %d", run.path, len(trainer.history), trainer.step_count)
         _compare_machines(run, state["machine"], describe_machine(trainer.device))
-        return float(state["seconds"])
+        return float(state["seconds"]), {name: state.get(name, none) for name, none in NOTHING_SHARED.items()}
+    taken = take_state(trainer, forks, keys, every)
+    if taken is not None:
+        log.info("%s starts after epoch %d of %s", run.path, forks.epoch, forks.source)
+        _compare_machines(run, taken["machine"], describe_machine(trainer.device))
+        seconds = float(taken["seconds"])
+        return seconds, {"shared_epochs": len(trainer.history), "shared_seconds": seconds}
     if trainer.config.pretrained is not None:
         start = Path(trainer.config.pretrained)
         trainer.start_from(load_start_weights(start, trainer.config.pretrained_hash))
-    return 0.0
+    return 0.0, NOTHING_SHARED
 
 
 class _OtherData(RunError):
     pass
 
 
-def _check_data(path: Path, state: dict[str, Any], keys: dict[str, str]) -> None:
+def _check_data(path: Path, state: dict[str, Any], keys: dict[str, Any]) -> None:
     for name in ("data_hash", "split_hash"):
         if state[name] != keys[name]:
             raise _OtherData(f"{path} was written with other data ({name} differs); --overwrite starts again")
@@ -162,12 +183,23 @@ def _compare_machines(run: RunDir, then: Any, now: dict[str, Any]) -> None:
         log.warning("%s resumes on another machine (%s): its last bits may differ", run.path, ", ".join(changed))
 
 
+def _test_every(config: ExperimentConfig, machine: Machine) -> int:
+    """Epochs between two test evaluations of a history."""
+    return machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.epochs)
+
+
 def _train(
-    trainer: Trainer, run: RunDir, keys: dict[str, str], machine: Machine, report: EpochHook, started: float
+    trainer: Trainer,
+    run: RunDir,
+    keys: dict[str, Any],
+    machine: Machine,
+    report: EpochHook,
+    started: float,
+    forks: Forks,
 ) -> None:
     """Train to the end. A request to stop ends it after the step under way, once the state is saved."""
     config = trainer.config
-    every = machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.epochs)
+    every = _test_every(config, machine)
     describing = describe_machine(trainer.device)
     saved = time.perf_counter()
 
@@ -190,6 +222,7 @@ def _train(
     with stopping.postponed():
         try:
             while trainer.row is not None or len(trainer.history) < config.epochs:
+                keep_state(trainer, run, forks, keys, time.perf_counter() - started)
                 row = trainer.row or trainer.run_epoch(after_step)
                 _test_epoch(trainer, row, every)
                 trainer.close_epoch()
@@ -230,7 +263,7 @@ def _in_words(row: dict[str, Any], epochs: int) -> str:
 def _finish(
     trainer: Trainer,
     run: RunDir,
-    keys: dict[str, str],
+    keys: dict[str, Any],
     split: Split,
     queries: QuerySettings,
     seconds: float,
