@@ -29,10 +29,11 @@ def dense_of(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def fork_epoch(config: ExperimentConfig) -> int:
-    """How many whole epochs a run is its dense run. The last epoch is always its own: in it a method has its say."""
+    """How many whole epochs a run is its dense run. Its last epoch is always its own: in it a method has its say."""
     try:
-        steps = build_pruner(config, NOMINAL).dense_steps
-        return max(0, min(int(steps) // NOMINAL, config.epochs - 1))
+        pruner = build_pruner(config, NOMINAL)
+        steps = min(int(pruner.dense_steps), pruner.total_steps - NOMINAL)
+        return max(0, min(steps // NOMINAL, config.epochs))
     except Exception:
         if config.method_hash is None:
             raise

@@ -280,7 +280,7 @@ class Trainer:
             history = [{**one, **row} for one in state["history"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"its parts are not those of a training state ({one_line(error)[:80]})") from None
-        if not 0 < state["step"] == len(history) * self.steps_per_epoch < self.config.epochs * self.steps_per_epoch:
+        if not 0 < state["step"] == len(history) * self.steps_per_epoch < pruner.total_steps:
             raise RunError("its step does not fit its history")
         if state["step"] > pruner.dense_steps:
             raise RunError(f"{self.config.method} is the dense run for {pruner.dense_steps} steps only")

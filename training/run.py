@@ -231,6 +231,7 @@ def _train(
                 if len(trainer.history) == config.epochs or due():
                     save()
                 stopping.check()
+            keep_state(trainer, run, forks, keys, time.perf_counter() - started)
         except StopRequested:
             save()
             log.info("stopping %s at step %d: its state is saved", run.path, trainer.step_count)

@@ -17,7 +17,10 @@ from typing import Any
 
 TIMED_COLUMNS = {"history.csv": ("seconds",), "training_results.csv": ("seconds",)}
 # The history's hash covers its seconds, and the summary's own covers all of these.
-TIMED_FIELDS = ("seconds", "machine", "hashes/history.csv", "hashes/experiment_summary.json")
+TIMED_FIELDS = (
+    *("seconds", "machine", "hashes/history.csv", "hashes/experiment_summary.json"),
+    *("shared_epochs", "shared_seconds"),  # whether the dense run's state was there to start from
+)
 LEFT_OUT = ("run.log", ".lock", ".lock.holder", "checkpoint.pth", "checkpoint_previous.pth", "progress.json")
 LEFT_OUT_FOLDERS = ("wandb",)
 TEMPORARY = ".writing-"

@@ -1,7 +1,9 @@
-"""One sweep by worker processes, by two shards and by Ray: the same weights, signals and tables, byte by byte."""
+"""One sweep by worker processes, by two shards and by Ray: the same weights, signals and tables, byte by byte, whether
+static runs start from their dense runs' states or have none to start from."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ import train
 from artifacts.locks import locked
 
 FLAGS = [
-    *("--dataset", "synthetic", "--layers", "8", "--epochs", "1", "--pool-size", "120", "--augment", "none"),
+    *("--dataset", "synthetic", "--layers", "8", "--epochs", "2", "--pool-size", "120", "--augment", "none"),
     *("--batch-size", "32", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--num-threads", "1"),
-    *("--methods", "dense", "dpf", "--sparsities", "0.6", "--num-shadows", "5", "--attacks", "lira", "loss", "--quiet"),
+    *("--methods", "dense", "static", "--sparsities", "0.6", "--num-shadows", "5", "--attacks", "lira", "loss"),
+    "--quiet",
 ]
 RUNS = 12
 
@@ -25,6 +28,13 @@ def results(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
 
 
+def shared(folder: Path) -> list[int]:
+    """The epochs that the dense runs trained for the static ones; nothing of them is left."""
+    assert not list((folder / "runs").rglob("fork_*"))
+    found = (folder / "runs" / "static").rglob("experiment_summary.json")
+    return [json.loads(path.read_text(encoding="utf-8"))["shared_epochs"] for path in found]
+
+
 @pytest.fixture(scope="module")
 def by_local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The sweep by two worker processes."""
@@ -33,6 +43,7 @@ def by_local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         patch.chdir(folder)
         assert train.main([*FLAGS, "--jobs", "2"]) == 0
     found = results(folder)
+    assert shared(folder) == [1] * 6
     assert sum(name.endswith("best_model.pth") for name in found) == RUNS
     assert {"comprehensive_mia_results.csv", "results/mia/tidy.csv"} <= set(found)
     return found
@@ -48,6 +59,7 @@ def test_two_shards_and_a_last_command(
         assert not list(tmp_path.glob("*.csv"))
     assert train.main([*FLAGS, "--skip-existing"]) == 0
     assert results(tmp_path) == by_local
+    assert 0 in shared(tmp_path)
 
 
 @pytest.mark.ray
@@ -56,6 +68,7 @@ def test_ray_on_this_machine(by_local: dict[str, bytes], tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert train.main([*FLAGS, "--engine", "ray", "--jobs", "2"]) == 0
     assert results(tmp_path) == by_local
+    assert shared(tmp_path) == [1] * 6
     assert not list(tmp_path.glob("runs/.shared-*"))
 
 
@@ -65,9 +78,9 @@ def test_a_dry_run_shows_the_shard(
     monkeypatch.chdir(tmp_path)
     assert train.main([*FLAGS, "--shard", "2/4", "--dry-run"]) == 0
     assert capfd.readouterr().out.splitlines() == [
-        "new      runs/dpf/sparsity_0.6/synthetic",
+        "new      runs/static/sparsity_0.6/synthetic",
         "new      runs/dense/synthetic/shadow_003",
-        "new      runs/dpf/sparsity_0.6/synthetic/shadow_002",
+        "new      runs/static/sparsity_0.6/synthetic/shadow_002",
         "3 runs of shard 2/4: 3 new",
     ]
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +123,7 @@ def test_runs_that_another_process_holds_are_code_4_unless_worse_happened(
     flags = [*FLAGS, "--epochs", "1", "--num-shadows", "0", "--no-mia", "--jobs", "1"]
     with locked(tmp_path / "runs/dense/synthetic"):
         assert train.main(flags) == 4
-        target = tmp_path / "runs/dpf/sparsity_0.6/synthetic"
+        target = tmp_path / "runs/static/sparsity_0.6/synthetic"
         assert (target / "experiment_summary.json").is_file()
         (target / "best_model.pth").write_bytes(b"not a model")
         with monkeypatch.context() as patch:

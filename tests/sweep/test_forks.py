@@ -12,6 +12,7 @@ import train
 from artifacts.forks import Forks
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
+from benchmarks.scaling import trained_steps
 from configs.experiment import ExperimentConfig
 from configs.sweep import SweepOptions
 from data.inputs import open_data
@@ -164,6 +165,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     assert states(folder) == []
     assert [run.read_summary()["shared_epochs"] for run in runs_of(folder, "static")] == [1, 1]
     assert [run.read_summary()["shared_epochs"] for run in runs_of(folder, "dense")] == [0, 0]
+    assert trained_steps(folder / "runs") == (2 * (2 + 1 + 1), 2 * 2)
     return files(folder)
 
 

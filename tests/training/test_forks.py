@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from artifacts.checkpoint import load_state, save_state
 from artifacts.forks import Forks
+from artifacts.heartbeat import Beat, read_beat
 from artifacts.run_dir import RunDir, inspect_run
 from artifacts.signals import QuerySettings
 from configs.experiment import ExperimentConfig
@@ -171,7 +173,7 @@ def test_a_state_that_does_not_serve_is_not_taken(
 def test_a_dense_run_that_is_killed_around_its_state_keeps_it_after_all(
     make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, forks = make_config(), Forks(keep=(2,))
+    config, forks = make_config(), Forks(keep=(2, 4))
     straight, broken = run(config, tmp_path / "straight", forks), RunDir(tmp_path / "broken")
 
     def killed(path: Path, content: Any) -> None:
@@ -194,6 +196,7 @@ def test_a_dense_run_that_is_killed_around_its_state_keeps_it_after_all(
     assert same(broken, straight)
     states = [load_state(one.fork_state(2), FORK_KEYS) for one in (broken, straight)]
     assert all(torch.equal(states[0]["model"][name], value) for name, value in states[1]["model"].items())
+    assert load_state(broken.fork_state(4), FORK_KEYS)["step"] == 8  # a whole training may be shared
     assert not list(broken.path.glob(".writing-*"))
 
 
@@ -227,6 +230,46 @@ def test_a_forked_run_that_is_killed_goes_on_from_its_own_state(
     assert broken.read_summary()["shared_epochs"] == 2
 
 
+class Listening(Tracker):
+    """Notes what a service would be told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+        self.summaries: list[Any] = []
+
+    def _sinks(self, *_: Any) -> Iterator[Any]:
+        yield self
+
+    def log(self, row: Any, step: int) -> None:
+        self.told.append(step)
+
+    def summary(self, values: Any) -> None:
+        self.summaries.append(values)
+
+    def finish(self, code: int) -> None:
+        """Nothing to end."""
+
+
+def test_services_are_told_of_shared_epochs_and_progress_counts_from_there(
+    dense: dict[str, Path], make_config: Make, tmp_path: Path
+) -> None:
+    config = make_config(method="static", sparsity=0.6, augment="standard")
+    forks, listening = forks_of(config, dense_run(config, dense)), Listening()
+    seen: list[int] = []
+    beats: list[Beat | None] = []
+
+    def epoch(row: dict[str, Any]) -> None:
+        seen.append(row["epoch"])
+        beats.append(read_beat(tmp_path / "run"))
+
+    queries = QuerySettings(1, samia=False)
+    run_one(config, RunDir(tmp_path / "run"), Places(), THIRD, queries, epoch, listening, forks)
+    assert (listening.told, seen) == ([1, 2, 3, 4], [3, 4])
+    assert [beat and beat.first for beat in beats] == [2, 2]
+    assert listening.summaries[0]["shared_epochs"] == 2
+
+
 class OwnPruner(StaticPruner):
     """A stranger's: which weights it drops it draws from torch's global generator."""
 
@@ -236,6 +279,15 @@ class OwnPruner(StaticPruner):
 
     def choose(self) -> torch.Tensor:
         return torch.rand(self.mask.shape) < 0.4
+
+
+class Longer(OwnPruner):
+    """A stranger's that goes on for two epochs after a whole dense training."""
+
+    def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
+        super().__init__(config, steps_per_epoch)
+        self.dense_steps = self.total_steps
+        self.total_steps += 2 * steps_per_epoch
 
 
 class Silent(StaticPruner):
@@ -263,7 +315,7 @@ def test_methods_of_the_users_own_share_only_what_they_say(
     config = make_config(method="static", sparsity=0.6, augment="standard")
     source = dense_run(config, dense)
     own = dataclasses.replace(config, method="own", method_hash="0" * 64)
-    for cls, epoch in ((Silent, 0), (Broken, 0), (InSteps, 0), (OwnPruner, 2)):
+    for cls, epoch in ((Silent, 0), (Broken, 0), (InSteps, 0), (Longer, 4), (OwnPruner, 2)):
         monkeypatch.setitem(METHODS, "own", cls)
         assert fork_epoch(own) == epoch
     forked = run(own, tmp_path / "forked", forks_of(own, source))
