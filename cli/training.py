@@ -60,6 +60,18 @@ def print_plan(runs: Sequence[PlannedRun], forks: ForkPlan, shard: str | None = 
     if saved:
         shared = "what pruned runs share with their dense run is trained once"
         print(f"{every - saved:,} epochs to train instead of {every:,}: {shared}")
+    for line in dict.fromkeys(filter(None, (_cost_of(planned.config) for planned in runs))):
+        print(line)
+
+
+def _cost_of(config: ExperimentConfig) -> str:
+    """What a method that trains longer than the others takes, in words."""
+    if config.total_epochs == config.epochs:
+        return ""
+    times = config.total_epochs / config.epochs
+    return (
+        f"{config.method} trains a model for {config.total_epochs} epochs, {times:.3g} times --epochs {config.epochs}"
+    )
 
 
 def choose_runs(runs: Sequence[PlannedRun], skip_existing: bool, overwrite: bool) -> list[PlannedRun]:
@@ -229,7 +241,9 @@ def train_runs(
         shared = forks.of_run(planned.run)
         return Job(planned.config, str(planned.run.path), places, machine, asked, tracking, group, shared)
 
-    epochs = {str(planned.run.path): planned.config.epochs for planned in chosen}
+    for line in dict.fromkeys(filter(None, (_cost_of(planned.config) for planned in chosen))):
+        log.info(line)
+    epochs = {str(planned.run.path): planned.config.total_epochs for planned in chosen}
     with SweepBar(len(chosen), sum(epochs.values()), args.quiet) as bar:
 
         def done(outcome: Outcome) -> None:

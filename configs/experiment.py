@@ -169,6 +169,11 @@ class ExperimentConfig:
         return self.method_hash is None and self.arch_hash is None and ":" not in self.arch
 
     @property
+    def total_epochs(self) -> int:
+        """Passes over the members that the training makes in all: `epochs`, but for methods that train longer."""
+        return self.knobs.total_epochs(self.epochs)
+
+    @property
     def num_models(self) -> int:
         """M: the target and its shadows; the split is drawn for all of them."""
         return self.num_shadows + 1

@@ -97,7 +97,7 @@ class MethodKnobs:
             share: float | None = field.metadata["share"]
             value: Any = given.get(field.name)
             if value is None:
-                value = field.default if share is None else round(share * epochs)
+                value = field.default if share is None else max(round(share * epochs), field.metadata["low"])
             if share is not None and value > epochs:
                 flag = flag_name(field.name)
                 raise UsageError(f"argument {flag}: {value} is past --epochs {epochs}; give at most {epochs}")
@@ -108,6 +108,14 @@ class MethodKnobs:
 
     def check(self) -> None:
         """Raise UsageError, naming the flag, for values that do not go together."""
+
+    def total_epochs(self, epochs: int) -> int:
+        """Passes over the members that a training makes in all, where `--epochs` are so many."""
+        return epochs
+
+    def schedule_epoch(self, epoch: int, epochs: int) -> int:
+        """The epoch of the learning rate's schedule, which has `epochs`, that epoch 0, 1, ... of the training takes."""
+        return epoch
 
 
 def flag_name(field_name: str) -> str:

@@ -92,6 +92,9 @@ def _head(pair: Pair, summaries: Sequence[Summaries], held: Control | str | None
         "accuracy_ci_low": apart and apart.ci_low,
         "accuracy_ci_high": apart and apart.ci_high,
         "size_ratio": pair.size_ratio,
+        "optimizer_steps_a": ours[0].get("optimizer_steps"),
+        # a ladder's control lies between trainings
+        "optimizer_steps_b": None if pair.ladder or theirs is None else theirs[0].get("optimizer_steps"),
         **words,
     }
 

@@ -61,11 +61,7 @@ class GMPPruner(MaskedPruner):
             self._reach(cubic_sparsity(self.final_sparsity, step - self.begin, self.end - self.begin))
 
     def _reach(self, sparsity: float) -> None:
-        from pruning.weights import lowest_masked
-
-        # Below every magnitude: a weight that happens to be 0 must not change places with a masked one.
-        scores = self.weights.values.abs().masked_fill(self.mask == 0, -1.0)
-        self.take(lowest_masked(scores, round(sparsity * scores.numel())))
+        self.shrink(sparsity)
         self.target = sparsity
 
     def finish(self) -> None:

@@ -26,6 +26,14 @@ class MaskedPruner(Pruner):
         self.weights.values.mul_(self.mask)
         self.pruned = True
 
+    def shrink(self, sparsity: float) -> None:
+        """Mask further of the smallest weights of all layers together, for good, up to this sparsity."""
+        from pruning.weights import lowest_masked
+
+        # Below every magnitude: a weight that happens to be 0 must not change places with a masked one.
+        scores = self.weights.values.abs().masked_fill(self.mask == 0, -1.0)
+        self.take(lowest_masked(scores, round(sparsity * scores.numel())))
+
     def after_backward(self) -> None:
         if self.pruned:
             self.weights.grad.mul_(self.mask)

@@ -24,6 +24,7 @@ _CLASSES = {
     "dpf": "pruning.dpf:DPFPruner",
     "random": "pruning.random:RandomPruner",
     "gmp": "pruning.gmp:GMPPruner",
+    "imp": "pruning.imp:IMPPruner",
     "set": "pruning.set:SETPruner",
     "rigl": "pruning.rigl:RigLPruner",
     "snip": "pruning.snip:SNIPPruner",

@@ -175,6 +175,7 @@ def _utility(cells: pd.DataFrame, summary: pd.DataFrame, attack: str, labels: di
         for name in ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalisation_gap"):
             row[name] = _number(cell[name], 100, 1)
         row["test_accuracy"] += " (optimistic)" if cell["select"] == "best" else ""
+        row["steps"] = verdicts.steps(cell["optimizer_steps"]) if cells["optimizer_steps"].nunique() > 1 else "-"
         row["auc"] = headline.level(figures["auc"]) if "auc" in figures else "-"
         for metric in (STRICT, LOOSE):
             known = metric in figures and is_number(figures[metric]["mean"])
@@ -201,6 +202,7 @@ def _compared(row: pd.Series, labels: dict[str, str]) -> dict[str, str]:
         "p_holm": _p_value(row["p_holm"]),
         "verdict": verdicts.finding(row),
         "accuracy": verdicts.accuracy_field(row),
+        "steps": verdicts.steps_field(row),
         "found": "yes" if verdicts.verdict(row) in (verdicts.LESS, verdicts.MORE) else "",
     }
 

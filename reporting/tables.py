@@ -34,6 +34,7 @@ _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalis
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", "control", *RECIPE, *BUILT_IN_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
+_STEPS = ("optimizer_steps_a", "optimizer_steps_b")
 
 TIDY_COLUMNS = (
     *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR, "tied"),
@@ -42,14 +43,14 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, "num_test", *_DUPLICATES, *_HASHES, "reason"),
+    *(*_ACCURACIES, "num_test", "optimizer_steps", *_DUPLICATES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
     *("kind", "experiment_a", "experiment_b", "method_a", "sparsity_a", "method_b", "sparsity_b", "attack", "metric"),
     *("difference", "ci_low", "ci_high", "p_value", "family", "p_holm", "detectable", "num_targets", "num_models", "n"),
     *("test_accuracy_a", "test_accuracy_b", "accuracy_difference", "accuracy_ci_low", "accuracy_ci_high", "differing"),
-    *("control", "size_ratio"),
+    *("control", "size_ratio", *_STEPS),
 )
 TRANSFER_COLUMNS = (
     *(f"{side}_{name}" for side in ("target", "shadows") for name in _CELL),
@@ -85,9 +86,18 @@ _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
 )
-_COMPARED = ("family", "detectable", "num_models", "differing", "accuracy_ci_low", "accuracy_ci_high", "size_ratio")
+_COMPARED = (
+    "family",
+    "detectable",
+    "num_models",
+    "differing",
+    "accuracy_ci_low",
+    "accuracy_ci_high",
+    "size_ratio",
+    *_STEPS,
+)
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "tied"))
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "optimizer_steps", "tied"))
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 # Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
@@ -117,6 +127,7 @@ TRAINING_COLUMNS = (
     "parameters",
     "prunable_parameters",
     "flops",
+    "optimizer_steps",
     "seconds",
     "device",
     "num_members",

@@ -141,3 +141,14 @@ def accuracy_field(row: pd.Series) -> str:
     if is_number(row["accuracy_ci_low"]):
         text += f" [{100 * row['accuracy_ci_low']:+.1f}, {100 * row['accuracy_ci_high']:+.1f}]"
     return text
+
+
+def steps(value: object) -> str:
+    """Optimiser steps as a field of a table."""
+    return f"{int(value):,}" if is_number(value) else "-"  # type: ignore[call-overload]
+
+
+def steps_field(row: pd.Series) -> str:
+    """`480 / 240`: the optimiser steps of either cell, where one of them was trained longer."""
+    a, b = row["optimizer_steps_a"], row["optimizer_steps_b"]
+    return f"{steps(a)} / {steps(b)}" if is_number(a) and is_number(b) and a != b else "-"

@@ -115,7 +115,7 @@ def measured(config: ExperimentConfig, machine: Machine, device: str, data_dir: 
                 break
             rates[count] = sum(reading.per_second for reading in readings)
             most = min(limit, fitting(count, min(one.free_mib for one in readings), readings[0].one_mib))
-            if count == 1 and runs * config.epochs * readings[0].members < SHORT_SECONDS * rates[1]:
+            if count == 1 and runs * config.total_epochs * readings[0].members < SHORT_SECONDS * rates[1]:
                 why = "the sweep is too short to measure more"
                 break
     finally:

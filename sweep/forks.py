@@ -32,7 +32,7 @@ def fork_epoch(config: ExperimentConfig) -> int:
     """How many whole epochs a run is its dense run. Its last epoch is always its own: in it a method has its say."""
     try:
         pruner = build_pruner(config, NOMINAL)
-        steps = min(int(pruner.dense_steps), pruner.total_steps - NOMINAL)
+        steps = min(int(pruner.dense_steps), (config.total_epochs - 1) * NOMINAL)
         return max(0, min(steps // NOMINAL, config.epochs))
     except Exception:
         if config.method_hash is None:
@@ -79,7 +79,7 @@ class ForkPlan:
         coming = {str(one.run.path) for one in new if one.config.method == BASELINE}
         found = [self.of_run(one.run) for one in new]
         sure = [one for one in found if one.source in coming or (one.state is not None and one.state.is_file())]
-        return sum(one.epoch for one in sure), sum(one.config.epochs for one in new)
+        return sum(one.epoch for one in sure), sum(one.config.total_epochs for one in new)
 
     def tidy(self, user: Path | None = None) -> None:
         """Delete states that nobody planned needs any more; user: only the one that this run would have started from.

@@ -18,7 +18,7 @@ from configs.experiment import ExperimentConfig, differences
 from sweep.planned import remembered
 
 # What makes two models cost the same, as far as that can be told before they are trained.
-COST_FIELDS = ("dataset_name", "pool_size", "arch", "layers", "width_mult", "channels", "epochs", "precision")
+COST_FIELDS = ("dataset_name", "pool_size", "arch", "layers", "width_mult", "channels", "total_epochs", "precision")
 
 
 @dataclasses.dataclass(frozen=True)

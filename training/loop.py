@@ -73,6 +73,7 @@ class Trainer:
         assert config.augment is not None  # filled in by sweep.plan.resolve
         self.augmenter = augmenter_for(data, config.augment, device)
         self.steps_per_epoch = math.ceil(len(self.members) / config.batch_size)
+        self.total_steps = config.total_epochs * self.steps_per_epoch
         model = new_model(config, data)
         self.step_count = 0
         self._seed()
@@ -280,7 +281,7 @@ class Trainer:
             history = [{**one, **row} for one in state["history"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"its parts are not those of a training state ({one_line(error)[:80]})") from None
-        if not 0 < state["step"] == len(history) * self.steps_per_epoch < pruner.total_steps:
+        if not 0 < state["step"] == len(history) * self.steps_per_epoch < self.total_steps:
             raise RunError("its step does not fit its history")
         if state["step"] > pruner.dense_steps:
             raise RunError(f"{self.config.method} is the dense run for {pruner.dense_steps} steps only")
@@ -310,7 +311,7 @@ class Trainer:
         if not all(isinstance(row, dict) for row in rows):
             raise RunError("history is not a list of rows")
         steps = state["step"] - len(state["history"]) * self.steps_per_epoch
-        if not 0 <= steps <= self.steps_per_epoch or len(rows) > self.config.epochs:
+        if not 0 <= steps <= self.steps_per_epoch or len(rows) > self.config.total_epochs:
             raise RunError("its step does not fit its history")
         if state["best"] is not None:
             check_like(state["best"]["weights"], ours["model"], "best")

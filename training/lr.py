@@ -13,8 +13,13 @@ ONECYCLE_END = 1e4
 
 
 def learning_rate(config: ExperimentConfig, step: int, steps_per_epoch: int) -> float:
-    """The rate of optimiser step `step` = 0, 1, ...; multistep and cosine change once an epoch, onecycle every step."""
-    epoch = step // steps_per_epoch
+    """The rate of optimiser step `step` = 0, 1, ...; multistep and cosine change once an epoch, onecycle every step.
+
+    A method that trains beyond the schedule's epochs says which of them its own take (`MethodKnobs.schedule_epoch`).
+    """
+    epoch, place = divmod(step, steps_per_epoch)
+    epoch = config.knobs.schedule_epoch(epoch, config.epochs)
+    step = epoch * steps_per_epoch + place
     if config.scheduler == "multistep":
         drops = sum(epoch >= round(config.epochs * share) for share in (0.5, 0.75))
         return config.lr * 0.1**drops

@@ -113,7 +113,7 @@ def _train_and_finish(
     keys["split_hash"] = split.split_hash()
     spent, shared = _resume(trainer, run, keys, forks, _test_every(config, machine))
     keys |= shared
-    log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.epochs)
+    log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.total_epochs)
     with tracker.run(config, run, trainer.history) as tracked:
 
         def report(row: dict[str, Any]) -> None:
@@ -185,7 +185,8 @@ def _compare_machines(run: RunDir, then: Any, now: dict[str, Any]) -> None:
 
 def _test_every(config: ExperimentConfig, machine: Machine) -> int:
     """Epochs between two test evaluations of a history."""
-    return machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.epochs)
+    epochs = config.total_epochs
+    return machine.eval_every or (max(1, epochs // 10) if config.model_index == 0 else epochs)
 
 
 def _train(
@@ -199,7 +200,7 @@ def _train(
 ) -> None:
     """Train to the end. A request to stop ends it after the step under way, once the state is saved."""
     config = trainer.config
-    every = _test_every(config, machine)
+    epochs, every = config.total_epochs, _test_every(config, machine)
     describing = describe_machine(trainer.device)
     saved = time.perf_counter()
 
@@ -221,14 +222,14 @@ def _train(
 
     with stopping.postponed():
         try:
-            while trainer.row is not None or len(trainer.history) < config.epochs:
+            while trainer.row is not None or len(trainer.history) < epochs:
                 keep_state(trainer, run, forks, keys, time.perf_counter() - started)
                 row = trainer.row or trainer.run_epoch(after_step)
                 _test_epoch(trainer, row, every)
                 trainer.close_epoch()
-                log.debug("%s %s", run.path, _in_words(row, config.epochs))
+                log.debug("%s %s", run.path, _in_words(row, epochs))
                 report(row)
-                if len(trainer.history) == config.epochs or due():
+                if len(trainer.history) == epochs or due():
                     save()
                 stopping.check()
             keep_state(trainer, run, forks, keys, time.perf_counter() - started)
@@ -241,7 +242,7 @@ def _train(
 def _test_epoch(trainer: Trainer, row: dict[str, Any], every: int) -> None:
     """Test the model of a finished epoch where it is due. Done again, it gives the same."""
     config = trainer.config
-    last = row["epoch"] == config.epochs
+    last = row["epoch"] == config.total_epochs
     if last:
         trainer.finish_pruning()
         state = trainer.pruner.state()
@@ -290,7 +291,8 @@ def _finish(
         **config.identity(),
         **keys,
         "experiment": experiment_name(config, run),
-        "selected_epoch": best["epoch"] if best else config.epochs,
+        "selected_epoch": best["epoch"] if best else config.total_epochs,
+        "optimizer_steps": trainer.step_count,
         **member_figures(signals, split.own(config.model_index)),
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,

@@ -92,7 +92,7 @@ class Tracker:
         about = {**config.flat(), **config.identity()}
         del about["pretrained"]  # a path; the weights count by their hash
         with self.job(kind, run.path.as_posix(), about, config.fingerprint(), events) as job:
-            job.sinks.append(Heartbeat(run.path, config.epochs, len(history)))
+            job.sinks.append(Heartbeat(run.path, config.total_epochs, len(history)))
             for row in history:
                 job.epoch(row)
             yield job

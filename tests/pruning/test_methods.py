@@ -169,12 +169,14 @@ def config(method: str, **knobs: object) -> ExperimentConfig:
 
 
 def watched(method: str, **knobs: object) -> tuple[Pruner, Seen]:
-    """Train `Network` for 12 steps: before each step's update the weights and the raw gradient, after it the rest."""
-    model, pruner = Network(), build_pruner(config(method, **knobs), STEPS)
+    """Train `Network`, most methods for 12 steps: before each step's update the weights and the raw gradient, after it
+    the rest."""
+    made = config(method, **knobs)
+    model, pruner = Network(), build_pruner(made, STEPS)
     leaf = pruner.attach(model)
     optimizer = pruner.optimizer = torch.optim.SGD([leaf], lr=0.05, momentum=MOMENTUM)
     seen = []
-    for step in range(4 * STEPS):
+    for step in range(made.total_epochs * STEPS):
         pictures = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(step))
         before = pruner.weights.values.tolist()
         pruner.before_forward(step)

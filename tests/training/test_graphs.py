@@ -103,6 +103,17 @@ def test_a_step_of_its_own_is_never_recorded(method: str, make_config: Make) -> 
     assert plain.pruner.sparsity() == pytest.approx(0.5, abs=1e-5)
 
 
+def test_rounds_begin_in_the_recorded_memory_and_in_that_of_the_next_model(make_config: Make) -> None:
+    """IMP rewinds weights and sets momentum to zero, where recordings read them."""
+    config = config_of(make_config, "imp", 0.6, epochs=4, rounds=2, round_epochs=3, rewind="weights")
+    plain = trained(trainer_of(config, recorder=None), config.total_epochs)
+    step = trained(trainer_of(config), config.total_epochs).step
+    second = trained(trainer_of(config), config.total_epochs)
+    assert second.step is step
+    assert step.trusted  # type: ignore[attr-defined]
+    assert same(second, plain)
+
+
 @pytest.mark.parametrize(("method", "sparsity"), METHODS)
 def test_a_resume_goes_on_in_the_recorded_memory(method: str, sparsity: float, make_config: Make) -> None:
     config = config_of(make_config, method, sparsity)

@@ -99,6 +99,7 @@ def knobs_of(method: str) -> dict[str, object]:
         "dpf": {"prune_freq": 2, "sparsity": 0.6},
         "random": {"prune_epoch": 2, "sparsity": 0.5},
         "gmp": {"prune_freq": 1, "sparsity": 0.6},
+        "imp": {"rounds": 2, "rewind": "weights", "sparsity": 0.6},
         "set": {"update_freq": 3, "sparsity": 0.6},
         "rigl": {"update_freq": 3, "sparsity": 0.6},
         "snip": {"sparsity": 0.5},
@@ -112,11 +113,11 @@ def test_no_step_reads_the_device(method: str, watch: Watch, make_config: Make) 
     config = make_config(method=method, augment="standard", precision="bfloat16", **knobs_of(method))
     trainer = trainer_of(config)
     masks = [trainer.pruner.mask.clone()]
-    for _ in range(config.epochs):
+    for _ in range(config.total_epochs):
         trainer.run_epoch()
         trainer.close_epoch()
         masks.append(trainer.pruner.mask.clone())
-    assert watch.steps == trainer.step_count == config.epochs * trainer.steps_per_epoch
+    assert watch.steps == trainer.step_count == config.total_epochs * trainer.steps_per_epoch
     changed = [not torch.equal(a, b) for a, b in pairwise(masks)]
     assert any(changed) == (method != "dense")
 

@@ -61,16 +61,25 @@ class Steps:
         monkeypatch.setattr(Trainer, "train_step", train_step)
 
 
-@pytest.mark.parametrize(("method", "sparsity"), [("dense", 0.0), ("static", 0.5), ("dpf", 0.6), ("rigl", 0.6)])
+@pytest.mark.parametrize(
+    ("method", "sparsity"), [("dense", 0.0), ("static", 0.5), ("dpf", 0.6), ("rigl", 0.6), ("imp", 0.6)]
+)
 def test_a_run_stopped_after_any_step_goes_on_bit_by_bit(
     method: str, sparsity: float, make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    knobs = {"dpf": {"prune_freq": 3}, "rigl": {"update_freq": 1}}.get(method, {})
-    config = make_config(method=method, sparsity=sparsity, augment="standard", epochs=3, **knobs)
+    knobs: dict[str, dict[str, Any]] = {
+        "dpf": {"prune_freq": 3},
+        "rigl": {"update_freq": 1},
+        "imp": {"epochs": 2, "rounds": 2, "round_epochs": 1, "rewind": "weights"},
+    }
+    config = make_config(
+        **{"method": method, "epochs": 3, **knobs.get(method, {})}, sparsity=sparsity, augment="standard"
+    )
     straight = train(config, tmp_path / "straight")
-    steps = Steps(monkeypatch, list(range(1, 7)))
+    every = range(1, 2 * config.total_epochs + 1)
+    steps = Steps(monkeypatch, list(every))
     broken = RunDir(tmp_path / "broken")
-    for step in range(1, 7):
+    for step in every:
         with stopping.installed(), pytest.raises(StopRequested) as stopped:
             train(config, broken.path)
         assert stopped.value.signum == signal.SIGTERM
