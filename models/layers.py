@@ -19,6 +19,8 @@ def conv1x1(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
 class BasicBlock(nn.Module):
     """conv-BN-ReLU-conv-BN, plus the shortcut, ReLU."""
 
+    removable = (("conv1", "bn1", "conv2"),)  # of `pruning.narrow`: the channels that the sum does not see
+
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, out_channels, stride)

@@ -32,6 +32,12 @@ class VGG16(nn.Module):
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.features = nn.Sequential(*layers)
         self.linear = nn.Linear(channels, num_classes)
+        made = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+        readers = [*(f"features.{place}" for place in made[1:]), "linear"]
+        # of `pruning.narrow`: every convolution's channels go to the next one alone, the last one's to the classifier
+        self.removable = [
+            (f"features.{place}", f"features.{place + 1}", reader) for place, reader in zip(made, readers, strict=True)
+        ]
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:

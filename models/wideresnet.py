@@ -17,6 +17,8 @@ class WideBlock(nn.Module):
     shares the first BatchNorm and has none of its own.
     """
 
+    removable = (("conv1", "bn2", "conv2"),)  # of `pruning.narrow`: the channels that the sum does not see
+
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)

@@ -29,8 +29,10 @@ class Pruner:
     """A pruning method: what it declares, and its hooks of the training loop around one optimiser step t = 0, 1, ...
 
     title: for people. summary: a line for the README. example: flags of the example in `--help`. prunes: whether it has
-    a sparsity, hence a cell for each one of the grid; fixed_sparsity: the only one it can have, hence one cell. Knobs:
-    what it is told beside its sparsity; flags, checks, fingerprint, columns and the model card follow from the fields.
+    a sparsity, hence a cell for each one of the grid; fixed_sparsity: the only one it can have, hence one cell.
+    narrows: whether it masks whole channels, without which the network is then stored (`pruning.narrow`); networks: the
+    only architectures that it is for; empty: any. Knobs: what it is told beside its sparsity; flags, checks,
+    fingerprint, columns and the model card follow from the fields.
 
     dense_steps: for how many steps from the start its hooks do nothing and remember nothing, so that the run is the
     dense one of its number until then and may start from that one's state (`attach` sees the initial weights first).
@@ -44,6 +46,8 @@ class Pruner:
     example: ClassVar[str] = ""
     prunes: ClassVar[bool] = False
     fixed_sparsity: ClassVar[float | None] = None
+    narrows: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ()
     Knobs: ClassVar[type[MethodKnobs]] = MethodKnobs
 
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:

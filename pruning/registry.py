@@ -29,6 +29,7 @@ _CLASSES = {
     "rigl": "pruning.rigl:RigLPruner",
     "snip": "pruning.snip:SNIPPruner",
     "two_four": "pruning.two_four:TwoFourPruner",
+    "channel": "pruning.channel:ChannelPruner",
 }
 BASELINE = "dense"  # of "pruned minus dense", and of controls
 METHODS: dict[str, type[Pruner]] = {name: resolve_name(where) for name, where in _CLASSES.items()}
@@ -95,6 +96,11 @@ def prunes(method: str | None) -> bool:
     """Whether a method has a sparsity, hence a cell for each one of the grid; a method of that name here unknown does,
     where no method is known (None) there is none."""
     return method is not None and (method not in METHODS or METHODS[method].prunes)
+
+
+def narrows(method: str) -> bool:
+    """Whether a method's networks are stored without the channels that it masks."""
+    return method in METHODS and METHODS[method].narrows
 
 
 def sparsities_of(method: str, grid: Sequence[float]) -> Sequence[float]:

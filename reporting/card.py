@@ -10,7 +10,7 @@ from typing import Any
 
 from attacks.registry import ATTACKS
 from models.registry import entry_of
-from pruning.registry import METHODS, prunes
+from pruning.registry import METHODS, narrows, prunes
 from reporting.columns import filled
 from reporting.frames import is_empty
 
@@ -69,6 +69,8 @@ def _what(card: Card) -> Iterator[str]:
     title = METHODS[about["method"]].title if about["method"] in METHODS else about["method"]
     share = _percent(card.summary["measured_sparsity"])
     pruned = f"pruned ({title}) to {share} zeros among {_prunable(about)}"
+    if narrows(about["method"]):
+        pruned = f"pruned ({title}) of channels, {share} of {_prunable(about)} left out"
     kind = pruned if prunes(about["method"]) else "not pruned"
     yield f"# {escaped(about['experiment'])}"
     yield ""
@@ -134,6 +136,13 @@ def _sparsity(card: Card) -> Iterator[str]:
         f"{_percent(summary['sparsity_all_parameters'])} of all. Multiply-adds an example: {summary['flops']:,} with "
         f"the kept weights, {summary['flops_dense']:,} dense."
     )
+    if narrows(card.about["method"]):
+        left = round(summary["parameters"] * (1.0 - summary["sparsity_all_parameters"]))
+        yield ""
+        yield (
+            f"What is pruned is left out, not zero: the files hold a network with fewer channels and {left:,} "
+            f"parameters, which takes {summary['flops'] / summary['flops_dense']:.3g} of the dense one's multiply-adds."
+        )
     yield ""
     yield from _table(("file", "bytes"), [(name, f"{size:,}") for name, size in card.sizes.items()])
     yield ""
@@ -196,7 +205,9 @@ def _building(about: dict[str, Any]) -> tuple[str, str, str, str]:
     sizes = (about[name] for name in ("layers", "width_mult", "inputs", "num_classes", "channels"))
     arguments = ", ".join(f"{name}={value!r}" for name, value in entry.arguments(*sizes).items())
     files = [f"{module.replace('.', '/')}.py", *(["models/layers.py"] if entry.name is None else ["configs/errors.py"])]
-    return module, function, arguments, f"nothing of the project but the two files `{files[0]}` and `{files[1]}`"
+    files += ["pruning/narrow.py"] if narrows(about["method"]) else []
+    named = " and ".join(f"`{file}`" for file in files)
+    return module, function, arguments, f"nothing of the project but the files {named}"
 
 
 def _loading(card: Card) -> Iterator[str]:
@@ -219,9 +230,13 @@ def _loading(card: Card) -> Iterator[str]:
     yield "```python"
     yield "import torch"
     yield f"from {module} import {function}"
+    if narrows(about["method"]):
+        yield "from pruning.narrow import fitted"
     yield ""
-    yield f"model = {function}({arguments})"
-    yield 'model.load_state_dict(torch.load("state_dict.pth", weights_only=True))'
+    yield 'weights = torch.load("state_dict.pth", weights_only=True)'
+    built = f"{function}({arguments})"
+    yield f"model = {f'fitted({built}, weights)' if narrows(about['method']) else built}"
+    yield "model.load_state_dict(weights)"
     yield "model.eval()"
     yield "```"
     yield ""

@@ -58,6 +58,11 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
     own_method, own_arch = own_code.named(config.method), own_code.named(config.arch)
     network = entry_of(config.arch) or OWN
     entry = DATASETS[config.dataset]
+    if method.networks and config.arch not in method.networks:
+        raise UsageError(
+            f"argument --arch: {config.method} needs to know which channels belong together, and does not for "
+            f"{config.arch}; give {', '.join(method.networks)}"
+        )
     if config.image_size is not None and not entry.needs_folder:
         raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")
     if entry.table:

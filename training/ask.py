@@ -23,6 +23,8 @@ from data.augment import augmenter_for
 from data.base import DataSet
 from data.inputs import open_data, open_split
 from data.splits import Split, draw_population, draw_probed
+from pruning.narrow import fitted
+from pruning.registry import narrows
 from pruning.weights import prunable_weights
 from training.device import pick_device, to_device
 from training.loop import blank_model
@@ -42,6 +44,8 @@ def load_for_query(
     """
     stored = load_model(run.model, weights_hash)
     model = blank_model(config, data)
+    if narrows(config.method):
+        model = fitted(model, stored.weights)
     try:
         check_like(stored.weights, model.state_dict())
         weights = prunable_weights(model, config.prune_layers or "conv")

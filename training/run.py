@@ -30,13 +30,14 @@ from data.duplicates import Duplicates
 from data.inputs import open_data, open_duplicates, open_split
 from data.splits import Split
 from models.flops import layer_flops
-from pruning.registry import prunes
+from pruning.registry import narrows, prunes
 from pruning.sparsity import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.device import describe_machine, memory_errors, own_share, pick_device
 from training.forks import keep_state, take_state
 from training.graphs import recorder_for
-from training.loop import Trainer
+from training.loop import Trainer, blank_model
+from training.narrowed import narrowed
 from training.query import accuracy_and_loss, predict_logits
 from training.tracking import Tracker
 
@@ -280,6 +281,10 @@ def _finish(
     prunable = tuple(model_file.masks)
     learned = {name for name, _ in trainer.model.named_parameters()}
     report = measure_sparsity({name: model_file.weights[name] for name in learned}, prunable)
+    if narrows(config.method):
+        model_file = narrowed(config, data, model_file)
+        left = sum(model_file.weights[name].numel() for name in learned)
+        report = dataclasses.replace(report, sparsity_all_parameters=1.0 - left / report.parameters)
     weights_hash = save_model(run.model, model_file, config.fingerprint())
     _write_history(run.history, trainer.history)
     model = load_for_query(config, data, run, device, weights_hash)
@@ -305,7 +310,7 @@ def _finish(
         "layer_sparsities": report.layers,
         "parameters": report.parameters,
         "prunable_parameters": report.prunable_parameters,
-        **_flops(model, data, report.layers, "meta" if config.built_in else "cpu"),
+        **_flops(model, config, data, report.layers),
         "seconds": seconds,
         "machine": describe_machine(device),
     }
@@ -315,9 +320,15 @@ def _finish(
     return run.read_summary()
 
 
-def _flops(model: nn.Module, data: DataSet, layer_sparsities: dict[str, float], device: str) -> dict[str, int]:
+def _flops(
+    model: nn.Module, config: ExperimentConfig, data: DataSet, layer_sparsities: dict[str, float]
+) -> dict[str, int]:
     """Multiply-adds an example: of the dense network, and counting only the weights that are kept."""
+    device = "meta" if config.built_in else "cpu"
     counts = layer_flops(model, data.example_shape, device)
+    if narrows(config.method):
+        dense = layer_flops(blank_model(config, data), data.example_shape, device)
+        return {"flops_dense": sum(dense.values()), "flops": sum(counts.values())}
     kept = sum(count * (1.0 - layer_sparsities.get(f"{name}.weight", 0.0)) for name, count in counts.items())
     return {"flops_dense": sum(counts.values()), "flops": round(kept)}
 

@@ -122,6 +122,10 @@ EXPERIMENT_CASES = [
     (["--prune", "--prune-method", "static"], ["--prune", "--sparsity"]),
     (["--prune", "--prune-method", "dense", "--sparsity", "0.5"], ["--prune-method", "static"]),
     (["--prune", "--prune-method", "two_four", "--sparsity", "0.9"], ["--sparsity", "two_four", "0.5", "leave"]),
+    (
+        ["--prune", "--prune-method", "channel", "--sparsity", "0.5", "--arch", "mlp"],
+        ["--arch", "channel", "vgg16"],
+    ),
     (["--prune", "--prune-method", "dpf", "--sparsity", "1"], ["--sparsity", "[0, 1)"]),
     (["--name", "../escape"], ["--name"]),
     (["--name", "a/b"], ["--name"]),

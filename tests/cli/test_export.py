@@ -12,10 +12,15 @@ import pytest
 import torch
 
 from artifacts.checkpoint import load_model
+from artifacts.run_dir import RunDir
+from artifacts.signals import load_signals
 from artifacts.sparse import load_sparse
+from data.augment import augmenter_for
+from data.inputs import open_data
 from reporting.card import escaped
 from tests.cli.scripts import EXPERIMENT, TINY, call
 from tests.repository import REPOSITORY
+from training.query import predict_logits
 
 ARGV = [*TINY, "--epochs", "2", "--prune", "--prune-method", "static", "--sparsity", "0.9", "--num-shadows", "1"]
 
@@ -140,3 +145,33 @@ def test_training_again_removes_the_export_of_the_old_weights(exported: Path, tm
 def test_names_are_shown_as_they_are() -> None:
     assert escaped("a|b <script>\n# `x`") == "a\\|b \\<script\\> \\# \\`x\\`"
     assert np.all([letter in escaped(letter) for letter in "*_[]!"])
+
+
+def test_a_network_without_some_channels_is_loaded_by_its_cards_lines(tmp_path: Path) -> None:
+    """The exported files are the smaller network, and give the outputs of the one that was attacked."""
+    argv = [*TINY, "--num-threads", "1", "--prune", "--prune-method", "channel", "--sparsity", "0.6"]
+    assert call(EXPERIMENT, [*argv, "--num-shadows", "1", "--runs-dir", str(tmp_path), "--export", "--quiet"]) == 0
+    folder = tmp_path / "channel/sparsity_0.6/synthetic"
+    card = (folder / "export/MODEL_CARD.md").read_text(encoding="utf-8")
+    (lines, _) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert "`models/resnet.py` and `models/layers.py` and `pruning/narrow.py`" in card
+    found: dict[str, torch.nn.Module] = {}
+    exec(lines.replace('"state_dict.pth"', repr(str(folder / "export/state_dict.pth"))), found)
+    model, stored = found["model"], load_model(folder / "best_model.pth")
+    assert all(bits(value) == bits(stored.weights[name]) for name, value in model.state_dict().items())
+    sparse = load_sparse(folder / "export/sparse.safetensors")
+    assert not sparse.masks
+    assert {name: value.shape for name, value in sparse.tensors.items()} == {
+        name: tuple(value.shape) for name, value in stored.weights.items()
+    }
+    parameters = sum(value.numel() for value in model.parameters())
+    assert f"fewer channels and {parameters:,} parameters" in card
+    assert "left out" in card.splitlines()[2]
+    signals = load_signals(folder / "signals.npz")
+    config = RunDir(folder).read_config()
+    data, _ = open_data(config, "datasets")
+    logits = predict_logits(
+        model, data.train_inputs[torch.from_numpy(signals.pool)], augmenter_for(data, "none", "cpu")
+    )
+    assert signals.logits is not None
+    assert np.allclose(logits, signals.logits, atol=1e-4)

@@ -119,7 +119,7 @@ def test_dpf_is_not_at_target_before_the_ramp_ends() -> None:
     assert reached == [False, False, False, True]
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.narrows])
 def test_state_round_trip_continues_identically(method: str) -> None:
     config = config_of(method, 0.5 if METHODS[method].prunes else 0.0, prune_freq=1, update_freq=1)
     straight = Run(config).go(4)

@@ -103,9 +103,18 @@ def test_a_step_of_its_own_is_never_recorded(method: str, make_config: Make) -> 
     assert plain.pruner.sparsity() == pytest.approx(0.5, abs=1e-5)
 
 
-def test_rounds_begin_in_the_recorded_memory_and_in_that_of_the_next_model(make_config: Make) -> None:
-    """IMP rewinds weights and sets momentum to zero, where recordings read them."""
-    config = config_of(make_config, "imp", 0.6, epochs=4, rounds=2, round_epochs=3, rewind="weights")
+@pytest.mark.parametrize(
+    ("method", "knobs"),
+    [
+        ("imp", {"epochs": 3, "rounds": 2, "round_epochs": 2, "rewind": "weights"}),
+        ("channel", {"epochs": 6, "prune_epoch": 3}),
+    ],
+)
+def test_what_happens_between_recordings_is_seen_by_them_and_by_the_next_model(
+    method: str, knobs: dict[str, object], make_config: Make
+) -> None:
+    """IMP rewinds weights and momentum, and channels fall silent behind their BatchNorm."""
+    config = config_of(make_config, method, 0.6, **knobs)
     plain = trained(trainer_of(config, recorder=None), config.total_epochs)
     step = trained(trainer_of(config), config.total_epochs).step
     second = trained(trainer_of(config), config.total_epochs)

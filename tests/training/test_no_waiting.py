@@ -104,6 +104,7 @@ def knobs_of(method: str) -> dict[str, object]:
         "rigl": {"update_freq": 3, "sparsity": 0.6},
         "snip": {"sparsity": 0.5},
         "two_four": {"prune_epoch": 2},
+        "channel": {"prune_epoch": 2, "sparsity": 0.5, "densities": "global"},
     }
     return knobs.get(method, {})
 

@@ -62,7 +62,8 @@ class Steps:
 
 
 @pytest.mark.parametrize(
-    ("method", "sparsity"), [("dense", 0.0), ("static", 0.5), ("dpf", 0.6), ("rigl", 0.6), ("imp", 0.6)]
+    ("method", "sparsity"),
+    [("dense", 0.0), ("static", 0.5), ("dpf", 0.6), ("rigl", 0.6), ("imp", 0.6), ("channel", 0.5)],
 )
 def test_a_run_stopped_after_any_step_goes_on_bit_by_bit(
     method: str, sparsity: float, make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,7 @@ def test_a_run_stopped_after_any_step_goes_on_bit_by_bit(
     knobs: dict[str, dict[str, Any]] = {
         "dpf": {"prune_freq": 3},
         "rigl": {"update_freq": 1},
+        "channel": {"epochs": 2},
         "imp": {"epochs": 2, "rounds": 2, "round_epochs": 1, "rewind": "weights"},
     }
     config = make_config(
