@@ -341,6 +341,6 @@ def _cell_row(
     for summary in summaries[:1]:
         row |= dataclasses.asdict(counted) if counted else {name: summary.get(name) for name in DUPLICATES}
         row |= {name: summary[name] for name in ("fingerprint", "data_hash", "split_hash")}
-        row |= {name: summary.get(name) for name in ("num_test", "optimizer_steps")}
+        row |= {name: summary.get(name) for name in ("num_test", "measured_sparsity", "flops", "optimizer_steps")}
         row["weights_hash"] = summary["hashes"].get(MODEL_FILE)
     return row

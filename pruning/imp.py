@@ -36,14 +36,14 @@ class IMPPruner(MaskedPruner):
     class Knobs(MethodKnobs):
         """How many rounds, and how they train."""
 
-        rounds: int = knob(4, "how often weights are dropped and the network is trained on", kind=int, low=1, high=100)
+        rounds: int = knob(3, "how often weights are dropped and the network is trained on", kind=int, low=1, high=100)
         round_epochs: int = knob(
             DERIVED,
             "epochs of each of these rounds, which come on top of --epochs",
             kind=int,
             low=1,
-            share=0.25,
-            shown="a quarter of --epochs",
+            share=0.5,
+            shown="half of --epochs",
         )
         rewind: str = knob(
             "none",

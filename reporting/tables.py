@@ -34,6 +34,7 @@ _ACCURACIES = ("train_accuracy", "heldout_accuracy", "test_accuracy", "generalis
 _HASHES = ("fingerprint", "weights_hash", "data_hash", "split_hash")
 _TRAINED = ("train_seed", "control", *RECIPE, *BUILT_IN_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
+_COSTS = ("measured_sparsity", "flops", "optimizer_steps")  # of the first target
 _STEPS = ("optimizer_steps_a", "optimizer_steps_b")
 
 TIDY_COLUMNS = (
@@ -43,7 +44,7 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, "num_test", "optimizer_steps", *_DUPLICATES, *_HASHES, "reason"),
+    *(*_ACCURACIES, "num_test", *_COSTS, *_DUPLICATES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
@@ -97,7 +98,7 @@ _COMPARED = (
     *_STEPS,
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", "optimizer_steps", "tied"))
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", *_COSTS, "tied"))
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 # Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.

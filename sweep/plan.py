@@ -21,7 +21,7 @@ from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
 from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of, other_channels
-from pruning.registry import BASELINE, METHODS, all_knobs, sparsities_of
+from pruning.registry import BASELINE, METHODS, all_knobs, narrows, sparsities_of
 from sweep.controls import with_controls
 
 log = logging.getLogger(__name__)
@@ -262,6 +262,11 @@ def _check_counterpart(config: ExperimentConfig, start: RunDir) -> None:
             + (again if config.train_seed else "")
         )
     theirs = start.read_config()
+    if narrows(theirs.method):
+        raise UsageError(
+            f"argument --pretrained: {start.path} was pruned by {theirs.method} and lacks channels of the network that "
+            "would start from it; give the folder of another cell"
+        )
     if theirs.train_seed != config.train_seed:
         raise UsageError(
             f"argument --pretrained: {start.path} has train seed {theirs.train_seed}, here {config.train_seed}; "

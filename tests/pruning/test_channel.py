@@ -16,8 +16,9 @@ from models.registry import ARCHITECTURES, build_model
 from pruning.base import Pruner
 from pruning.channel import ChannelPruner
 from pruning.narrow import channels_of, fitted, kept_channels, with_channels
-from pruning.registry import METHODS, build_pruner
+from pruning.registry import build_pruner
 from pruning.weights import prunable_weights
+from sweep.plan import with_start
 from tests.pruning.one_layer import config_of
 from tests.training.interruptions import Make, train
 from training.loop import blank_model, new_model
@@ -219,5 +220,6 @@ def test_a_run_stores_the_smaller_network_and_says_its_size(make_config: Make, t
     assert summary["flops_dense"] == dense
     smaller = fitted(new_model(config, data), stored.weights)
     assert summary["flops"] == sum(layer_flops(smaller, data.example_shape).values()) < 0.7 * dense
-    assert METHODS["channel"].narrows
+    with pytest.raises(UsageError, match=r"--pretrained: .* was pruned by channel and lacks channels of the network"):
+        with_start(make_config(method="dense", pretrained=str(run.path)))
     assert with_channels(smaller, [torch.tensor([0])] * 3).get_parameter("stage3.0.conv2.weight").shape[1] == 1

@@ -83,7 +83,7 @@ def test_each_round_takes_its_part_of_the_schedule() -> None:
 
 def test_knobs() -> None:
     knobs = {epochs: METHODS["imp"].Knobs.completed({}, epochs) for epochs in (1, 2, 40)}
-    assert {epochs: own.total_epochs(epochs) for epochs, own in knobs.items()} == {1: 5, 2: 6, 40: 80}
+    assert {epochs: own.total_epochs(epochs) for epochs, own in knobs.items()} == {1: 4, 2: 5, 40: 100}
     with pytest.raises(UsageError, match="--round-epochs: 5 is past --epochs 4; give at most 4"):
         config_of("imp", 0.5, round_epochs=5)
     # a dense run's states serve until the first mask, or until the weights that it goes back to
@@ -91,7 +91,7 @@ def test_knobs() -> None:
         rewind: build_pruner(config_of("imp", 0.5, rewind=rewind), 10).dense_steps  # type: ignore[attr-defined]
         for rewind in ("none", "rate", "weights")
     }
-    assert steps == {"none": 40, "rate": 40, "weights": 30}
+    assert steps == {"none": 40, "rate": 40, "weights": 20}
 
 
 def test_a_run_trains_all_its_rounds_and_begins_as_the_dense_one(make_config: Make, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_dry_run_and_comparisons_say_what_it_costs(
 ) -> None:
     argv = ["--preset", "quick", "--methods", "dense", "imp", "--sparsities", "0.8", "--dry-run"]
     assert call(TRAIN, [*argv, "--runs-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "imp trains a model for 80 epochs, 2 times --epochs 40"
+    assert capsys.readouterr().out.splitlines()[-1] == "imp trains a model for 100 epochs, 2.5 times --epochs 40"
     monkeypatch.setattr("evaluation.compare.METRICS", ("auc",))
     cells = [asked("dense", models=2), asked("imp", 0.9, models=2)]
     for cell, steps in zip(cells, (4_000, 8_000), strict=True):
