@@ -81,17 +81,15 @@ class ForkPlan:
         sure = [one for one in found if one.source in coming or (one.state is not None and one.state.is_file())]
         return sum(one.epoch for one in sure), sum(one.config.total_epochs for one in new)
 
-    def tidy(self, user: Path | None = None) -> None:
-        """Delete states that nobody planned needs any more; user: only the one that this run would have started from.
+    def tidy(self, ended: Path | None = None) -> None:
+        """Delete states that nobody planned needs any more; ended: only those that this run kept or could start from.
 
         Needed is one while a planned run has neither ended nor a checkpoint of its own.
         """
-        if user is not None:
-            state = self.of.get(user, Forks()).state
-            states = [] if state is None else [state]
-        else:
-            states = [state for run in self.dense.values() for state in run.fork_states]
-        for state in states:
+        dense = self.dense.values() if ended is None else [RunDir(ended)]
+        states = [state for run in dense for state in run.fork_states]
+        own = None if ended is None else self.of.get(ended, Forks()).state
+        for state in states if own is None else [*states, own]:
             if all(one.has_state for one in self.users.get(state, [])):
                 with contextlib.suppress(OSError):  # being read, where that is in the way
                     state.unlink(missing_ok=True)

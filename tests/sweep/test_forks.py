@@ -80,6 +80,21 @@ def test_nobody_forks_from_another_recipe_or_from_a_dense_run_that_is_not_planne
     assert fork_epoch(make_config(method="static", sparsity=0.6, prune_epoch=0)) == 0
 
 
+def test_a_state_goes_once_everybody_is_past_it(make_config: Make, tmp_path: Path) -> None:
+    """Whoever ends last, the dense run too: others, of another shard say, may have begun without it."""
+    runs = planned(make_config(num_shadows=0), tmp_path, methods=("dense", "static"), sparsities=(0.5, 0.6))
+    dense, one, other = (run.run for run in runs)
+    state, plan = dense.fork_state(2), ForkPlan(runs)
+    for run in (dense, one, other):
+        run.path.mkdir(parents=True)
+    for ended, written in ((one, one.summary), (other, other.older_checkpoint), (dense, None)):
+        state.touch()
+        plan.tidy(ended.path)
+        assert state.is_file() == (written is not None)
+        if written is not None:
+            written.touch()
+
+
 @pytest.fixture
 def family(make_config: Make, tmp_path: Path) -> list[Job]:
     """A dense run, two that start from its state, and one that does not."""

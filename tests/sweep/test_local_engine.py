@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from artifacts.forks import Forks
 from artifacts.locks import locked
 from artifacts.run_dir import RunDir, inspect_run
 from configs.experiment import ExperimentConfig
@@ -43,14 +45,19 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
 def test_a_killed_worker_is_replaced_and_its_run_resumes(
     launched: list[subprocess.Popen[str]], make_config: Make, tmp_path: Path
 ) -> None:
-    configs = [make_config(epochs=6), make_config(method="dpf", sparsity=0.6, epochs=3)]
+    """And a run that starts from the state of the one that was killed waits for it."""
+    configs = [make_config(epochs=6), make_config(method="static", sparsity=0.6, epochs=6, prune_epoch=4)]
     jobs = [job_of(config, tmp_path / "runs", f"run_{index}") for index, config in enumerate(configs)]
+    jobs[0] = dataclasses.replace(jobs[0], forks=Forks(keep=(4,)))
+    forks = Forks(source=jobs[0].folder, epoch=4, fingerprint=configs[0].fingerprint())
+    jobs[1] = dataclasses.replace(jobs[1], forks=forks)
     hook = when(jobs[0].folder, 2, lambda: kill(launched[0].pid))
     outcomes = run_jobs(jobs, TWO, 1, Rules(), hook, ignore_done)
     assert [outcome.status for outcome in outcomes] == ["finished", "finished"]
     assert launched[0].returncode == -signal.SIGKILL
     assert "resuming" in RunDir(Path(jobs[0].folder)).log.read_text(encoding="utf-8")
     assert contents(jobs) == undisturbed(configs, tmp_path / "undisturbed")
+    assert RunDir(Path(jobs[1].folder)).read_summary()["shared_epochs"] == 4
     assert all(process.returncode is not None for process in launched)
 
 
