@@ -35,6 +35,13 @@ BASELINE = "dense"  # of "pruned minus dense", and of controls
 METHODS: dict[str, type[Pruner]] = {name: resolve_name(where) for name, where in _CLASSES.items()}
 # Of the project's own methods, each once.
 BUILT_IN_KNOBS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.Knobs.names()))
+# Those of them whose values are words.
+TEXT_KNOBS = frozenset(
+    field.name
+    for method in METHODS.values()
+    for field in dataclasses.fields(method.Knobs)
+    if field.metadata["kind"] is str
+)
 _stored_knobs: dict[str, set[str]] = {}  # of methods that folders name, by name
 
 

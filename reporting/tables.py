@@ -18,7 +18,7 @@ from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
 from configs.errors import UsageError
 from configs.experiment import RECIPE, SETTING
-from pruning.registry import BUILT_IN_KNOBS, all_knobs
+from pruning.registry import BUILT_IN_KNOBS, TEXT_KNOBS, all_knobs
 from reporting.frames import to_csv, to_frame, unescape
 from reporting.terminal import PIPED, render
 
@@ -167,7 +167,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     own = set(own_knobs())
     if path.is_file() and path.stat().st_size > MAX_TABLE_BYTES:
         raise UsageError(f"{path} is refused: it is larger than {MAX_TABLE_BYTES:,} bytes")
-    text = {name: str for name in columns if _TEXT.fullmatch(name)}
+    text = {name: str for name in columns if _TEXT.fullmatch(name) or name in TEXT_KNOBS}
     try:
         # names may look like numbers or like NaN: only an empty field is missing
         frame: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")

@@ -18,6 +18,7 @@ from pruning.registry import all_knobs
 from reporting.frames import escape, unescape
 from reporting.tables import (
     CELL_COLUMNS,
+    CELLS_COLUMNS,
     SUMMARY_COLUMNS,
     TRAINING_COLUMNS,
     attack_order,
@@ -216,3 +217,11 @@ def test_long_names_stay_apart() -> None:
         labels = [line.split()[0] for line in summary_text(cells, summary_of(cells), width).splitlines()[3:7]]
         assert len(set(labels)) == 4
         assert max(map(len, labels)) == 32
+
+
+def test_words_of_knobs_are_read_back_as_words(tmp_path: Path) -> None:
+    rows = [cell("dense", 0.0), {**cell("set", 0.8), "densities": "erk", "update_freq": 12}]
+    write_table(tmp_path / "cells.csv", rows, CELLS_COLUMNS)
+    frame = read_table(tmp_path / "cells.csv", CELLS_COLUMNS)
+    assert list(frame["densities"]) == [None, "erk"]
+    assert frame["update_freq"].isna().tolist() == [True, False]
