@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,17 +12,18 @@ from artifacts.missing import check_arrays, check_file, check_pictures
 from attacks.registry import ATTACKS
 from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_layout import HelpText
+from configs import own_code
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.knobs import add_flags, add_method_flags
 from configs.limits import AUGMENTATIONS
 from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
-from configs.presets import PRESETS
+from configs.presets import EVERY, PRESETS
 from configs.suggest import did_you_mean
 from configs.version import VERSION
 from data.registry import DATASETS
 from models.registry import ARCHITECTURES
-from pruning.registry import METHODS, trainable
+from pruning.registry import BASELINE, BUILT_IN_KNOBS, METHODS, trainable
 
 CHOICES = {
     "datasets": tuple(DATASETS),
@@ -153,13 +154,27 @@ def _place_file(args: argparse.Namespace) -> None:
 
 
 def _fit_preset(args: argparse.Namespace) -> None:
-    """Take back what a preset says of its own network or of pictures, where a flag names another network or a table."""
+    """Take back what a preset says of its own network, of pictures or of methods, where a flag names another network,
+    a table or other methods."""
     preset = PRESETS.get(getattr(args, "preset", None) or "", {})
     if "arch" in preset and args.arch != preset["arch"]:
         for name in {"layers", "width_mult"} & set(preset) - args.named:
             setattr(args, name, None)
     if "num_queries" in preset and "num_queries" not in args.named and DATASETS[args.dataset].table:
         args.num_queries = None
+    if preset.get("methods") is EVERY:
+        _fit_methods(args, preset)
+
+
+def _fit_methods(args: argparse.Namespace, preset: Mapping[str, Any]) -> None:
+    """Knobs that no method of the command has, and controls where it has no dense cell."""
+    given = args.methods if "methods" in args else [args.prune_method or BASELINE]
+    methods = [own_code.name_of(one) for one in given]
+    read = {name for method in methods for name in METHODS[method].Knobs.names()}
+    for name in {*BUILT_IN_KNOBS} & set(preset) - args.named - read:
+        setattr(args, name, None)
+    if "controls" not in args.named and BASELINE not in methods:
+        args.controls = []
 
 
 def _named(parser: argparse.ArgumentParser, tokens: Sequence[str]) -> frozenset[str]:
@@ -183,7 +198,10 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     tokens: list[str] = []
     if found.preset in PRESETS:
         known = settings_of(parser)
-        tokens += as_tokens({name: value for name, value in PRESETS[found.preset].items() if name in known}, known)
+        preset = {name: value for name, value in PRESETS[found.preset].items() if name in known}
+        tokens += as_tokens(
+            {name: list(CHOICES[name]) if value is EVERY else value for name, value in preset.items()}, known
+        )
     of_preset = len(tokens)
     if found.config is not None:
         tokens += read_tokens(Path(found.config), parser)

@@ -1,0 +1,66 @@
+"""What the zoo preset plans, also where flags name other methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import run_experiment
+import train
+from cli.parser import parse
+from configs.experiment import ExperimentConfig
+from configs.knobs import from_args
+from configs.presets import PRESETS
+from configs.sweep import SweepOptions
+from pruning.registry import METHODS
+from sweep.plan import plan_cells
+
+
+def zoo(*flags: str, script: Any = train) -> Any:
+    return parse(script.build_parser(), ["--preset", "zoo", *flags])
+
+
+def test_it_has_every_method_at_two_sparsities_and_both_controls() -> None:
+    args = zoo()
+    cells = plan_cells(
+        from_args(ExperimentConfig, args, precision="float32"),
+        from_args(SweepOptions, args),
+        "datasets",
+        {"update_freq": args.update_freq},
+    )
+    for name, method in METHODS.items():
+        expected = 2 if method.prunes and method.fixed_sparsity is None else 1
+        assert len([one for one in cells if one.method == name and one.control is None]) == expected
+    assert {one.control for one in cells} == {None, "accuracy", "size"}
+    assert {one.num_models for one in cells} == {8}
+    assert args.shadows_from == ["own"]
+
+
+def test_what_it_shares_with_quick_is_the_same_models() -> None:
+    args, quick = zoo(), parse(train.build_parser(), ["--preset", "quick"])
+    own = {"methods", "controls", "update_freq", "shadows_from"}
+    assert own == set(PRESETS["zoo"]) - set(PRESETS["quick"]) | {"methods"}
+    assert all(getattr(args, name) == getattr(quick, name) for name in set(PRESETS["quick"]) - own)
+
+
+@pytest.mark.parametrize(
+    ("flags", "frequency", "controls"),
+    [
+        (["--methods", "dense", "static"], None, ["accuracy", "size"]),
+        (["--methods", "set"], 12, []),
+        (["--methods", "static", "--controls", "size"], None, ["size"]),
+        (["--methods", "static", "--update-freq", "3"], 3, []),
+    ],
+)
+def test_other_methods_leave_out_what_they_have_no_use_for(
+    flags: list[str], frequency: int | None, controls: list[str]
+) -> None:
+    args = zoo(*flags)
+    assert args.update_freq == frequency  # what a flag says stays, and is refused where the cells are planned
+    assert list(args.controls) == controls
+
+
+def test_a_single_model_takes_of_it_what_its_method_has() -> None:
+    assert zoo(script=run_experiment).update_freq is None
+    assert zoo("--prune", "--prune-method", "rigl", script=run_experiment).update_freq == 12
