@@ -10,17 +10,15 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from attacks.metrics import FPR_LIMITS
-from pruning.registry import BASELINE, prunes
+from pruning.registry import prunes
 from reporting.legends import lines_of, place_legend
 from reporting.style import (
     GREY,
     Colour,
     attack_place,
-    attack_title,
     line_style,
     method_colour,
     method_line,
@@ -34,6 +32,7 @@ Draw = Callable[[Figure], None]
 Look = dict[str, Any]  # colour, dashes and depth of a line
 LOWEST_FPR = 1e-3  # the strictest false positive rate that the tables report
 INTERVAL = "95 % interval"
+FPR, TPR = "False positive rate (%)", "True positive rate (%)"
 # How cells are drawn that train others again, and how far to the right of these on an axis of sparsities.
 FAINT, BESIDE = 0.7, 0.05
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "alpha": FAINT}
@@ -44,33 +43,35 @@ def roc_curves(frame: pd.DataFrame, labels: Mapping[str, str], looks: Mapping[st
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        floor = min(max(LOWEST_FPR, float(frame["fpr"][frame["fpr"] > 0].min())), 0.1)
-        grid = np.geomspace(floor, 1.0, 50)
-        axes.plot(grid, grid, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
-        for curve, label in labels.items():
-            part = frame[frame["curve"] == curve]
-            rates = part["tpr"].to_numpy(dtype=float)
-            shown = np.where(rates > 0, rates, np.nan)  # a logarithmic axis has no zero
-            # straight from point to point: the area that the legend names
-            axes.plot(part["fpr"], shown, label=label, **looks[curve])
-        _log_percent_axes(axes, floor)
+        draw_curves(axes, frame, labels, looks)
+        axes.set(xlabel=FPR, ylabel=TPR)
         place_legend(figure, "lower", *axes.get_legend_handles_labels(), most=2, handlelength=3.2)
 
     return draw
 
 
-def _percent(value: float, _position: int | None = None) -> str:
-    return f"{100 * value:g}"
-
-
-def _log_percent_axes(axes: Axes, floor: float) -> None:
+def draw_curves(axes: Axes, frame: pd.DataFrame, labels: Mapping[str, str], looks: Mapping[str, Look]) -> None:
+    """The curves of `roc_curves`, with what guessing gives, on axes in percent without names."""
+    floor = min(max(LOWEST_FPR, float(frame["fpr"][frame["fpr"] > 0].min())), 0.1)
+    grid = np.geomspace(floor, 1.0, 50)
+    axes.plot(grid, grid, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+    for curve, label in labels.items():
+        part = frame[frame["curve"] == curve]
+        rates = part["tpr"].to_numpy(dtype=float)
+        shown = np.where(rates > 0, rates, np.nan)  # a logarithmic axis has no zero
+        # straight from point to point: the area that the legend names
+        axes.plot(part["fpr"], shown, label=label, **looks[curve])
     axes.set(xscale="log", yscale="log", xlim=(floor, 1.0), ylim=(floor, 1.05), aspect="equal")
-    for axis, name in ((axes.xaxis, "False positive rate (%)"), (axes.yaxis, "True positive rate (%)")):
+    for axis in (axes.xaxis, axes.yaxis):
         # decades alone would leave a short axis with one or two numbers
         axis.set_major_locator(LogLocator(subs=(1.0,) if floor <= LOWEST_FPR else (1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(_percent))
-        axis.set_label_text(name)
+        axis.set_major_formatter(FuncFormatter(percent))
     axes.minorticks_off()
+
+
+def percent(value: float, _position: int | None = None) -> str:
+    """`95` for 0.95."""
+    return f"{100 * value:g}"
 
 
 def attack_looks(attacks: Sequence[str]) -> dict[str, Look]:
@@ -134,7 +135,7 @@ def _in_series(frame: pd.DataFrame) -> pd.DataFrame:
     return told_apart
 
 
-def _guessing(metric: str, rows: pd.DataFrame) -> float:
+def guessing(metric: str, rows: pd.DataFrame) -> float:
     """What scores that hold nothing would give: of a TPR at a low FPR, the FPR that its false positives stand for."""
     if metric == "auc":
         return 0.5
@@ -144,7 +145,7 @@ def _guessing(metric: str, rows: pd.DataFrame) -> float:
 
 def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
     for metric, rows in frame.groupby("metric", sort=False):
-        axes.axhline(scale * _guessing(str(metric), rows), color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
+        axes.axhline(scale * guessing(str(metric), rows), color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
     frame = frame[frame["mean"].notna()]
     firsts = frame[~frame["replicate"]]
     for method in dict.fromkeys(firsts["method"][[not prunes(method) for method in firsts["method"]]]):
@@ -162,7 +163,7 @@ def _draw_sparsity(axes: Axes, frame: pd.DataFrame, scale: float) -> None:
 
 def _draw_level(axes: Axes, part: pd.DataFrame, method: str, scale: float) -> None:
     colour = method_colour(method)
-    for centre, bottom, top in zip(*_figures(part, scale), strict=True):
+    for centre, bottom, top in zip(*figures_of(part, scale), strict=True):
         axes.axhline(centre, color=colour, label=method_title(method))
         if not np.isnan(bottom):
             axes.axhspan(bottom, top, color=colour, alpha=0.12, linewidth=0)
@@ -170,7 +171,7 @@ def _draw_level(axes: Axes, part: pd.DataFrame, method: str, scale: float) -> No
 
 def _draw_line(axes: Axes, part: pd.DataFrame, method: str, shift: float, scale: float) -> None:
     colour = method_colour(method)
-    mean, low, high = _figures(part, scale)
+    mean, low, high = figures_of(part, scale)
     places = _position(part["sparsity"].to_numpy(dtype=float)) + shift
     axes.plot(
         places, mean, marker=method_marker(method), color=colour, label=method_title(method), **method_line(method)
@@ -184,7 +185,7 @@ def _draw_replicates(axes: Axes, again: pd.DataFrame, scale: float) -> None:
     """Cells trained again: hollow points a little beside those of the first training, dashed levels; never joined."""
     for method in dict.fromkeys(again["method"]):
         part, colour = again[again["method"] == method], method_colour(method)
-        mean, low, high = _figures(part, scale)
+        mean, low, high = figures_of(part, scale)
         if not prunes(method):
             for level in mean:
                 axes.axhline(level, color=colour, linestyle="--", linewidth=0.7, alpha=FAINT)
@@ -192,15 +193,17 @@ def _draw_replicates(axes: Axes, again: pd.DataFrame, scale: float) -> None:
         places = _position(part["sparsity"].to_numpy(dtype=float)) + BESIDE
         axes.vlines(places, low, high, color=colour, linewidth=0.7, alpha=FAINT)
         axes.plot(places, mean, color=colour, marker=method_marker(method), **HOLLOW)
-    _name_replicates(axes, again)
+    name_replicates(axes, again)
 
 
-def _name_replicates(axes: Axes, frame: pd.DataFrame) -> None:
+def name_replicates(axes: Axes, frame: pd.DataFrame) -> None:
+    """A line of the legend for hollow points, where there are any."""
     if frame["replicate"].any():
         axes.plot([], [], color=GREY, marker="o", label="Trained again", **HOLLOW)
 
 
-def _figures(part: pd.DataFrame, scale: float) -> list[npt.NDArray[np.float64]]:
+def figures_of(part: pd.DataFrame, scale: float) -> list[npt.NDArray[np.float64]]:
+    """Means, lower and upper ends of intervals."""
     return [scale * part[name].to_numpy(dtype=float) for name in ("mean", "ci_low", "ci_high")]
 
 
@@ -215,108 +218,8 @@ def _sparsity_axis(axes: Axes, frame: pd.DataFrame) -> None:
     for sparsity in sorted(set(pruned["sparsity"])):  # labels that would run into the one before are left out
         if not labelled or _position(sparsity) - _position(labelled[-1]) > 0.09 * (high - low):
             labelled.append(sparsity)
-    axes.set_xticks([_position(sparsity) for sparsity in labelled], [_percent(value) for value in labelled])
+    axes.set_xticks([_position(sparsity) for sparsity in labelled], [percent(value) for value in labelled])
     axes.set_xlim(low, high)
-
-
-def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
-    """AUC with its interval against test accuracy, a point per cell, labelled by its sparsity in percent.
-
-    points: summary rows with columns `test_accuracy`, `replicate`, `control` and `epochs`. Dense training for fewer
-    epochs is a line, narrower dense networks hollow points.
-    """
-    held = points["control"].notna()
-    rungs = points[(points["control"] == "accuracy") & ~points["replicate"]]
-    narrower = points[(points["control"] == "size") & ~points["replicate"]]
-    points = points[~held]
-    firsts = points[~points["replicate"]]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        if len(rungs):
-            _draw_ladder(axes, rungs, firsts[firsts["method"] == BASELINE])
-        if len(narrower):
-            axes.errorbar(
-                **_crosses(narrower), color=GREY, marker="h", elinewidth=0.6, label="Dense, fewer channels", **HOLLOW
-            )
-        methods = list(dict.fromkeys(firsts["method"]))
-        for place, method in enumerate(methods):  # a smaller marker lies on a larger one and does not hide it
-            _draw_tradeoff(axes, firsts[firsts["method"] == method], method, max(3.0, 5.5 - place))
-            _draw_again(axes, points[points["replicate"] & (points["method"] == method)], method)
-        axes.axhline(0.5, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
-        _name_replicates(axes, points)
-        axes.margins(0.2, 0.12)
-        height = {method: firsts["mean"][firsts["method"] == method].mean() for method in methods if prunes(method)}
-        for method in height:
-            _label_sparsities(axes, firsts[firsts["method"] == method], method, height[method] == max(height.values()))
-        axes.set_xlabel("Test accuracy (%), higher is better")
-        axes.set_ylabel(lines_of(f"{attack_title(attack)} AUC, higher leaks more", figure.get_figheight()))
-        place_legend(figure, "upper", *axes.get_legend_handles_labels())
-
-    return draw
-
-
-def _draw_ladder(axes: Axes, rungs: pd.DataFrame, whole: pd.DataFrame) -> None:
-    """Dense training as a curve with its band, straight between trainings in the order of their accuracies.
-
-    rungs: of fewer epochs, which are labelled; whole: of all epochs.
-    """
-    curve = pd.concat([rungs, whole.head(1)]).sort_values("test_accuracy")
-    across = 100 * curve["test_accuracy"].to_numpy(dtype=float)
-    mean, low, high = _figures(curve, 1.0)
-    axes.plot(across, mean, color=GREY, marker="|", linewidth=0.9, label="Dense, fewer epochs", zorder=1.5)
-    axes.fill_between(across, low, high, color=GREY, alpha=0.15, linewidth=0, zorder=1.0)
-    for _, rung in rungs.iterrows():
-        edge = rung["mean"] if np.isnan(rung["ci_high"]) else rung["ci_high"]  # beside the curve are pruned cells
-        axes.annotate(
-            f"{int(rung['epochs'])}", (100 * rung["test_accuracy"], edge), xytext=(0, 1),
-            textcoords="offset points", ha="center", va="bottom", color=GREY,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
-
-
-def _crosses(points: pd.DataFrame) -> dict[str, Any]:
-    """Test accuracy in percent, mean and the lengths of its error bars, as `errorbar` takes them."""
-    mean, low, high = _figures(points, 1.0)
-    errors = np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
-    return {"x": 100 * points["test_accuracy"].to_numpy(dtype=float), "y": mean, "yerr": errors}
-
-
-def _draw_again(axes: Axes, points: pd.DataFrame, method: str) -> None:
-    axes.errorbar(
-        **_crosses(points), color=method_colour(method), marker=method_marker(method), elinewidth=0.6, **HOLLOW
-    )
-
-
-def _draw_tradeoff(axes: Axes, points: pd.DataFrame, method: str, size: float) -> None:
-    axes.errorbar(
-        **_crosses(points.sort_values("sparsity")), color=method_colour(method), marker=method_marker(method),
-        markersize=size, linewidth=0.7, elinewidth=size / 4, capsize=size / 2, label=method_title(method),
-        **method_line(method),
-    )  # fmt: skip
-
-
-def _label_sparsities(axes: Axes, points: pd.DataFrame, method: str, above: bool) -> None:
-    """Beside each point its sparsity; labels that would run into another are left out, those in the middle first."""
-    points = points.sort_values("sparsity")
-    across, up = float(np.ptp(axes.get_xlim())), float(np.ptp(axes.get_ylim()))
-    taken: list[tuple[float, float]] = []
-    for _, row in pd.concat([points.iloc[[0]], points.iloc[:0:-1]]).iterrows():
-        x, y = 100 * row["test_accuracy"], row["mean"]
-        if any(abs(x - a) < 0.15 * across and abs(y - b) < 0.06 * up for a, b in taken):
-            continue
-        taken.append((x, y))
-        axes.annotate(
-            f"{_percent(row['sparsity'])} %",
-            (x, y),
-            # leakage mostly rises with accuracy, so these two corners of a point are free of its method's line
-            xytext=(-4, 3) if above else (4, -3),
-            textcoords="offset points",
-            ha="right" if above else "left",
-            va="bottom" if above else "top",
-            color=method_colour(method),
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )
 
 
 def differences(frame: pd.DataFrame) -> Draw:

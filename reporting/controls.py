@@ -27,7 +27,11 @@ from reporting.verdicts import (
 )
 
 # What a control shares with the pruned cell: with one cell, and with several.
-_AT = {"equal_accuracy": ("its accuracy", "their accuracies"), "equal_size": ("its size", "their sizes")}
+_AT = {
+    "equal_accuracy": ("At its accuracy", "At their accuracies"),
+    "equal_size": ("At its size", "At their sizes"),
+}
+MOST_FIGURES = 5  # in brackets of a sentence on what was not found; beyond, it has the largest
 ORDER = (LESS, MORE, SAME, NONE, LOST, ONE_TARGET, UNTESTED, NO_CONTROL)
 
 
@@ -45,12 +49,26 @@ def control_sentences(rows: pd.DataFrame, attack: str, labels: Mapping[str, str]
     """
     own = rows[(rows["attack"] == attack) & (rows["metric"] == "auc")]
     for kind in CONTROLLED:
-        said: dict[str, list[str]] = {}
-        for _, row in own[own["kind"] == kind].iterrows():
-            said.setdefault(verdict(row), []).append(_cell(row, labels))
-        for one in ORDER:
-            if one in said:
-                yield _sentence(one, kind, said[one])
+        yield from grouped(own[own["kind"] == kind], labels, _AT[kind])
+
+
+def grouped(rows: pd.DataFrame, labels: Mapping[str, str], at: tuple[str, str], other: str = "dense") -> Iterator[str]:
+    """A sentence for all rows of which the same is said.
+
+    at: how it begins, of one cell and of several; other: what all are compared with.
+    """
+    said: dict[str, list[pd.Series]] = {}
+    for _, row in rows.iterrows():
+        said.setdefault(verdict(row), []).append(row)
+    for one in ORDER:
+        found, most = said.get(one, []), ""
+        if not found:
+            continue
+        cells = [_cell(row, labels) for row in found]
+        if one == NONE and len(found) > MOST_FIGURES and all(is_number(row["ci_low"]) for row in found):
+            cells = [labels[row["experiment_a"]] for row in found]
+            most = f"{max(map(farthest, found)):.3f}"
+        yield _sentence(one, at[0] if len(cells) == 1 else at[1], cells, other, most or "the figure in brackets")
 
 
 def _cell(row: pd.Series, labels: Mapping[str, str]) -> str:
@@ -63,19 +81,18 @@ def _cell(row: pd.Series, labels: Mapping[str, str]) -> str:
     return f"{labels[row['experiment_a']]} ({figure})"
 
 
-def _sentence(said: str, kind: str, cells: list[str]) -> str:
+def _sentence(said: str, at: str, cells: list[str], other: str, most: str) -> str:
     one = len(cells) == 1
-    at = f"At {_AT[kind][0 if one else 1]}"
     names = cells[0] if one else f"{', '.join(cells[:-1])} and {cells[-1]}"
     leak = "leaks" if one else "leak"
     return {
-        LESS: f"{at}, {names} {leak} less than dense.",
-        MORE: f"{at}, {names} {leak} more than dense.",
-        SAME: f"{at}, {names} {leak} no less than dense and no more, to within {NO_LESS:g} AUC.",
-        NONE: f"{at}, no difference of more than the figure in brackets was found between dense and {names}.",
-        LOST: f"{at}, a difference to dense does not survive correction: {names}.",
-        ONE_TARGET: f"{at}, {names} {'is' if one else 'are'} compared with dense by one target network each, which "
+        LESS: f"{at}, {names} {leak} less than {other}.",
+        MORE: f"{at}, {names} {leak} more than {other}.",
+        SAME: f"{at}, {names} {leak} no less than {other} and no more, to within {NO_LESS:g} AUC.",
+        NONE: f"{at}, no difference of more than {most} was found between {other} and {names}.",
+        LOST: f"{at}, a difference to {other} does not survive correction: {names}.",
+        ONE_TARGET: f"{at}, {names} {'is' if one else 'are'} compared with {other} by one target network each, which "
         "says nothing of other networks trained alike.",
-        UNTESTED: f"{at}, {names} {'is' if one else 'are'} not tested against dense.",
-        NO_CONTROL: f"No dense control of {_AT[kind][0 if one else 1]} {'has' if one else 'have'} {names}.",
+        UNTESTED: f"{at}, {names} {'is' if one else 'are'} not tested against {other}.",
+        NO_CONTROL: f"No {other} control {at.replace('At', 'of')} {'has' if one else 'have'} {names}.",
     }[said]

@@ -14,7 +14,7 @@ from artifacts.atomic_writes import write_text
 from artifacts.progress import step
 from attacks.registry import ATTACKS, headline_of
 from pruning.registry import prunes
-from reporting import charts, fonts, grids
+from reporting import charts, fonts, grids, tradeoff
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv
 from reporting.inputs import Inputs, headline_attack
@@ -59,6 +59,8 @@ class Figure:
 
 class Gallery:
     """Draws the figures of one setting into a folder."""
+
+    tradeoff_size = (COLUMN, 2.9)
 
     def __init__(self, inputs: Inputs, experiments: Sequence[str], folder: Path, suffix: str) -> None:
         self.inputs, self.folder, self.suffix = inputs, folder, suffix
@@ -135,7 +137,7 @@ class Gallery:
             held = set(points["control"].dropna())
             about = f"{_LADDER if 'accuracy' in held else ''}{_NARROWER if 'size' in held else ''}"
             yield self._figure(
-                *("tradeoff", "utility", (COLUMN, 2.9), charts.tradeoff(points, str(self.attack)), points),
+                *("tradeoff", "utility", self.tradeoff_size, tradeoff.tradeoff(points, str(self.attack)), points),
                 "Privacy against utility. Down is more private, right is more accurate: a network in the lower right "
                 f"has both. Labels are sparsities; bars are {charts.INTERVAL}s.{about}{self._hollow()}",
             )
@@ -176,11 +178,14 @@ class Gallery:
                 f"depend on the attack. Bands are {charts.INTERVAL}s.{self._hollow()}",
             )
 
-    def _roc(self) -> Iterator[Figure]:
+    def _own_roc(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The headline attack's rows of roc.csv, with a column `curve`, and their cells; no replicates and controls."""
         roc = self.inputs.of("roc", self.experiments)
         own = roc[(roc["attack"] == self.attack) & ~roc["experiment"].isin(self.replicates | self.controls)]
-        own = own.assign(curve=own["experiment"])
-        shown = self.cells[self.cells["experiment"].isin(own["experiment"])]
+        return own.assign(curve=own["experiment"]), self.cells[self.cells["experiment"].isin(own["experiment"])]
+
+    def _roc(self) -> Iterator[Figure]:
+        own, shown = self._own_roc()
         if len(shown):
             auc = self._means("auc", self.attack).set_index("experiment")["mean"]
             legend = {name: f"{self.labels[name]} ({auc[name]:.3f})" for name in shown["experiment"]}
@@ -191,6 +196,10 @@ class Gallery:
                 "end is what matters for privacy: members found with hardly a false accusation. On the dotted line "
                 f"an attack guesses.{self._note()}",
             )
+        yield from self._cell_rocs()
+
+    def _cell_rocs(self) -> Iterator[Figure]:
+        roc = self.inputs.of("roc", self.experiments)
         for name in self.experiments:
             yield from self._cell_roc(name, roc[(roc["experiment"] == name) & roc["attack"].isin(list(ATTACKS))])
 
@@ -213,14 +222,20 @@ class Gallery:
             "others. Where attacks rank examples alike, one shows in the gaps of the other.",
         )
 
-    def _comparisons(self) -> Iterator[Figure]:
+    def _compared(self) -> pd.DataFrame:
+        """The headline attack's differences in AUC, and whether each is `found`."""
         rows = self.inputs.of("comparisons", self.experiments, "experiment_a", "experiment_b")
-        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc") & (rows["kind"] != "other_recipe")]
-        rows = rows[rows["difference"].notna()]
+        rows = rows[(rows["attack"] == self.attack) & (rows["metric"] == "auc") & rows["difference"].notna()]
+        found: pd.DataFrame = rows.assign(found=(rows["p_holm"] < FOUND) & (rows["num_targets"] > 1))
+        return found
+
+    def _comparisons(self) -> Iterator[Figure]:
+        rows = self._compared()
+        rows = rows[rows["kind"] != "other_recipe"]
         if len(rows):
             pairs = [named_pair(row, self.labels) for _, row in rows.iterrows()]
             names = [" - ".join(named_pair(row, self.names)) for _, row in rows.iterrows()]
-            rows = rows.assign(label=names, found=(rows["p_holm"] < FOUND) & (rows["num_targets"] > 1))
+            rows = rows.assign(label=names)
             labels = [f"{a} - {b}" for a, b in pairs]
             height = 0.2
             if max(fonts.width(label, LABEL_SIZE, self.fonts) for label in labels) > LABEL:
@@ -247,7 +262,13 @@ class Gallery:
             values = values.rename(index=self.labels, columns=self.labels)
             size = (max(COLUMN, 0.9 + longest + 0.42 * len(sources)), 0.9 + 0.6 * longest + 0.26 * len(names))
             yield self._figure(
-                *(f"transfer_{attack}", "transfer", size, grids.heat_map(values), part),
+                *(
+                    f"transfer_{attack}",
+                    "transfer",
+                    size,
+                    grids.heat_map(values, "Whose shadow models", "Target"),
+                    part,
+                ),
                 f"{attack_title(attack)} AUC when the adversary's shadow models (columns) are trained otherwise than "
                 "the target (rows). Bold: the target's own pipeline. A row that stays bright leaks even to an "
                 f"adversary who guesses the pruning wrong.{self._note()}",
@@ -256,7 +277,7 @@ class Gallery:
     def _exposed(self) -> Iterator[Figure]:
         rows = self.inputs.of("exposed", self.experiments)
         pictures, titles = {}, {}
-        for name in self.experiments:
+        for name in self._pictured():
             part = rows[rows["experiment"] == name].sort_values("rank")
             if name in self.inputs.pictures and len(part) == len(self.inputs.pictures[name]) > 0:
                 pictures[self.labels[name]] = self.inputs.pictures[name]
@@ -274,6 +295,10 @@ class Gallery:
                 )
                 + self._note(),
             )
+
+    def _pictured(self) -> list[str]:
+        """The cells whose most exposed examples are shown."""
+        return self.experiments
 
     def _picture_title(self, row: pd.Series) -> str:
         number = f"class {row['label']}"

@@ -13,8 +13,8 @@ from reporting.charts import Draw
 from reporting.style import LABEL_SIZE, TITLE_SIZE
 
 
-def heat_map(values: pd.DataFrame) -> Draw:
-    """Targets down, shadow models across, the mean AUC in every field; the own shadows are framed."""
+def heat_map(values: pd.DataFrame, across: str, down: str) -> Draw:
+    """The mean AUC in every field, bold where row and column have one name. across, down: what the names are of."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -28,8 +28,8 @@ def heat_map(values: pd.DataFrame) -> Draw:
             axes.text(j, i, text, ha="center", va="center", color="black" if bright else "white", fontweight=weight)
         axes.set_xticks(range(len(values.columns)), list(values.columns), rotation=35, ha="right")
         axes.set_yticks(range(len(values.index)), list(values.index))
-        axes.set_xlabel("Whose shadow models")
-        axes.set_ylabel("Target")
+        axes.set_xlabel(across)
+        axes.set_ylabel(down)
         axes.grid(visible=False)
         # fixed ticks: those that matplotlib chooses can change, and with them their width, once the rest has its place
         ticks = np.arange(0.5, top, 0.05 if top < 0.8 else 0.1)

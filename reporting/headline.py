@@ -9,7 +9,7 @@ import pandas as pd
 from attacks.registry import STRONGEST
 from data.duplicates import Duplicates
 from pruning.registry import BASELINE, prunes
-from reporting.controls import control_sentences
+from reporting.controls import control_sentences, grouped
 from reporting.dissent import dissent
 from reporting.figures import RATES, is_number, labels_of
 from reporting.inputs import Inputs, headline_attack
@@ -17,6 +17,8 @@ from reporting.labels import controls
 from reporting.style import attack_title
 from reporting.verdicts import comparison
 
+MOST_SENTENCES = 4  # of methods against dense; beyond, those of which the same is said share one
+ANY = ("Whatever its accuracy and size", "Whatever their accuracies and sizes")
 NOTHING = "No cell could be attacked; the reasons are listed below."
 
 
@@ -83,14 +85,17 @@ def _changes(rows: pd.DataFrame, attack: str, labels: dict[str, str], held: set[
     """
     rows = rows[(rows["attack"] == attack) & (rows["metric"] == "auc")]
     against = rows[rows["kind"] == "against_dense"]
-    for method in dict.fromkeys(against["method_a"]):
-        part = against[against["method_a"] == method]
-        yield comparison(part.loc[part["sparsity_a"].idxmax()], labels)
+    highest = against.loc[against.groupby("method_a", sort=False)["sparsity_a"].idxmax()]
+    many = len(highest) > MOST_SENTENCES
+    yield from (grouped(highest, labels, ANY) if many else (comparison(row, labels) for _, row in highest.iterrows()))
     for _, row in rows[rows["kind"] == "replicate"].iterrows():
         if not prunes(row["method_a"]) and row["experiment_a"] not in held:
             yield comparison(row, labels)
     same = rows[rows["kind"] == "same_sparsity"]
-    if len(same):
+    if many and len(same):
+        same = same[same["sparsity_a"] == same["sparsity_a"].max()]
+        yield from grouped(same, labels, ("At one sparsity",) * 2, labels[same.iloc[0]["experiment_b"]])
+    elif len(same):
         yield comparison(same.loc[same["sparsity_a"].idxmax()], labels)
     given = rows[rows["kind"] == "given"]
     if len(given):

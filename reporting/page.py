@@ -21,7 +21,6 @@ from reporting.figures import (
     LOOSE,
     STRICT,
     Figure,
-    Gallery,
     is_number,
     labels_of,
     methods_in,
@@ -31,6 +30,7 @@ from reporting.figures import (
 )
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
 from reporting.labels import named_pair
+from reporting.many import gallery
 from reporting.settings import own_settings, shared_settings, shown
 from reporting.style import attack_title
 from reporting.tables import attack_order
@@ -134,7 +134,7 @@ def clear_folders(results_dir: Path) -> None:
 
 def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suffix: str) -> Block:
     figures: dict[str, list[Figure]] = {section: [] for section in SECTIONS}
-    for figure in Gallery(inputs, experiments, folder, suffix).draw():
+    for figure in gallery(inputs, experiments, folder, suffix).draw():
         figures[figure.section].append(figure)
     cells, summary = inputs.of("cells", experiments), inputs.of("summary", experiments)
     attack, labels = headline_attack(summary) or "", labels_of(cells)

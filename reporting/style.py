@@ -25,8 +25,10 @@ Colour = tuple[float, float, float]
 DPI = 300
 COLUMN, PAGE = 3.35, 6.9  # inches: one column of a two-column paper, and both
 LABEL_SIZE, TITLE_SIZE = 7, 4.5  # font sizes of ticks and legends, and of the titles of small pictures
+MOST_LINES = 4  # pruning methods that a reader can follow as lines in one picture
 GREY: Colour = (0.45, 0.45, 0.45)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
+# Those that look alike once they are hollow come late.
+MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">", "d", "*", "P", "X")
 # Chosen one after the other, each as far as can be from those before it and from GREY in OKLab, to readers with and
 # without red-green blindness, and none too pale for a white page. In OKLab the nearest two are .08 apart (the first
 # twenty .10), to a colour-blind reader .058.

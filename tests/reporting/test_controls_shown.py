@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reporting import charts
+from reporting import charts, tradeoff
 from reporting.labels import controls, told_apart
 from tests.reporting.reporting_examples import GRID, cell
 from tests.reporting.test_replicates_shown import drawn_by, gallery, places
@@ -48,7 +48,7 @@ def test_labels_say_what_makes_a_control(drawn: Any) -> None:
 def test_shorter_trainings_are_one_line_in_the_order_of_accuracies(drawn: Any) -> None:
     points = drawn._means("auc", "lira", held=True)
     points = points.merge(drawn.cells[["experiment", "control", "epochs", "test_accuracy"]])
-    (axes,) = drawn_by(charts.tradeoff(points, "lira")).axes
+    (axes,) = drawn_by(tradeoff.tradeoff(points, "lira")).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert places(lines["Dense, fewer epochs"]) == pytest.approx([83, 86, 87, 88])
     assert {text.get_text() for text in axes.texts} >= {"5", "10", "20", "80 %", "95 %"}

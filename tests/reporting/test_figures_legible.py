@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from attacks.registry import ATTACKS
-from reporting import charts, figures, fonts, style
+from reporting import charts, figures, fonts, style, tradeoff
 from reporting.figures import Gallery
 from reporting.inputs import read_inputs
 from tests.reporting.reporting_examples import cell, write_folder
@@ -119,7 +119,7 @@ def test_an_axis_label_fits_whatever_attack_leads(tmp_path: Path, attack: str) -
     with matplotlib.style.context(["default", style.STYLE]):
         figure = Figure(figsize=(style.COLUMN, 2.7), layout="constrained", dpi=PIXELS)
         FigureCanvasAgg(figure)
-        charts.tradeoff(frame.assign(replicate=False, control=None, epochs=1), attack)(figure)
+        tradeoff.tradeoff(frame.assign(replicate=False, control=None, epochs=1), attack)(figure)
         figure.canvas.draw()
         box = figure.axes[0].yaxis.label.get_window_extent()
     assert box.y0 >= 0

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from attacks.arrays import Float64Array
-from reporting import charts
+from reporting import charts, tradeoff
 from reporting.figures import Gallery, labels_of
 from reporting.inputs import read_inputs
 from reporting.labels import again, replicates, told_apart
@@ -118,7 +118,7 @@ def test_no_line_joins_a_replicate(tmp_path: Path) -> None:
 def test_the_tradeoff_joins_first_trainings_alone(tmp_path: Path) -> None:
     drawn = gallery(CELLS, tmp_path)
     points = drawn._means("auc", "lira").merge(drawn.cells[["experiment", "control", "epochs", "test_accuracy"]])
-    figure = drawn_by(charts.tradeoff(points, "lira"))
+    figure = drawn_by(tradeoff.tradeoff(points, "lira"))
     joined = [line for line in figure.axes[0].get_lines() if "None" not in (line.get_linestyle(), line.get_marker())]
     assert [len(places(line)) for line in joined] == [1, 2, 2]
 

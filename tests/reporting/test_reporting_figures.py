@@ -110,6 +110,6 @@ def test_cell_labels(method: str, sparsity: float, label: str) -> None:
 
 def test_the_line_of_guessing_is_at_the_fpr_that_is_meant() -> None:
     rows = pd.DataFrame({"metric": ["auc"] * 2, "expected_fpr": [None, None]}, dtype=object)
-    assert charts._guessing("auc", rows) == 0.5
-    assert charts._guessing("tpr_at_fpr_0.01", rows.assign(expected_fpr=[0.012, 0.014])) == pytest.approx(0.013)
-    assert charts._guessing("tpr_at_fpr_0.01", rows) == 0.01
+    assert charts.guessing("auc", rows) == 0.5
+    assert charts.guessing("tpr_at_fpr_0.01", rows.assign(expected_fpr=[0.012, 0.014])) == pytest.approx(0.013)
+    assert charts.guessing("tpr_at_fpr_0.01", rows) == 0.01
