@@ -4,6 +4,7 @@ One file, longer than others here: the three loops that it compares are read sid
 
     python benchmarks/training.py                                   # CPU: 2 processes of one thread; a few minutes
     python benchmarks/training.py --device cuda --models wideresnet:28:2 --rounds 5
+    python benchmarks/training.py --cost-only --models resnet:8:1              # of every method; 8 minutes
 
 (a) plain: as most repositories write it. A DataLoader with torchvision transforms for each picture (crop, mirror,
 tensor, normalise), float32, contiguous, one process with all threads; a mask is multiplied in layer by layer, and DPF
@@ -13,11 +14,13 @@ keeps dense weights beside masked ones and sorts all of them for each new mask. 
 as many processes at once as (b); nothing is loaded, augmented, masked or counted.
 
 Every round measures a, b and c for --seconds each; the figures are medians over rounds of pictures a second, summed
-over processes. method_cost is how much longer an epoch takes (b) with a method than dense: each process trains a
-network of either kind in turns, epoch by epoch, and the median of their ratios is reported; SET and RigL change their
-masks once in every epoch, of 8 steps on a CPU, where their default is 100. mfu: of (b), three times the
-forward's multiply-adds at two operations each, against --peak-tflops or, on a GPU, against the operations a second of
-a large matrix product in the same precision, measured in the same run.
+over processes. method_cost is how much longer an epoch takes (b) with a method than dense: each process trains networks
+of either kind in turns, every epoch of a method between two dense ones, and the median of the ratios to their mean is
+reported with its 95 % interval; on a CPU of the process's seconds, not the clock's. There an epoch has 16 steps, so
+that each holds one mask update of DPF and GMP, and SET and RigL are told to have one too, where their default is one
+in 100. The bar is 5 % (COST_BAR), to which methods whose papers ask for more in some steps are not held (COSTLY).
+mfu: of (b), three times the forward's multiply-adds at two operations each, against --peak-tflops or, on a GPU, against
+the operations a second of a large matrix product in the same precision, measured in the same run.
 
 On a GPU (b) and (c) are measured with each number of --processes on the one device, and the best counts; (b) replays
 CUDA graphs, and "launched" is (b) in one process without them (`--cuda-graphs off`).
@@ -39,6 +42,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binom
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,6 +63,8 @@ from training.graphs import recorder_for
 from training.loop import Trainer, new_model
 
 BATCH, SPARSITY, MASK_EVERY = 128, 0.9, 16
+COST_BAR = 0.05  # of method_cost
+COSTLY = ("rigl", "snip", "imp")
 WRITTEN_OUT = ("dense", "static", "dpf")  # the methods of the plain loop
 
 
@@ -73,6 +79,16 @@ class Case:
     device: str
     precision: str
 
+    def named(self, processes: int) -> dict[str, Any]:
+        """The first columns of its row."""
+        return {
+            "network": f"{self.arch}-{self.layers}" + (f"-{self.width}" if self.width > 1 else ""),
+            "method": self.method,
+            "device": torch.cuda.get_device_name(self.device) if self.on_gpu else self.device,
+            "precision": self.precision,
+            "processes": processes,
+        }
+
     @property
     def on_gpu(self) -> bool:
         """Whether it is trained on a CUDA device."""
@@ -81,7 +97,7 @@ class Case:
     @property
     def members(self) -> int:
         """Pictures of an epoch; on a GPU about as many as a CIFAR model has, for a wait at each epoch's end counts."""
-        return 196 * BATCH if self.on_gpu else 8 * BATCH
+        return (196 if self.on_gpu else MASK_EVERY) * BATCH
 
     @property
     def config(self) -> ExperimentConfig:
@@ -270,32 +286,68 @@ class Crew:
             process.join()
 
 
-def epoch_ratios(case: Case, threads: int, seconds: float) -> list[float]:
-    """How many times as long an epoch by the method takes as a dense one, in turns in one process."""
+def epoch_ratios(case: Case, methods: Sequence[str], threads: int, seconds: float) -> dict[str, list[float]]:
+    """By method, how many times as long its epochs take as the dense ones before and after them, in one process."""
     torch.set_num_threads(threads)
     own_share(torch.device(case.device), 1)
-    loops = [project(dataclasses.replace(case, method=method)) for method in ("dense", case.method)]
-    for loop in loops:
-        next(loop)
-    ratios: list[float] = []
+    loops = {method: project(dataclasses.replace(case, method=method)) for method in ("dense", *methods)}
+
+    clock = time.perf_counter if case.on_gpu else time.process_time  # which others on the machine leave alone
+
+    def epoch(method: str) -> float:
+        _wait(case)
+        started = clock()
+        next(loops[method])
+        _wait(case)
+        return clock() - started
+
+    for method in loops:
+        epoch(method)
+    ratios: dict[str, list[float]] = {method: [] for method in methods}
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until or not ratios:
-        times = []
-        for loop in loops:
-            _wait(case)
-            started = time.perf_counter()
-            next(loop)
-            _wait(case)
-            times.append(time.perf_counter() - started)
-        ratios.append(times[1] / times[0])
+    before = epoch("dense")
+    while time.perf_counter() < until or not ratios[methods[-1]]:
+        for method in methods:
+            own, after = epoch(method), epoch("dense")
+            ratios[method].append(2 * own / (before + after))
+            before = after
     return ratios
 
 
-def method_cost(case: Case, processes: int, threads: int, seconds: float) -> float:
-    """How much longer an epoch takes with the method than dense, as a fraction, with so many processes at once."""
+def method_costs(
+    case: Case, methods: Sequence[str], processes: int, threads: int, seconds: float
+) -> dict[str, dict[str, float]]:
+    """By method, how much longer an epoch takes with it than dense, as a fraction, with so many processes at once.
+
+    The median, and the ends of its 95 % interval by order statistics.
+    """
     with get_context("spawn").Pool(processes) as pool:
-        answers = pool.starmap(epoch_ratios, [(case, threads, seconds)] * processes)
-    return float(np.median([ratio for answer in answers for ratio in answer])) - 1.0
+        answers = pool.starmap(epoch_ratios, [(case, methods, threads, seconds)] * processes)
+    return {method: cost_of([ratio for answer in answers for ratio in answer[method]]) for method in methods}
+
+
+def cost_of(ratios: Sequence[float]) -> dict[str, float]:
+    """method_cost with its interval, from the ratios of epochs."""
+    costs = np.sort(ratios) - 1.0
+    low = int(binom.ppf(0.025, len(costs), 0.5))
+    ends = {"low": costs[max(low - 1, 0)], "high": costs[min(len(costs) - low, len(costs) - 1)]}
+    rounded = {f"method_cost_{end}": round(float(value), 3) for end, value in ends.items()}
+    return {"method_cost": round(float(np.median(costs)), 3), **rounded}
+
+
+def on_the_bar(rows: Sequence[dict[str, Any]]) -> str:
+    """Which methods cost more than COST_BAR, in words."""
+
+    def named(found: Sequence[dict[str, Any]]) -> str:
+        cost = "{network} {method} {method_cost:.1%} [{method_cost_low:.1%}, {method_cost_high:.1%}]"
+        return ", ".join(cost.format(**row) for row in found) or "none"
+
+    own = [row for row in rows if "method_cost" in row]
+    over = [row for row in own if row["method_cost"] > COST_BAR and row["method"] not in COSTLY]
+    return (
+        f"cost per step beside dense above {COST_BAR:.0%}: {named(over)}; "
+        f"of the methods not held to it: {named([row for row in own if row['method'] in COSTLY])}"
+    )
 
 
 def measure(case: Case, rounds: int, seconds: float, counts: Sequence[int]) -> dict[str, Any]:
@@ -319,23 +371,29 @@ def measure(case: Case, rounds: int, seconds: float, counts: Sequence[int]) -> d
     rates = {kind: max(medians[kind, count] for count in several) for kind, several in tried.items()}
     best = max(counts, key=lambda count: medians["project", count])
     row = {
-        "network": f"{case.arch}-{case.layers}" + (f"-{case.width}" if case.width > 1 else ""),
-        "method": case.method,
-        "device": torch.cuda.get_device_name(case.device) if case.on_gpu else case.device,
-        "precision": case.precision,
-        "processes": best,
+        **case.named(best),
         **{f"{kind}_per_s": round(rate, 1) for kind, rate in rates.items()},
         **({"project_over_plain": round(rates["project"] / rates["plain"], 2)} if "plain" in rates else {}),
         "project_over_ceiling": round(rates["project"] / rates["ceiling"], 3),
     }
     if case.method != "dense":
-        row["method_cost"] = round(method_cost(case, best, threads, 2.0 * rounds * seconds), 3)
+        row |= method_costs(case, [case.method], best, threads, 2.0 * rounds * seconds)[case.method]
     if case.on_gpu and counts[0] == 1:
         row["graphs_over_launched"] = round(medians["project", 1] / rates["launched"], 2)
     if len(counts) > 1:
         row |= {f"project_{count}_per_s": round(medians["project", count], 1) for count in counts}
     peaks = {kind: max(peak for count in tried[kind] for _, peak in found[kind, count]) for kind in tried}
     return row | {f"{kind}_peak_mib": round(peak) for kind, peak in peaks.items()}
+
+
+def costs_alone(
+    case: Case, methods: Sequence[str], rounds: int, seconds: float, processes: int
+) -> list[dict[str, Any]]:
+    """A line for each method that is not dense, all of them in turns in the same processes."""
+    methods = [method for method in methods if method != "dense"]
+    threads = max(1, cores() // processes)
+    costs = method_costs(case, methods, processes, threads, 2.0 * rounds * seconds * len(methods))
+    return [{**dataclasses.replace(case, method=one).named(processes), **cost} for one, cost in costs.items()]
 
 
 def matmul_tflops(device: str, precision: str, size: int = 8192, times: int = 20) -> float:
@@ -369,10 +427,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=list(WRITTEN_OUT),
         choices=list(METHODS),
         metavar="NAME",
-        help=f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)})",
+        help=f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)}; with --cost-only all)",
+    )
+    parser.add_argument(
+        "--cost-only", action="store_true", help="measure method_cost alone, all methods in turns in the same processes"
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
@@ -388,6 +448,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peak-tflops", type=float, help="of the device, for mfu (default: measured on a GPU)")
     parser.add_argument("--output", type=Path, help="write the table to this CSV as well")
     args = parser.parse_args(argv)
+    methods = args.methods or (list(METHODS) if args.cost_only else list(WRITTEN_OUT))
+    if args.cost_only and methods == ["dense"]:
+        parser.error("argument --cost-only: the cost of dense is 0; give other --methods")
     precision = pick_precision(args.precision, torch.device(args.device))
     on_gpu = args.device.startswith("cuda")
     counts = sorted(set(args.processes or ([1, 2, 4, 8] if on_gpu else [cores()])))
@@ -398,7 +461,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(parts) != 3 or not (parts[1] + parts[2]).isdigit():
             parser.error(f"argument --models: {model!r} is not ARCHITECTURE:DEPTH:WIDTH, as in resnet:20:1")
         arch, layers, width = parts
-        for method in args.methods:
+        if args.cost_only:
+            case = Case(arch, int(layers), int(width), "dense", args.device, precision)
+            rows += costs_alone(case, methods, args.rounds, args.seconds, counts[-1])
+            continue
+        for method in methods:
             case = Case(arch, int(layers), int(width), method, args.device, precision)
             row = measure(case, args.rounds, args.seconds, counts)
             if peak:
@@ -407,7 +474,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows.append(row)
             print(row, flush=True)
     frame = pd.DataFrame(rows)
-    print(frame.to_string(index=False), f"\n{platform.processor() or platform.machine()}, {cores()} cores")
+    print(
+        frame.to_string(index=False),
+        f"\n{on_the_bar(rows)}\n{platform.processor() or platform.machine()}, {cores()} cores",
+    )
     if args.output is not None:
         write_text(args.output, frame.to_csv(index=False, lineterminator="\n"))
     return 0
