@@ -48,6 +48,8 @@ KINDS = {
     "matched_accuracy": "Methods whose test accuracies are within a point, as far as the test pictures tell",
     "other_recipe": "Cells whose recipes differ: no verdict",
 }
+MOST_ROWS = 40  # of comparisons that a page shows open; with more, those that were not planned are folded
+NOT_PLANNED = ("other_methods", "neighbouring_sparsity", "other_knobs", "matched_accuracy", "other_recipe")
 METRIC_TITLES = {"auc": "AUC", STRICT: "TPR@0.1%FPR", LOOSE: "TPR@1%FPR"}
 SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure")
 
@@ -61,6 +63,7 @@ class Block:
     figures: dict[str, list[Figure]]
     utility: list[dict[str, str]]
     comparisons: list[dict[str, Any]]
+    folded_comparisons: list[dict[str, Any]]
     all_comparisons: list[dict[str, str]]
     agreement: list[dict[str, Any]]
     exposure: list[str]
@@ -144,12 +147,15 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
     exposed = inputs.of("exposure", experiments, "experiment_a")
     superseded = "exposure" in inputs.superseded
     strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
+    own = compared[(compared["attack"] == attack) & (compared["metric"] == "auc")]
+    folded = own["kind"].isin(NOT_PLANNED) & (len(own) > MOST_ROWS)
     return Block(
         title=title,
         sentences=headline.sentences(inputs, experiments),
         figures=figures,
         utility=_utility(cells, summary, attack, labels),
-        comparisons=_by_kind(compared[(compared["attack"] == attack) & (compared["metric"] == "auc")], named),
+        comparisons=_by_kind(own[~folded], named),
+        folded_comparisons=_by_kind(own[folded], named),
         all_comparisons=[
             _compared(row, named)
             for _, row in compared.iterrows()
@@ -185,10 +191,11 @@ def _utility(cells: pd.DataFrame, summary: pd.DataFrame, attack: str, labels: di
 
 
 def _by_kind(rows: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
+    groups = [(title, rows[rows["kind"] == kind]) for kind, title in KINDS.items()]
     return [
-        {"title": title, "rows": [_compared(row, labels) for _, row in rows[rows["kind"] == kind].iterrows()]}
-        for kind, title in KINDS.items()
-        if (rows["kind"] == kind).any()
+        {"title": title, "rows": [_compared(row, labels) for _, row in group.iterrows()], "count": len(group)}
+        for title, group in groups
+        if len(group)
     ]
 
 

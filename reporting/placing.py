@@ -38,7 +38,8 @@ def place_labels(axes: Axes, labels: Sequence[Label], points: Iterable[tuple[flo
     figure.draw_without_rendering()  # type: ignore[union-attr]
     pixels = figure.dpi / 72
     inside = axes.get_window_extent()
-    markers = [_around(*axes.transData.transform(point), size * pixels, size * pixels) for point in points]
+    side = size * pixels
+    markers = [_around(x, y, side, side) for x, y in map(axes.transData.transform, points)]
     taken: list[Bbox] = []
     for label in labels:
         text = axes.annotate(

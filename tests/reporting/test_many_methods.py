@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure as Canvas
@@ -61,6 +62,10 @@ def drawn(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return made
 
 
+def _first(values: Any) -> float:
+    return float(np.asarray(values, dtype=np.float64)[0])
+
+
 def test_few_methods_keep_their_lines(inputs: Inputs, tmp_path: Path) -> None:
     few = [one["experiment"] for one in CELLS if one["method"] in ("dense", *PRUNING[:MOST_LINES])]
     assert type(gallery(inputs, few, tmp_path, "")) is Gallery
@@ -74,11 +79,9 @@ def test_every_cell_is_a_row_and_methods_are_sorted(inputs: Inputs, drawn: dict[
     means = frame[frame["method"] != "dense"].groupby("method")["mean"].mean()
     titles = [METHODS[method].title for method in means.sort_values(ascending=False, kind="stable").index]
     assert list(dict.fromkeys(label.rpartition(" ")[0].rpartition(" ")[0] for label in shown)) == titles
-    points = {
-        float(line.get_ydata()[0]): line for line in axes.get_lines() if line.get_marker() == method_marker("dpf")
-    }
+    points = {_first(line.get_ydata()): line for line in axes.get_lines() if line.get_marker() == method_marker("dpf")}
     own = frame[frame["experiment"] == "dpf_0.95"].iloc[0]
-    assert points[axes.get_yticks()[shown.index("DPF 95 %")]].get_xdata()[0] == own["mean"]
+    assert _first(points[axes.get_yticks()[shown.index("DPF 95 %")]].get_xdata()) == own["mean"]
     (below,) = drawn_by(drawn["tpr_at_fpr_0.01_by_cell"][1]).axes
     assert [label.get_text() for label in below.get_yticklabels()] == shown
     assert not {"auc_vs_sparsity", "attacks_vs_sparsity"} & set(drawn)
@@ -92,7 +95,9 @@ def test_a_panel_of_roc_curves_per_method_beside_dense(drawn: dict[str, Any]) ->
     size, draw, _ = drawn["roc_methods"]
     panels = [axes for axes in drawn_by(draw).axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == [METHODS[method].title for method in PRUNING]
-    written = [text.get_text().split(" (")[0] for text in panels[0].get_legend().get_texts()]
+    legend = panels[0].get_legend()
+    assert legend is not None
+    written = [text.get_text().split(" (")[0] for text in legend.get_texts()]
     assert written == ["Dense", "80 %", "95 %"]
     assert size[0] < 7
 
