@@ -26,6 +26,7 @@ from evaluation.attackable import Attackable
 from evaluation.common import Which, attack_common, in_words, sides
 from evaluation.compare import compare, correct
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
+from evaluation.epsilon import epsilon_columns
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
@@ -82,10 +83,11 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     own_shadows = _measure_all(evidence, weights, attacker)
     evidence.transfer = _transfer_rows(evidence, own_shadows, crossed)
     _expose_all(evidence, weights, attacker)
-    duplicates = duplicates_by_split(targets, attacker.places)
+    duplicates, bounds = duplicates_by_split(targets, attacker.places), epsilon_columns(evidence.scored)
     for cell in cells:
         evidence.problems += cell.problems
-        evidence.cells.append(_cell_row(cell, targets, reasons, duplicates))
+        row = _cell_row(cell, targets, reasons, duplicates)
+        evidence.cells.append(row | bounds.get(cell.experiment, {}))
     return evidence
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from attacks.registry import ATTACKS
 from configs.errors import UsageError
 from reporting import exposure, headline, verdicts
 from reporting.columns import without_empty_columns
+from reporting.epsilon import epsilon_sentences
 from reporting.figures import (
     LOOSE,
     STRICT,
@@ -62,6 +64,7 @@ class Block:
     sentences: list[str]
     figures: dict[str, list[Figure]]
     utility: list[dict[str, str]]
+    epsilon: list[str]
     comparisons: list[dict[str, Any]]
     folded_comparisons: list[dict[str, Any]]
     all_comparisons: list[dict[str, str]]
@@ -154,6 +157,7 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
         sentences=headline.sentences(inputs, experiments),
         figures=figures,
         utility=_utility(cells, summary, attack, labels),
+        epsilon=list(epsilon_sentences(cells, attack_title(attack), labels)),
         comparisons=_by_kind(own[~folded], named),
         folded_comparisons=_by_kind(own[folded], named),
         all_comparisons=[
@@ -186,6 +190,7 @@ def _utility(cells: pd.DataFrame, summary: pd.DataFrame, attack: str, labels: di
         for metric in (STRICT, LOOSE):
             known = metric in figures and is_number(figures[metric]["mean"])
             row[metric] = headline.level(figures[metric], 100, 2) if known else "-"
+        row["epsilon_lower"] = _at_least(cell["epsilon_lower"])
         rows.append(row)
     return rows
 
@@ -229,6 +234,11 @@ def _number(value: Any, scale: float = 1.0, digits: int = 3) -> str:
     return f"{scale * float(value):.{digits}f}" if is_number(value) else "-"
 
 
+def _at_least(value: Any) -> str:
+    """A lower bound to two digits, never rounded up."""
+    return f"{math.floor(100 * value) / 100:.2f}" if is_number(value) else "-"
+
+
 def _attacks(summary: pd.DataFrame, cells: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
     """Every variant on every cell: AUC with its interval, and the other metrics' means."""
     rows = []
@@ -258,7 +268,7 @@ def _cell_rows(cells: pd.DataFrame) -> list[dict[str, str]]:
             return str(value)[:10]
         return f"{value:g}" if isinstance(value, float) else str(value)
 
-    names = [name for name in cells.columns if name not in shown()]
+    names = [name for name in cells.columns if name not in (*shown(), "epsilon_reason")]  # which has a sentence
     return [{name: text(name, row[name]) for name in names} for _, row in cells.iterrows()]
 
 

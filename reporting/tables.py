@@ -36,6 +36,7 @@ _TRAINED = ("train_seed", "control", *RECIPE, *BUILT_IN_KNOBS)
 _DUPLICATES = ("duplicates_in_pool", "duplicates_in_test")
 _COSTS = ("measured_sparsity", "flops", "optimizer_steps")  # of the first target
 _STEPS = ("optimizer_steps_a", "optimizer_steps_b")
+_EPSILON = ("epsilon_lower", "epsilon_reason")
 
 TIDY_COLUMNS = (
     *(*_ABOUT, "target", "metric", "value", "ci_low", "ci_high", "n_members", "n_non_members", *_LOW_FPR, "tied"),
@@ -44,7 +45,7 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, "num_test", *_COSTS, *_DUPLICATES, *_HASHES, "reason"),
+    *(*_ACCURACIES, "num_test", *_EPSILON, *_COSTS, *_DUPLICATES, *_HASHES, "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
@@ -86,6 +87,7 @@ EVIDENCE_TABLES = {
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
+    r"|epsilon_reason"
 )
 _COMPARED = (
     "family",
@@ -98,7 +100,7 @@ _COMPARED = (
     *_STEPS,
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, "num_test", *_COSTS, "tied"))
+ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, *_EPSILON, "num_test", *_COSTS, "tied"))
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 # Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
@@ -110,7 +112,9 @@ SUPERSEDED = {
 }
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
-CELL_COLUMNS = (*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, *_HASHES, "reason")
+CELL_COLUMNS = (
+    *(*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, "epsilon_lower", *_HASHES, "reason"),
+)
 TRAINING_COLUMNS = (
     "experiment",
     "method",
