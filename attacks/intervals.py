@@ -39,10 +39,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from attacks.arrays import Float64Array
+from attacks.arrays import Float64Array, IntArray
 from attacks.jackknife import Deleted, networks_variance
 
 CONFIDENCE = 0.95
+MOST_TARGETS = 4096  # that are looked for
+STEPS = 60  # halvings, of a search
 POWER = 0.8  # chance of finding a difference that is called detectable
 LOWEST = {"advantage": -1.0}  # of a metric; 0 for all others, and 1 is the highest of all
 
@@ -83,13 +85,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean over targets, their standard deviation (ddof 1; None of one), and the 95 % interval of the mean."""
+    """The mean over targets, their standard deviation (ddof 1; None of one), and the 95 % interval of the mean.
+
+    common: of its variance what targets have in common, which further ones do not take away; None of one target.
+    """
 
     mean: float
     sd: float | None
     ci_low: float | None
     ci_high: float | None
     num_targets: int
+    common: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def mean_interval(sample: Sample, metric: str) -> Estimate:
     if half == 0.0:
         return Estimate(mean, sd, None, None, targets)
     low, high = max(mean - half, LOWEST.get(metric, 0.0)), min(mean + half, 1.0)
-    return Estimate(mean, sd, low, high, targets)
+    return Estimate(mean, sd, low, high, targets, _common(sample) if targets > 1 else None)
 
 
 def difference(a: Sample, b: Sample) -> Difference:
@@ -150,14 +156,43 @@ def _errors(sample: Sample) -> list[tuple[float, float]]:
     alone = (float(np.sqrt(examples)), np.inf)
     if targets == 1:
         return [alone]
-    own = float(np.var(sample.resampled, axis=1, ddof=1).mean())
-    common = max((targets * examples - own) / (targets - 1), 0.0)
     between = float(np.var(sample.values, ddof=1)) / targets
-    found = [alone, _error(common, between, targets - 1)]
+    found = [alone, _error(_common(sample), between, targets - 1)]
     if sample.deleted is not None:
         groups = sample.deleted.values.shape[1]
         found.append(_error(examples, networks_variance(sample.deleted), groups - 1))
     return found
+
+
+def _common(sample: Sample) -> float:
+    """max(0, c) of several targets: what their examples have in common."""
+    targets = len(sample.values)
+    examples = float(np.var(sample.resampled.mean(axis=0), ddof=1))
+    own = float(np.var(sample.resampled, axis=1, ddof=1).mean())
+    return max((targets * examples - own) / (targets - 1), 0.0)
+
+
+def targets_for(wanted: float, half: float, common: float, targets: int) -> int | None:
+    """The fewest targets whose interval would be `wanted` wide on either side, or narrower; None where MOST_TARGETS
+    would not do.
+
+    half: of the interval of `targets` (two or more) now; common: of `Estimate`. With t quantiles and degrees of freedom
+    as above, V = common + s^2 / T: s^2 is taken to be what makes the interval as wide as it is.
+    """
+
+    def half_of(number: IntArray, spread: float) -> Float64Array:
+        variance = common + spread / number
+        dof = (number - 1) * (variance / (spread / number)) ** 2
+        return np.asarray(stats.t.ppf(0.5 + CONFIDENCE / 2, dof) * np.sqrt(variance))
+
+    low, high = 0.0, targets * half**2
+    for _ in range(STEPS):
+        middle = (low + high) / 2.0
+        wide = bool(half_of(np.array([targets]), middle)[0] > half)
+        low, high = (low, middle) if wide else (middle, high)
+    numbers = np.arange(targets, MOST_TARGETS + 1)
+    enough = half_of(numbers, low) <= wanted
+    return int(numbers[enough.argmax()]) if enough.any() else None
 
 
 def _error(known: float, estimated: float, dof: int) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from artifacts.children import cores
 from artifacts.locks import locked
 from attacks.registry import ATTACKS, SUITE_OF_OWN
 from cli import own_parts
+from cli.gate import Limit, judge
 from cli.main import DONE, FAILED, SOME_FAILED
-from configs.attacks import AttackOptions
+from configs.attacks import ALL_TARGETS, AttackOptions
 from configs.errors import UsageError
 from configs.experiment import SETTING
 from configs.knobs import from_args
@@ -175,8 +176,14 @@ def run_evaluation(
     needed = max((ATTACKS[name].min_shadows for name in attacker.options.attacks or ()), default=0)
     check_shadows(attacker.options, most.num_shadows, most.experiment, most.more_shadows(needed))
     check_names(attacker.options, [cell.experiment for cell in cells])
+    limits: Sequence[Limit] = getattr(args, "fail_above", None) or ()
     with results_folder(attacker, wide_file):
-        return finish(evaluate(cells, attacker), attacker, wide_file, Tracker())
+        evidence = evaluate(cells, attacker)
+        code = finish(evidence, attacker, wide_file, Tracker())
+    outcome, lines = judge(evidence, limits, attacker.options.num_targets == ALL_TARGETS)
+    for line in lines:
+        print(line)
+    return outcome or code
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""Exit codes and messages, the same for every script: 0 done, 1 failed, 2 usage, 3 some runs failed, 4 run held."""
+"""Exit codes and messages, the same for every script: 0 done, 1 failed, 2 usage, 3 some runs failed, 4 run held,
+5 and 6 leakage above a limit, or not known to be below."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from cli.parser import parse
 from configs.errors import RunError, RunLocked, StopRequested, UsageError
 
 DONE, FAILED, USAGE, SOME_FAILED, LOCKED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+ABOVE_LIMIT, UNDECIDED = 5, 6  # of --fail-above
 GOES_ON = "the same command with --skip-existing goes on"
 
 

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 from attacks.registry import SUITES
+from cli.gate import add_gate_flag
 from cli.main import run_main
 from cli.suites import attack_all, suite_parser
 
@@ -21,7 +22,9 @@ from cli.suites import attack_all, suite_parser
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     example = "python mia/unified_mia_evaluation.py --runs-dir ./runs"
-    return suite_parser(__doc__, example, "results/mia", "runs_dir", "summary_dir")
+    parser = suite_parser(__doc__, example, "results/mia", "runs_dir", "summary_dir")
+    add_gate_flag(parser)
+    return parser
 
 
 def body(args: argparse.Namespace) -> int:
