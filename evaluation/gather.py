@@ -30,6 +30,7 @@ from evaluation.epsilon import epsilon_columns
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
+from evaluation.signature import signature_columns
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
@@ -84,10 +85,11 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     evidence.transfer = _transfer_rows(evidence, own_shadows, crossed)
     _expose_all(evidence, weights, attacker)
     duplicates, bounds = duplicates_by_split(targets, attacker.places), epsilon_columns(evidence.scored)
+    signatures = signature_columns(evidence.scored)
     for cell in cells:
         evidence.problems += cell.problems
-        row = _cell_row(cell, targets, reasons, duplicates)
-        evidence.cells.append(row | bounds.get(cell.experiment, {}))
+        row = _cell_row(cell, targets, reasons, duplicates) | bounds.get(cell.experiment, {})
+        evidence.cells.append(row | signatures.get(cell.experiment, {}))
     return evidence
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
-from configs.experiment import RECIPE, SETTING
+from evaluation import signature
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Targets
-from pruning.registry import BASELINE, METHODS, knobs_of
+from pruning.registry import BASELINE, METHODS
 from sweep.controls import SAME_SIZE
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
@@ -57,12 +57,9 @@ class Pair:
     def differing(self) -> str:
         """`name: a's value / b's value` of what the two cells do not share, beside method and sparsity; at equal size
         not the channels, which are meant to differ."""
-        ours, theirs = self.a.cell.names, self.b.cell.names
-        shared = _own_knobs(self.a) if _method(self.a) == _method(self.b) else ()
-        names = (*SETTING, "train_seed", *RECIPE, *shared)
-        apart = [name for name in names if ours.get(name) != theirs.get(name)]
-        apart = [name for name in apart if (self.kind, name) != ("equal_size", "channels")]
-        return "; ".join(f"{name}: {_word(ours.get(name))} / {_word(theirs.get(name))}" for name in apart)
+        apart = signature.differing(self.a, self.b)
+        meant = ("channels",) if self.kind == "equal_size" else ()
+        return "; ".join(f"{name}: {_word(a)} / {_word(b)}" for name, (a, b) in apart.items() if name not in meant)
 
     @property
     def models(self) -> tuple[int, ...] | None:
@@ -81,8 +78,8 @@ def _word(value: Any) -> str:
 def pairs(cells: Sequence[Targets]) -> list[Pair]:
     """Every comparison among cells that share data and split (see `Pair` for the kinds).
 
-    Cells are alike where setting and recipe agree (two unknown values do); method, sparsity, train seed and the knobs
-    that a method declares as its own may differ. Cells of one train seed share initialisations and batches, so they are
+    Cells are alike where `evaluation.signature.conditions` agree; method, sparsity, train seed and the knobs that a
+    method declares as its own may differ. Cells of one train seed share initialisations and batches, so they are
     paired within it; across train seeds only where two methods or sparsities have none in common. A control is compared
     with nothing but what it is the control of, and with itself trained again.
     """
@@ -105,7 +102,7 @@ def pairs(cells: Sequence[Targets]) -> list[Pair]:
 
 
 def _conditions(asked: Targets, but: str = "") -> tuple[Any, ...]:
-    return tuple(asked.cell.names[name] for name in (*SETTING, *RECIPE) if name != but)
+    return tuple(value for name, value in signature.conditions(asked).items() if name != but)
 
 
 def _at_equal_accuracy(group: Sequence[Targets], controls: Sequence[Targets]) -> Iterator[Pair]:
@@ -256,11 +253,7 @@ def _variant(asked: Targets) -> tuple[Any, ...]:
 
 
 def _knobs(asked: Targets) -> tuple[Any, ...]:
-    return tuple(asked.cell.names.get(name) for name in _own_knobs(asked))
-
-
-def _own_knobs(asked: Targets) -> tuple[str, ...]:
-    return knobs_of(_method(asked)) if _known(asked) else ()
+    return tuple(signature.knobs(asked).values())
 
 
 def _method(asked: Targets) -> str:

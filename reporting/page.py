@@ -33,7 +33,7 @@ from reporting.figures import (
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
 from reporting.labels import named_pair
 from reporting.many import gallery
-from reporting.settings import own_settings, shared_settings, shown
+from reporting.settings import own_settings, shared_settings, shown, signatures
 from reporting.style import attack_title
 from reporting.tables import attack_order
 
@@ -115,6 +115,7 @@ def write_report(results_dir: Path) -> list[Path]:
         shared_settings=shared_settings(inputs.cells),
         own_settings=own_settings(inputs.cells),
         about=inputs.about,
+        signatures=signatures(inputs.cells),
         duplicates=headline.duplicate_sentences(inputs.cells),
         unavailable=_grouped(inputs.about.get("unavailable", {})),
         notes=_grouped(inputs.about.get("notes", {})),
@@ -268,7 +269,7 @@ def _cell_rows(cells: pd.DataFrame) -> list[dict[str, str]]:
             return str(value)[:10]
         return f"{value:g}" if isinstance(value, float) else str(value)
 
-    names = [name for name in cells.columns if name not in (*shown(), "epsilon_reason")]  # which has a sentence
+    names = [name for name in cells.columns if name not in (*shown(), "epsilon_reason", "signature")]  # told elsewhere
     return [{name: text(name, row[name]) for name in names} for _, row in cells.iterrows()]
 
 

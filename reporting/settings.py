@@ -42,3 +42,12 @@ def _text(value: Any) -> str:
     if value is None or value != value:
         return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def signatures(cells: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What must be equal to compare, once, with the cells that it is said of and what identifies each."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for _, cell in cells[cells["signature"].notna()].iterrows():
+        equal, _, own = str(cell["signature"]).partition(" ")
+        found.setdefault(equal, []).append((str(cell["experiment"]), own))
+    return list(found.items())

@@ -45,7 +45,7 @@ TIDY_COLUMNS = (
 SUMMARY_COLUMNS = (*_ABOUT, "metric", *_MEAN, *_LOW_FPR, "tied")
 CELLS_COLUMNS = (
     *(*_CELL, *SETTING, *_TRAINED, "num_shadows", "num_targets", "num_examples", "finished_models", "planned_models"),
-    *(*_ACCURACIES, "num_test", *_EPSILON, *_COSTS, *_DUPLICATES, *_HASHES, "reason"),
+    *(*_ACCURACIES, "num_test", *_EPSILON, *_COSTS, *_DUPLICATES, *_HASHES, "signature", "reason"),
 )
 ROC_COLUMNS = ("experiment", "attack", "fpr", "tpr")
 COMPARISON_COLUMNS = (
@@ -87,7 +87,7 @@ EVIDENCE_TABLES = {
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
-    r"|epsilon_reason"
+    r"|epsilon_reason|signature"
 )
 _COMPARED = (
     "family",
@@ -100,7 +100,9 @@ _COMPARED = (
     *_STEPS,
 )
 # Of tables that earlier versions wrote without them: read as empty.
-ADDED_COLUMNS = frozenset((*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, *_EPSILON, "num_test", *_COSTS, "tied"))
+ADDED_COLUMNS = frozenset(
+    (*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, *_EPSILON, "num_test", *_COSTS, "tied", "signature")
+)
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 # Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
@@ -113,7 +115,8 @@ SUPERSEDED = {
 MAX_TABLE_BYTES = 512 << 20
 LEAD_COLUMNS = ("lira_auc", "confidence_accuracy", "neural_network_auc", "samia_accuracy")
 CELL_COLUMNS = (
-    *(*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, "epsilon_lower", *_HASHES, "reason"),
+    *(*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, "epsilon_lower", *_HASHES),
+    *("signature", "reason"),
 )
 TRAINING_COLUMNS = (
     "experiment",

@@ -29,7 +29,7 @@ FROM_PHI = ("lira", "rmia", "confidence", "loss", "lira_global")
 FROM_LOGITS = ("entropy", "modified_entropy")
 ALL = AttackOptions(num_targets=ALL_TARGETS)
 NO_PICTURES = {"duplicates_in_pool": "", "duplicates_in_test": ""}
-OF_THE_HEADLINE = {"epsilon_lower": ""}  # which is another attack where others are run
+OF_THE_HEADLINE = {"epsilon_lower": "", "signature": ""}  # which is another attack where others are run
 TABLES = ("cells", "tidy", "summary", "comparisons", "exposure", "transfer", "roc")
 
 

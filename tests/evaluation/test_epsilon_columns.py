@@ -14,6 +14,7 @@ from attacks.epsilon import CONFIDENCE, lower_bound, right_guesses
 from configs.attacks import ALL_TARGETS, AttackOptions
 from configs.machine import Places
 from data.splits import draw_membership, draw_pairs
+from evaluation import deletion
 from evaluation.attack import Attacker
 from evaluation.foreign_cells import read_cells
 from evaluation.gather import Evidence, gather
@@ -49,7 +50,8 @@ def evaluated(*files: Path, attacks: tuple[str, ...] = ("lira_bayes", "loss")) -
     return gather(read_cells(files, ALL), Attacker(attacks, ALL, Places(), "cpu"))
 
 
-def test_the_headline_attack_on_every_target_decides(tmp_path: Path) -> None:
+def test_the_headline_attack_on_every_target_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletion, "MOST_GROUPS", 0)  # intervals are not looked at
     pairs = draw_pairs(EXAMPLES, 6, 3)
     files = [
         file_of(tmp_path, "leaks", 3.0, pairs, split="pairs", seed=3),
@@ -69,6 +71,8 @@ def test_the_headline_attack_on_every_target_decides(tmp_path: Path) -> None:
     assert len(each) == 6
     assert rows["leaks"]["epsilon_lower"] == max(each) > 1
     assert rows["leaks"]["epsilon_reason"] is None
+    assert "|attack:lira_bayes_online|shadows:5|targets:6|queries:1|" in rows["leaks"]["signature"]
+    assert "signature" not in rows["four"]
     assert rows["silent"]["epsilon_lower"] == 0.0
     for name, reason in REASONS.items():
         assert rows[name]["epsilon_lower"] is None
@@ -98,8 +102,9 @@ def test_the_report_says_what_it_means_where_there_is_one() -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_page_has_the_bound_beside_the_accuracies_and_never_rounds_it_up(tmp_path: Path) -> None:
-    write_results(tmp_path, GRID[:1], epsilon_lower=0.439)
+    write_results(tmp_path, GRID[:1], epsilon_lower=0.439, signature="version:1|seed:0 method:dense")
     text = page(tmp_path)
     assert "TPR@1%FPR % Epsilon, at least Dense" in text
     assert " 0.43 " in text
     assert "0.44" not in text
+    assert "version:1|seed:0 1 cell dense: method:dense" in text

@@ -103,7 +103,7 @@ def test_wide_table_keeps_order_means_and_cells_that_were_not_attacked(tmp_path:
     first, second = (tmp_path / "wide.csv").read_text().splitlines()[1:]
     assert first.startswith("dpf_0.9,dpf,0.9,,,,,")
     hashes = ",".join(["0" * 64, "1e10" * 16, "2" * 64, "3" * 64])
-    assert first.endswith(f',cifar10,resnet,20,1,0,balanced{UNTRAINED},,0,,,,0.12,0.5,,{hashes},"{REASON}"')
+    assert first.endswith(f',cifar10,resnet,20,1,0,balanced{UNTRAINED},,0,,,,0.12,0.5,,{hashes},,"{REASON}"')
     assert f",20,1,0,balanced{UNTRAINED},16,3," in second  # integers stay integers beside a missing one
 
 
