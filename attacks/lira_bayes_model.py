@@ -148,7 +148,8 @@ def _ratios(shadows: Shadows, s2: Float64Array) -> list[tuple[float, float]]:
     return [(0.0, 0.0), (constant, 0.0), (constant - slope * centre, slope)]
 
 
-def _spreads(shadows: Shadows, terms: int) -> Spreads:
+def spreads_of(shadows: Shadows, terms: int) -> Spreads:
+    """Of the shadows' level, with `terms` coefficients of rho."""
     trend, least, s2 = _common(shadows)
     few = terms == 0 or min(shadows.k_in, shadows.k_out) < 2
     line = (0.0, 0.0) if few else _ratios(shadows, s2)[terms]
@@ -175,7 +176,7 @@ def criteria(shadows: Shadows, log_slopes: float) -> list[float]:
 def predict_online(shadows: Shadows, choice: Choice) -> Predictive:
     """From an example's IN and OUT values and from the trends over all examples."""
     k_in, k_out, m_in, m_out = shadows.k_in, shadows.k_out, shadows.m_in, shadows.m_out
-    spreads = _spreads(shadows, choice.terms)
+    spreads = spreads_of(shadows, choice.terms)
     s2_in, s2_out = spreads.inside, spreads.outside
     noise = s2_out / k_out + s2_in / k_in
     d = fit_trend(shadows.level, m_in - m_out, 1.0 / noise)[1]
@@ -227,7 +228,7 @@ def posterior(m_out: Float64Array, noise: Float64Array, m0: float, t2: float) ->
 
 def learn_offline(shadows: Shadows, choice: Choice) -> OffLine:
     """From examples with values of both sides; their level is m_out here."""
-    spreads = _spreads(shadows, choice.terms)
+    spreads = spreads_of(shadows, choice.terms)
     m_out, noise_out = shadows.m_out, spreads.outside / shadows.k_out
     floor = PRIOR_FLOOR * float(np.mean(spreads.inside + spreads.outside)) / 2.0
     m0, t2 = out_prior(m_out, noise_out, floor)

@@ -32,7 +32,7 @@ from evaluation.gather import Evidence, gather
 from reporting import tables
 
 RESULTS = Path(__file__).resolve().parent / "results"
-KEPT = ("cells", "summary", "comparisons", "exposure", "transfer")
+KEPT = ("cells", "summary", "comparisons", "releases", "exposure", "transfer")
 CHEAP = tuple(name for name, attack in ATTACKS.items() if not attack.trains_network)
 CLOSE = 1e-9  # absolute and relative: other processors differ in last bits
 

@@ -45,7 +45,7 @@ def deletions(
     standing = _standing(results)
     deleted = _delete(models, groups, targets, [name for name in ATTACKS if name in standing], settings)
     outside = np.array([[target not in group for group in groups] for target in targets])
-    measured = _measure(deleted, targets, membership, set(standing.values()), outside, weights)
+    measured = measure_deleted(deleted, targets, membership, set(standing.values()), outside, weights)
     found = {key: measured[name] for key, name in standing.items() if measured[name][0]}
     return found, _words(results, standing, found, membership)
 
@@ -97,7 +97,7 @@ def _defined(result: AttackResult, membership: BoolArray) -> set[str]:
     return set(resampled_values(result.scores, result.among(membership[0]), None, once, allowed))
 
 
-def _measure(
+def measure_deleted(
     deleted: Iterable[Deletion],
     targets: Sequence[int],
     membership: BoolArray,
@@ -105,7 +105,10 @@ def _measure(
     outside: BoolArray,
     weights: WeightArray,
 ) -> dict[str, list[Deletions]]:
-    """By variant, each target's metrics that are defined without every group that it is outside of, bool [T, G]."""
+    """By variant, each target's metrics that are defined without every group that it is outside of, bool [T, G].
+
+    deleted: for every group and target outside it; targets, membership, weights: as of `deletions`; keys: the variants.
+    """
     drawn = np.vstack([np.ones_like(weights[:1]), weights[:RESAMPLES]])
     allowed = allowed_false_positives(membership)
     shape = *outside.shape, len(drawn)

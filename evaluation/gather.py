@@ -30,6 +30,7 @@ from evaluation.epsilon import epsilon_columns
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
+from evaluation.releases import release_rows
 from evaluation.signature import signature_columns
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
@@ -55,6 +56,7 @@ class Evidence:
     roc: list[Record] = dataclasses.field(default_factory=list)
     comparisons: list[Record] = dataclasses.field(default_factory=list)
     transfer: list[Record] = dataclasses.field(default_factory=list)
+    releases: list[Record] = dataclasses.field(default_factory=list)
     exposure: list[Record] = dataclasses.field(default_factory=list)
     exposed: list[Record] = dataclasses.field(default_factory=list)
     exposed_pictures: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -83,6 +85,8 @@ def gather(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
     evidence.notes += _targets_left_out(targets, attacker)
     own_shadows = _measure_all(evidence, weights, attacker)
     evidence.transfer = _transfer_rows(evidence, own_shadows, crossed)
+    evidence.releases, words = release_rows(evidence.scored, weights.of)
+    evidence.notes += words
     _expose_all(evidence, weights, attacker)
     duplicates, bounds = duplicates_by_split(targets, attacker.places), epsilon_columns(evidence.scored)
     signatures = signature_columns(evidence.scored)

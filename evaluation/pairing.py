@@ -176,6 +176,17 @@ def _alike(group: Sequence[Targets]) -> list[Pair]:
     ]
 
 
+def is_trained_again(a: Targets, b: Targets) -> bool:
+    """Whether two cells are one, from different train seeds."""
+    same = _known(a) and _known(b) and _variant(a) == _variant(b) and _conditions(a) == _conditions(b)
+    return same and _train_seed(a) != _train_seed(b)
+
+
+def is_baseline(asked: Targets) -> bool:
+    """Whether a cell is the dense one that all are compared with."""
+    return _method(asked) == BASELINE and asked.control is None
+
+
 def _says_nothing(a: Targets, b: Targets) -> bool:
     """Whether two files do not say what tells them apart."""
     return not (_known(a) and _known(b)) or _variant(a) == _variant(b)

@@ -20,7 +20,7 @@ from attacks.registry import add_own as add_attack
 from configs.errors import RunError, UsageError
 from configs.experiment import SETTING
 from pruning.registry import add_stored, own_methods
-from reporting.tables import EVIDENCE_TABLES, is_superseded, read_table
+from reporting.tables import ADDED_TABLES, EVIDENCE_TABLES, is_superseded, read_table
 
 ABOUT, PICTURES = "evaluation.json", "exposed_pictures.npz"
 # The objects in evaluation.json, by name.
@@ -48,6 +48,13 @@ class Inputs:
         chosen: pd.DataFrame = frame[kept]
         return chosen
 
+    def of_releases(self, experiments: list[str]) -> pd.DataFrame:
+        """The rows of releases.csv of which every network is among these experiments."""
+        frame = self.tables["releases"]
+        inside = [set(names.split(" + ")) <= set(experiments) for names in frame["experiments"]]
+        chosen: pd.DataFrame = frame[np.array(inside, dtype=np.bool_)]
+        return chosen
+
     def comparisons(self, experiments: list[str]) -> pd.DataFrame:
         """Those among these experiments, and those of one of them with a cell of another setting."""
         frame = self.tables["comparisons"]
@@ -64,8 +71,11 @@ def read_inputs(results_dir: Path) -> Inputs:
     names = [name for name in EVIDENCE_TABLES if name != "tidy"]
     for file in (*(f"{name}.csv" for name in names), PICTURES):
         _verify(results_dir / file, about)
-    tables = {name: read_table(results_dir / f"{name}.csv", EVIDENCE_TABLES[name]) for name in names}
-    superseded = [name for name in names if is_superseded(results_dir / f"{name}.csv", EVIDENCE_TABLES[name])]
+    unknown = {name for name in ADDED_TABLES if f"{name}.csv" not in about["files"]}
+    known = [name for name in names if name not in unknown or (results_dir / f"{name}.csv").is_file()]
+    tables = {name: read_table(results_dir / f"{name}.csv", EVIDENCE_TABLES[name]) for name in known}
+    tables |= {name: pd.DataFrame(columns=list(EVIDENCE_TABLES[name])) for name in unknown - set(known)}
+    superseded = [name for name in known if is_superseded(results_dir / f"{name}.csv", EVIDENCE_TABLES[name])]
     return Inputs(tables, _pictures(results_dir / PICTURES), about, frozenset(superseded))
 
 

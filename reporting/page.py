@@ -16,6 +16,7 @@ from artifacts.progress import announced
 from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
 from configs.errors import UsageError
+from pruning.registry import BASELINE
 from reporting import exposure, headline, verdicts
 from reporting.columns import without_empty_columns
 from reporting.epsilon import epsilon_sentences
@@ -33,6 +34,7 @@ from reporting.figures import (
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
 from reporting.labels import named_pair
 from reporting.many import gallery
+from reporting.releases import release_sentences, release_table
 from reporting.settings import own_settings, shared_settings, shown, signatures
 from reporting.style import attack_title
 from reporting.tables import attack_order
@@ -68,6 +70,8 @@ class Block:
     comparisons: list[dict[str, Any]]
     folded_comparisons: list[dict[str, Any]]
     all_comparisons: list[dict[str, str]]
+    releases: list[str]
+    release_table: list[dict[str, Any]]
     agreement: list[dict[str, Any]]
     exposure: list[str]
     attacks: list[dict[str, Any]]
@@ -149,6 +153,8 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
     named = {**dict(zip(inputs.cells["experiment"], inputs.cells["experiment"], strict=True)), **labels}
     transfer = inputs.of("transfer", experiments, "target_experiment", "shadows_experiment")
     exposed = inputs.of("exposure", experiments, "experiment_a")
+    released = inputs.of_releases(experiments)
+    dense = {str(name) for name in cells["experiment"][(cells["method"] == BASELINE) & cells["control"].isna()]}
     superseded = "exposure" in inputs.superseded
     strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
     own = compared[(compared["attack"] == attack) & (compared["metric"] == "auc")]
@@ -166,6 +172,8 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
             for _, row in compared.iterrows()
             if row["attack"] in ATTACKS and row["metric"] in METRIC_TITLES
         ],
+        releases=list(release_sentences(released, dense, labels)),
+        release_table=release_table(released, labels, METRIC_TITLES),
         agreement=exposure.agreement_table(exposed, labels),
         exposure=[exposure.SUPERSEDED] if superseded else exposure.exposure_sentences(exposed, cells, labels),
         attacks=_attacks(summary, cells, labels),

@@ -72,6 +72,11 @@ EXPOSURE_COLUMNS = (
     *(f"{name}{end}" for name in _CORRELATIONS for end in ("", "_low", "_high")),
     "reason",
 )
+RELEASE_COLUMNS = (
+    *("kind", "experiments", "experiment_a", "experiment_b", "metric", "together", "ci_low", "ci_high"),
+    *("alone_a", "alone_b", "better", "alone", "gain", "gain_low", "gain_high", "p_value", "p_holm"),
+    *("null_gain", "beyond_null", "beyond_null_low", "beyond_null_high", "num_targets", "num_models"),
+)
 EXPOSED_COLUMNS = ("experiment", "rank", "index", "label", "class_name", "exposure")
 # What an evaluation writes, by file name; the report is drawn from these alone.
 EVIDENCE_TABLES = {
@@ -81,13 +86,14 @@ EVIDENCE_TABLES = {
     "roc": ROC_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
     "transfer": TRANSFER_COLUMNS,
+    "releases": RELEASE_COLUMNS,
     "exposure": EXPOSURE_COLUMNS,
     "exposed": EXPOSED_COLUMNS,
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
-    r"|epsilon_reason|signature"
+    r"|epsilon_reason|signature|experiments|better"
 )
 _COMPARED = (
     "family",
@@ -103,6 +109,8 @@ _COMPARED = (
 ADDED_COLUMNS = frozenset(
     (*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, *_EPSILON, "num_test", *_COSTS, "tied", "signature")
 )
+# Tables that earlier versions did not write: read as empty.
+ADDED_TABLES = frozenset(["releases"])
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 # Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.
