@@ -33,8 +33,8 @@ RESERVED = frozenset(
         *("generalisation_gap", "majority_baseline", "num_members", "num_pool", "num_test", "num_shadows"),
         *("num_targets", "num_examples", "finished_models", "planned_models", "duplicates_in_pool"),
         *("duplicates_in_test", "measured_sparsity", "sparsity_all_parameters", "layer_sparsities", "parameters"),
-        *("prunable_parameters", "flops", "flops_dense", "optimizer_steps", "seconds", "shared_epochs", "shared_seconds"),
-        *("device", "machine", "hashes", "schema_version"),
+        *("prunable_parameters", "flops", "flops_dense", "optimizer_steps", "seconds", "shared_epochs"),
+        *("shared_seconds", "device", "machine", "hashes", "schema_version"),
     )
 )
 

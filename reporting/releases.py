@@ -37,8 +37,8 @@ def release_sentences(rows: pd.DataFrame, baseline: set[str], labels: Labels) ->
         )
     for _, row in again.iterrows():
         yield (
-            f"The null: a second training of {labels[row['experiment_a']]} adds {figure(row, 'gain')} AUC to the better "
-            "of the two, though nothing was done to either."
+            f"The null: a second training of {labels[row['experiment_a']]} adds {figure(row, 'gain')} AUC to the "
+            "better of the two, though nothing was done to either."
         )
 
 
