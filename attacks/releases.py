@@ -97,10 +97,9 @@ def _shadows(values: Float64Array, inside: BoolArray, outside: BoolArray) -> Sha
     k_in, k_out = int(inside[:, 0].sum()), int(outside[:, 0].sum())
     held, rest = (np.where(side, values, 0.0).sum(axis=0) for side in (inside, outside))
     m_in, m_out = held / k_in, rest / k_out
-    rss = [
-        np.where(side, (values - middle) ** 2, 0.0).sum(axis=0) for side, middle in ((inside, m_in), (outside, m_out))
-    ]
-    return Shadows(k_in, k_out, m_in, m_out, *rss, (held + rest) / (k_in + k_out))
+    rss_in = np.where(inside, (values - m_in) ** 2, 0.0).sum(axis=0)
+    rss_out = np.where(outside, (values - m_out) ** 2, 0.0).sum(axis=0)
+    return Shadows(k_in, k_out, m_in, m_out, rss_in, rss_out, (held + rest) / (k_in + k_out))
 
 
 def _common_level(levels: Sequence[Float64Array]) -> Float64Array:

@@ -92,7 +92,7 @@ def written_out(
         back = np.linalg.inv(scale)
         return np.asarray(back @ vectors @ np.diag(np.maximum(found, PRIOR_FLOOR)) @ vectors.T @ back)
 
-    w = positive(np.mean([np.outer(one, one) for one in gap - d], axis=0) - noise.mean(axis=0))
+    w = positive(np.mean([np.outer(row, row) for row in gap - d], axis=0) - noise.mean(axis=0))
     m0 = m_out.mean(axis=0)
     t = positive(np.cov(m_out.T, bias=True).reshape(count, count) - cov_out.mean(axis=0) / k)
     scores = np.empty(n)
@@ -113,8 +113,8 @@ def written_out(
         v0, v1 = cov_out[example] + covariance[:count, :count], cov_in[example] + both @ covariance @ both.T
         a = np.linalg.inv(v0 + v1) @ np.maximum(held - mu, 0.0)
         a = a / np.abs(a).sum() if np.abs(a).sum() > 0 else np.full(count, 1.0 / count)
-        at = np.array([transform(x[i, example], choices[i].c) for i in range(count)])
-        scores[example] = log_ratio(a @ at, a @ held, a @ v1 @ a, a @ mu, a @ v0 @ a)
+        seen = np.array([transform(x[i, example], choices[i].c) for i in range(count)])
+        scores[example] = log_ratio(a @ seen, a @ held, a @ v1 @ a, a @ mu, a @ v0 @ a)
     return scores
 
 
