@@ -124,7 +124,9 @@ def finish(evidence: Evidence, attacker: Attacker, wide_file: Path, tracker: Tra
     print(tables.summary_text(evidence.cells, evidence.summary, width))
     for sentence in sentences_of(evidence.comparisons, evidence.cells):
         print(textwrap.fill(sentence, width))
-    for equal in dict.fromkeys(str(row["signature"]).split()[0] for row in evidence.cells if row.get("signature")):
+    # controls are trained otherwise, and compared with what they are controls of
+    signed = [str(row["signature"]) for row in evidence.cells if row.get("signature") and row.get("control") is None]
+    for equal in dict.fromkeys(one.split()[0] for one in signed):
         print(f"signature {equal}")
     print(f"table    {wide_file}\ndetails  {results_dir / 'tidy.csv'}\nreport   {report}")
     for note in evidence.notes:

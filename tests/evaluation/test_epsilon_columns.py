@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pandas as pd
 import pytest
 
 from attacks.epsilon import CONFIDENCE, lower_bound, right_guesses
+from attacks.registry import SUITE_OF_OWN, Attack, add_own, forget_own
 from configs.attacks import ALL_TARGETS, AttackOptions
 from configs.machine import Places
 from data.splits import draw_membership, draw_pairs
 from evaluation import deletion
 from evaluation.attack import Attacker
+from evaluation.epsilon import epsilon_columns
 from evaluation.foreign_cells import read_cells
 from evaluation.gather import Evidence, gather
 from reporting.epsilon import epsilon_sentences
@@ -82,6 +85,18 @@ def test_the_headline_attack_on_every_target_decides(tmp_path: Path, monkeypatch
 def test_another_headline_attack_decides_where_there_is_no_other(tmp_path: Path) -> None:
     (alone,) = evaluated(file_of(tmp_path, "four", 3.0, draw_pairs(EXAMPLES, 4, 3), split="pairs", seed=3)).cells
     assert alone["epsilon_lower"] > 0
+
+
+def test_an_attack_of_the_users_own_gives_no_bound() -> None:
+    asked = SimpleNamespace(experiment="dense", cell=SimpleNamespace(names={"split": "pairs"}))
+    one: Any = SimpleNamespace(asked=asked, results={"mine": []}, unavailable={}, answers=None)
+    add_own(Attack("mine", SUITE_OF_OWN, "mine", "", 0, ("mine",)))
+    try:
+        found = epsilon_columns([one])["dense"]
+    finally:
+        forget_own()
+    assert found["epsilon_lower"] is None
+    assert found["epsilon_reason"].startswith("what mine looks at is not known here")
 
 
 def cells(**changes: Any) -> pd.DataFrame:
