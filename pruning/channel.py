@@ -54,7 +54,6 @@ class ChannelPruner(StaticPruner):
         super().__init__(config, steps_per_epoch)
         assert isinstance(config.knobs, self.Knobs)
         self.norm, self.densities = config.knobs.channel_norm, config.knobs.densities
-        self.dense_steps = self.prune_step
 
     def attach(self, model: nn.Module) -> nn.Parameter:
         import torch

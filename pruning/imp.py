@@ -70,7 +70,8 @@ class IMPPruner(MaskedPruner):
         self.first, self.each = config.epochs * steps_per_epoch, knobs.round_epochs * steps_per_epoch
         self.rewind_step = self.first - self.each
         # Where weights are rewound, they must be seen at that step: a dense run's state of a later one lacks them.
-        self.dense_steps = self.rewind_step if self.rewinds else self.first
+        if config.method_hash is None:  # as in static
+            self.dense_steps = self.rewind_step if self.rewinds else self.first
         self.round = 0
 
     def attach(self, model: nn.Module) -> nn.Parameter:

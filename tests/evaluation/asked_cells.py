@@ -32,7 +32,7 @@ def with_names(
 ) -> Targets:
     """A cell with these names; all its models play the target."""
     indices = range(models)
-    known = {"experiment": name, "names": {"experiment": name, **names}, "trained_here": trained_here}
+    known = {"experiment": name, "names": {"experiment": name, **names}, "trained_here": trained_here, "seed": 0}
     cell: Any = SimpleNamespace(**known, models=dict.fromkeys(indices))
     summaries: list[dict[str, Any]] = [{"test_accuracy": accuracy, "num_test": num_test} for _ in indices]
     none = np.empty(0, dtype=np.int64)

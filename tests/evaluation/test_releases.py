@@ -34,7 +34,6 @@ def cell(phi: Float64Array, membership: BoolArray, name: str, **changes: Any) ->
     """An attacked cell; of its attacks, the joint one needs to know only that they were run."""
     about = asked(models=len(membership), name=name, **changes)
     index = np.arange(membership.shape[1])
-    about.cell.seed = 0
     own = dataclasses.replace(about, index=index, label=np.zeros_like(index), membership=membership)
     answers = Answers(tuple(range(len(membership))), phi, membership)
     return CellScores(own, results={"lira_bayes": [AttackResult(np.zeros(len(index)))]}, answers=answers)

@@ -88,7 +88,7 @@ def test_knobs() -> None:
         config_of("imp", 0.5, round_epochs=5)
     # a dense run's states serve until the first mask, or until the weights that it goes back to
     steps = {
-        rewind: build_pruner(config_of("imp", 0.5, rewind=rewind), 10).dense_steps  # type: ignore[attr-defined]
+        rewind: build_pruner(config_of("imp", 0.5, rewind=rewind), 10).dense_steps
         for rewind in ("none", "rate", "weights")
     }
     assert steps == {"none": 40, "rate": 40, "weights": 20}

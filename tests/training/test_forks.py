@@ -33,6 +33,7 @@ METHODS_THAT_FORK: dict[str, dict[str, Any]] = {
     "two_four": {},
     "random": {"sparsity": 0.6},
     "gmp": {"sparsity": 0.6, "begin_epoch": 2, "target_epoch": 3},
+    "channel": {"sparsity": 0.6},
 }
 # One model is tested at epochs 3 and 4; with `--select best` a dense one is tested at each.
 THIRD = dataclasses.replace(MACHINE, eval_every=3)
@@ -107,6 +108,20 @@ def test_a_forked_run_is_the_run_that_trained_all_itself(
     ]
     differing = {name for name in summary if summary[name] != whole[name]}
     assert differing <= {"shared_epochs", "shared_seconds", "seconds", "hashes", "experiment"}
+
+
+@pytest.mark.parametrize("rewind", ["none", "weights"])
+def test_imp_starts_from_the_whole_dense_run_or_from_where_it_goes_back_to(
+    rewind: str, steps: list[int], make_config: Make, tmp_path: Path
+) -> None:
+    config = make_config(method="imp", sparsity=0.6, epochs=2, rounds=1, round_epochs=1, rewind=rewind)
+    epoch = 2 if rewind == "none" else 1
+    source = run(dense_of(config), tmp_path / "dense", Forks(keep=(epoch,)))
+    straight = run(config, tmp_path / "straight")
+    steps.clear()
+    forked = run(config, tmp_path / "forked", forks_of(config, source.path))
+    assert steps == list(range(2 * epoch, 6))
+    assert same(forked, straight)
 
 
 def test_a_mask_that_is_taken_after_the_last_epoch_leaves_that_epoch_to_the_run(
@@ -284,10 +299,14 @@ class OwnPruner(StaticPruner):
 class Longer(OwnPruner):
     """A stranger's that goes on for two epochs after a whole dense training."""
 
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Knobs(StaticPruner.Knobs):
+        def total_epochs(self, epochs: int) -> int:
+            return epochs + 2
+
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:
         super().__init__(config, steps_per_epoch)
         self.dense_steps = self.total_steps
-        self.total_steps += 2 * steps_per_epoch
 
 
 class Silent(StaticPruner):
@@ -317,7 +336,8 @@ def test_methods_of_the_users_own_share_only_what_they_say(
     own = dataclasses.replace(config, method="own", method_hash="0" * 64)
     for cls, epoch in ((Silent, 0), (Broken, 0), (InSteps, 0), (Longer, 4), (OwnPruner, 2)):
         monkeypatch.setitem(METHODS, "own", cls)
-        assert fork_epoch(own) == epoch
+        knobs = Longer.Knobs(prune_epoch=2) if cls is Longer else own.knobs
+        assert fork_epoch(dataclasses.replace(own, knobs=knobs)) == epoch
     forked = run(own, tmp_path / "forked", forks_of(own, source))
     assert forked.read_summary()["shared_epochs"] == 2
     assert same(forked, run(own, tmp_path / "straight"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def test_epochs_of_a_method_stand_between_dense_ones(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(training, "project", project)
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(training.time, "process_time", lambda: clock[0])
-    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     ratios = training.epoch_ratios(CASE, ["static", "rigl"], 1, 20.0)
     assert order[3:8] == ["dense", "static", "dense", "rigl", "dense"]  # after one of each to warm up
     assert len(ratios["static"]) == len(ratios["rigl"]) > 2
