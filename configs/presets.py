@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": QUICK,
-    # Every method with both controls, half an hour on two CPU cores. What it shares with quick is the same models.
+    # Every method with both controls, within half an hour on two CPU cores. The cells of quick are among them.
     "zoo": {
         **QUICK,
         "methods": EVERY,
