@@ -112,7 +112,7 @@ def _train_and_finish(
     trainer = Trainer(config, data, members, device, recorder)
     keys: dict[str, Any] = {"fingerprint": config.fingerprint(), "data_hash": data_hash}
     keys["split_hash"] = split.split_hash()
-    spent, shared = _resume(trainer, run, keys, forks, _test_every(config, machine))
+    spent, shared = _resume(trainer, run, keys, forks, tested_every(config, machine))
     keys |= shared
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.total_epochs)
     with tracker.run(config, run, trainer.history) as tracked:
@@ -184,10 +184,9 @@ def _compare_machines(run: RunDir, then: Any, now: dict[str, Any]) -> None:
         log.warning("%s resumes on another machine (%s): its last bits may differ", run.path, ", ".join(changed))
 
 
-def _test_every(config: ExperimentConfig, machine: Machine) -> int:
-    """Epochs between two test evaluations of a history."""
-    epochs = config.total_epochs
-    return machine.eval_every or (max(1, epochs // 10) if config.model_index == 0 else epochs)
+def tested_every(config: ExperimentConfig, machine: Machine) -> int:
+    """Epochs between two test evaluations of a history; as a target's of the dense run, which others start from."""
+    return machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.total_epochs)
 
 
 def _train(
@@ -201,7 +200,7 @@ def _train(
 ) -> None:
     """Train to the end. A request to stop ends it after the step under way, once the state is saved."""
     config = trainer.config
-    epochs, every = config.total_epochs, _test_every(config, machine)
+    epochs, every = config.total_epochs, tested_every(config, machine)
     describing = describe_machine(trainer.device)
     saved = time.perf_counter()
 
