@@ -19,7 +19,8 @@ NAMES = ("method", "sparsity", *SETTING, "train_seed", "control", *RECIPE, *BUIL
 _DECLARED: tuple[Any, ...] = (ExperimentConfig, *(method.Knobs for method in METHODS.values()))
 _FIELDS = {field.name: field for cls in _DECLARED for field in dataclasses.fields(cls)}
 HASHES = ("data_hash", "split_hash", "fingerprint", "weights_hash")
-MEASURED = ("machine", "num_test", "parameters", "sparsity_all_parameters")
+COSTS = ("measured_sparsity", "flops", "optimizer_steps")
+MEASURED = ("machine", "num_test", "parameters", "sparsity_all_parameters", *COSTS)
 KINDS: dict[str, type] = {
     "name": str,
     **{name: _FIELDS[name].metadata.get("kind", str) for name in NAMES},
@@ -29,6 +30,9 @@ KINDS: dict[str, type] = {
     "num_test": int,
     "parameters": int,
     "sparsity_all_parameters": float,
+    "measured_sparsity": float,
+    "flops": int,
+    "optimizer_steps": int,
 }
 MAX_SEED = 2**31 - 1
 
@@ -44,7 +48,7 @@ class About:
     sparsity: in [0, 1). population_order: DRAWN, or None where the order may mean something. data_hash, split_hash,
     fingerprint, weights_hash: of recorded evidence, the data set's, the split's, and the target's; machine: where it
     was trained. num_test: examples that `test_accuracy` was measured on. parameters, sparsity_all_parameters: of the
-    target, and which share of them is zero.
+    target, and which share of them is zero. measured_sparsity, flops, optimizer_steps: of the target, as in its summary.
     """
 
     name: str
@@ -58,6 +62,9 @@ class About:
     num_test: int | None = None
     parameters: int | None = None
     sparsity_all_parameters: float | None = None
+    measured_sparsity: float | None = None
+    flops: int | None = None
+    optimizer_steps: int | None = None
 
     @property
     def seed(self) -> int:
@@ -109,6 +116,8 @@ def _check(about: About) -> None:
         raise Wrong(f"meta: num_test is {about.num_test}; it must be 1 or more")
     if (about.parameters or 1) < 1 or not 0 <= (about.sparsity_all_parameters or 0) < 1:
         raise Wrong("meta: parameters must be 1 or more, and sparsity_all_parameters lie in [0, 1)")
+    if not 0 <= (about.measured_sparsity or 0) < 1 or min(about.flops or 0, about.optimizer_steps or 0) < 0:
+        raise Wrong("meta: measured_sparsity must lie in [0, 1), and flops and optimizer_steps be 0 or more")
     if about.population_order not in (None, DRAWN):
         raise Wrong(f"meta: population_order is {about.population_order!r}; it must be {DRAWN!r}, or left out")
 

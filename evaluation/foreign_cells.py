@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.foreign_about import DRAWN
+from artifacts.foreign_about import COSTS, DRAWN
 from artifacts.foreign_signals import ACCURACIES, ForeignSignals, read_foreign
 from artifacts.run_dir import MODEL_FILE
 from artifacts.signals import QuerySettings, Signals
@@ -120,6 +120,7 @@ class ForeignCell(Attackable):
             "num_test": about.num_test,
             "parameters": about.parameters,
             "sparsity_all_parameters": about.sparsity_all_parameters,
+            **{name: getattr(about, name) for name in COSTS},
             "num_members": int(members.sum()),
             "num_pool": int(own.sum()),
             "hashes": {MODEL_FILE: about.weights_hash} if about.weights_hash else {},

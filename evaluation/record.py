@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from artifacts.atomic_writes import write_atomic
-from artifacts.foreign_about import DRAWN, KINDS
+from artifacts.foreign_about import COSTS, DRAWN, KINDS
 from artifacts.foreign_signals import ACCURACIES
 from artifacts.run_dir import MODEL_FILE
 from configs.errors import UsageError
@@ -86,7 +86,7 @@ def _meta(cell: Cell, target: dict[str, Any], places: Places) -> dict[str, Any]:
     names = {("name" if name == "experiment" else name): value for name, value in cell.names.items()}
     hashes = {name: target[name] for name in ("data_hash", "split_hash", "fingerprint")}
     hashes["weights_hash"] = target["hashes"][MODEL_FILE]
-    size = {name: target.get(name) for name in ("parameters", "sparsity_all_parameters")}
+    size = {name: target.get(name) for name in ("parameters", "sparsity_all_parameters", *COSTS)}
     meta = {**names, **hashes, **size, "population_order": DRAWN, "machine": target.get("machine")}
     meta["num_test"] = target.get("num_test") or _test_size(cell, places)
     # a knob of somebody's own method has no place in a form that others read without it
