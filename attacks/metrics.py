@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from attacks.arrays import BoolArray, Float64Array
 from attacks.streams import BOOTSTRAP, stream
@@ -104,8 +103,29 @@ def roc(scores: Float64Array, membership: BoolArray) -> tuple[Float64Array, Floa
     Raises ValueError as `evaluate_scores` does.
     """
     _check(scores, membership)
-    fpr, tpr, _ = roc_curve(membership, scores, drop_intermediate=False)
-    return np.asarray(fpr, dtype=np.float64), np.asarray(tpr, dtype=np.float64)
+    false, true = _counts(scores, membership)
+    return _from_zero(false), _from_zero(true)
+
+
+def _counts(scores: Float64Array, membership: BoolArray) -> tuple[IntArray, IntArray]:
+    """How many non-members and members have this score or a higher one, (false, true), by distinct score, falling."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    true = np.cumsum(membership[order], dtype=np.int64)[ends]
+    return 1 + ends - true, true
+
+
+def _from_zero(counts: IntArray) -> Float64Array:
+    return np.concatenate(([0.0], counts / counts[-1]))
+
+
+def _area(false: IntArray, true: IntArray) -> float:
+    """Below the ROC curve, by trapezoids from corner to corner: in that order scikit-learn sums them, and rounds."""
+    corner = np.ones(true.size, dtype=np.bool_)
+    corner[1:-1] = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+    fpr, tpr = _from_zero(false[corner]), _from_zero(true[corner])
+    return float((np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2.0).sum())
 
 
 def _check(scores: Float64Array, membership: BoolArray) -> None:
@@ -140,8 +160,9 @@ def expected_fpr(false_positives: int, non_members: int) -> float:
 def _point_values(
     scores: Float64Array, membership: BoolArray, threshold: float | None, allowed: Mapping[str, int]
 ) -> dict[str, float]:
-    fpr, tpr = roc(scores, membership)
-    values = {"auc": float(roc_auc_score(membership, scores)), "max_accuracy": float((tpr + 1.0 - fpr).max() / 2.0)}
+    curve = _counts(scores, membership)
+    fpr, tpr = map(_from_zero, curve)
+    values = {"auc": _area(*curve), "max_accuracy": float((tpr + 1.0 - fpr).max() / 2.0)}
     non_members = int((~membership).sum())
     for name, count in allowed.items():
         values[name] = float(tpr[np.rint(fpr * non_members) <= count].max())

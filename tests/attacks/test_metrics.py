@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score, roc_auc_score, roc_curve
 
 from attacks.metrics import (
     FPR_LIMITS,
@@ -50,6 +50,17 @@ def test_tpr_at_fpr_by_hand() -> None:
     assert figures["tpr_at_fpr_0.001"].value is None
     assert figures["accuracy"].value is None
     assert figures["accuracy"].ci_low is None
+
+
+@pytest.mark.parametrize("digits", [0, 1, 15])
+def test_curve_and_area_are_those_of_sklearn_to_the_last_bit(digits: int) -> None:
+    for seed in range(20):
+        scores, membership = sample(15 * (seed + 1), seed)
+        scores = (scores + np.random.default_rng(seed).normal(size=scores.size)).round(digits) * 10.0 ** (seed - 10)
+        fpr, tpr, _ = roc_curve(membership, scores, drop_intermediate=False)
+        for ours, theirs in zip(roc(scores, membership), (fpr, tpr), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert evaluate_scores(scores, membership, None, resamples=0)["auc"].value == roc_auc_score(membership, scores)
 
 
 def test_point_values_match_sklearn() -> None:
