@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,14 @@ from pruning.registry import all_knobs
 from sweep.plan import resolve
 
 torch.set_num_threads(1)
+
+
+def one_thread(nthreads: int) -> None:
+    """A command asks for a thread per core, and torch keeps them for all tests that follow. Of several test processes,
+    each would then wait for the others in every operation of a tiny network, and keep both cores busy with it."""
+
+
+torch.set_num_threads = one_thread
 # Files of few and long tests, which wait more than they compute: begun first, none of them is what the others wait for.
 LONGEST = ("sweep/test_ray_engine.py", "sweep/test_engines_agree.py", "faults/test_share.py", "cli/test_evidence.py")
 
@@ -56,7 +63,7 @@ def make_config() -> Callable[..., ExperimentConfig]:
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attack networks train for 50 steps: for tests that do not ask how well they do."""
+    """Attack networks train for 5 steps: for tests that do not ask how well they do."""
     short_training(monkeypatch)
 
 
@@ -66,7 +73,7 @@ def short_training(patch: pytest.MonkeyPatch) -> None:
 
     def chosen(plans: Plans, recipe: str, pairs: int) -> tuple[Plan, str]:
         plan, name = choose(plans, recipe, pairs)
-        return dataclasses.replace(plan, steps=min(plan.steps, 50)), name
+        return dataclasses.replace(plan, steps=min(plan.steps, 5)), name
 
     patch.setattr(Plans, "choose", chosen)
 
@@ -74,8 +81,15 @@ def short_training(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and written, but not rasterised, which takes most of a small evaluation's time."""
+    no_drawing(monkeypatch)
 
-    def savefig(figure: Figure, stream: Any, **_: Any) -> None:
-        stream.write(b"not drawn")
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+def no_drawing(patch: pytest.MonkeyPatch) -> None:
+    """`undrawn` for as long as the patch lasts."""
+    patch.setattr(Figure, "savefig", lambda figure, stream, **_: stream.write(b"not drawn"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even made: for tests of a page's words and tables that write it several times."""
+    monkeypatch.setattr("reporting.figures.save_figure", lambda *_: b"not drawn")

@@ -11,14 +11,17 @@ import pytest
 from filelock import FileLock
 
 from tests.cli.scripts import SWEEP, TRAIN, call
-from tests.conftest import short_training
+from tests.conftest import no_drawing, short_training
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_networks() -> Iterator[None]:
-    """In this process attack networks train for some steps only: no test here asks how well they do."""
+def light(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In this process attack networks train for some steps only, for no test here asks how well they do; and figures
+    are made, but drawn only in modules that set DRAWN."""
     with pytest.MonkeyPatch.context() as patch:
         short_training(patch)
+        if not getattr(request.module, "DRAWN", False):
+            no_drawing(patch)
         yield
 
 
@@ -33,6 +36,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             once.mkdir()
             with pytest.MonkeyPatch.context() as patch:
                 short_training(patch)
+                no_drawing(patch)
                 patch.chdir(once)
                 assert call(TRAIN, SWEEP) == 0
             (once / "finished").touch()

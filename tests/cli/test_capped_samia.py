@@ -16,7 +16,7 @@ from attacks import network_training, networks
 from data.splits import draw_probed
 from tests.cli.scripts import ONE_CELL, TINY, TRAIN, call, read
 
-POOL, CAP = 200, 100
+POOL, CAP = 120, 100
 SWEEP = [
     *TINY,
     *(
@@ -39,9 +39,9 @@ CELLS = ("dense_synthetic", "static_0.5_synthetic")
 
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
-    """A SAMIA of ten steps: how well it attacks is no matter here."""
+    """A SAMIA of five steps: how well it attacks is no matter here."""
     with pytest.MonkeyPatch.context() as patch:
-        plans = network_training.Plans(network_training.Plan(10, 64, lr=1e-3, adamw=True, warmup=0.1))
+        plans = network_training.Plans(network_training.Plan(5, 64, lr=1e-3, adamw=True, warmup=0.1))
         patch.setattr(networks, "samia", replace(networks.samia, plans=plans))
         yield
 
@@ -88,7 +88,7 @@ def test_tables_count_the_examples_that_samia_scored(swept: Path) -> None:
     assert set(compared[compared.attack == "loss"].n) == {POOL}
     about = json.loads((swept / "mia/evaluation.json").read_text())
     assert about["options"]["samia_examples"] == CAP
-    assert about["notes"][CELLS[0]]["samia"].startswith("its only recipe: 10 steps of 64 pairs")
+    assert about["notes"][CELLS[0]]["samia"].startswith("its only recipe: 5 steps of 64 pairs")
 
 
 def test_a_cap_of_the_pool_or_more_is_no_cap(swept: Path) -> None:

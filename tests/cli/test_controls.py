@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from tests.cli.scripts import EXPERIMENT, TINY, TRAIN, call, read
 
@@ -26,7 +25,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("controls")
     with pytest.MonkeyPatch.context() as patch, (folder / "printed.txt").open("w") as out:
         patch.chdir(folder)
-        patch.setattr(Figure, "savefig", lambda figure, stream, **_: stream.write(b"not drawn"))
         with contextlib.redirect_stdout(out):
             assert call(TRAIN, [*SWEEP, "--quiet"]) == 0
     return folder

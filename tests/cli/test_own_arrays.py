@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from artifacts.run_dir import RunDir
 from artifacts.sparse import load_sparse
@@ -45,7 +44,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("table")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        patch.setattr(Figure, "savefig", lambda figure, stream, **_: stream.write(b"not drawn"))
         write(here / "my table.npz", rows())
         attacks = ["--attacks", "confidence", "loss", "--shadows-from", "own", "--export"]
         assert call(TRAIN, [*TABLE, *SWEEP, *attacks]) == 0

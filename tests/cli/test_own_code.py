@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
 from artifacts.atomic_writes import file_hash
 from artifacts.signals import QuerySettings
@@ -62,7 +61,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "attack.py").write_text(example("own_attack.py"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(Figure, "savefig", lambda figure, stream, **_: stream.write(b"not drawn"))
         flags = ["--attacks", "attack.py:surplus", "loss", "--jobs", "1", "--retries", "1", "--checkpoint-seconds", "0"]
         assert call(TRAIN, [*SWEEP, *flags, "--export"]) == 0
         assert (folder / "killed").exists()
@@ -71,7 +69,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def here(swept: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> Path:
+def here(swept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(swept)
     return swept
 
@@ -134,7 +132,7 @@ def test_a_changed_file_makes_its_runs_stale(here: Path, capfd: pytest.CaptureFi
 
 
 @pytest.fixture
-def elsewhere(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> Iterator[Path]:
+def elsewhere(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The runs alone, in another folder, beside files of these names that must not be executed."""
     shutil.copytree(swept / "runs", tmp_path / "runs")
     for name in ("net.py", "prune.py"):

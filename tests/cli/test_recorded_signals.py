@@ -71,7 +71,7 @@ def test_phi_alone_gives_the_same_tables(home: Path, tmp_path: Path, trained: di
     kinds = {row["kind"] for row in again["comparisons"]}
     assert {"against_dense", "same_sparsity"} <= kinds
     assert "given" not in kinds
-    assert {row["epochs"] for row in again["cells"]} == {"24"}
+    assert {row["epochs"] for row in again["cells"]} == {"16"}
     assert all(row["weights_hash"] for row in again["cells"])
 
 

@@ -12,6 +12,7 @@ from tests.cli.scripts import TINY, TRAIN, call, read
 from tests.wandb_reader import Logged, read_all
 from training import tracking
 
+DRAWN = True  # W&B reads the pictures
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed"
