@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from reporting.card import _table
 from reporting.columns import without_empty_columns
@@ -47,6 +48,7 @@ def tables(folder: Path) -> list[pd.DataFrame]:
     return found
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_table_of_the_page_has_an_empty_column(tmp_path: Path) -> None:
     write_results(tmp_path, GRID, width_mult=None, heldout_accuracy=None)
     for name, columns in {"comparisons": ["p_value", "p_holm", "accuracy_difference"]}.items():

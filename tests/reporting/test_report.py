@@ -254,6 +254,7 @@ def test_nothing_attacked_is_a_page_too(tmp_path: Path) -> None:
     assert "no target" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_cannot_inject_anything(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     write_folder(tmp_path, [cell("dense", 0.0, experiment=evil), cell("dense", 0.0, experiment="b", reason=evil)])
@@ -275,9 +276,10 @@ def seal(folder: Path) -> None:
     (folder / "evaluation.json").write_text(json.dumps(about))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("file", ["cells.csv", "summary.csv", "evaluation.json"])
 def test_a_table_that_was_changed_is_refused(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_results(tmp_path)
+    write_results(tmp_path, GRID[:2])
     seal(tmp_path)
     assert main(["--results-dir", str(tmp_path)]) == 0
     text = (tmp_path / file).read_text()
@@ -289,6 +291,7 @@ def test_a_table_that_was_changed_is_refused(file: str, tmp_path: Path, capsys: 
     assert (tmp_path / "report.html").read_bytes() == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     write_results(tmp_path)
     text = write_report(tmp_path)[0].read_text()
@@ -310,6 +313,7 @@ def test_a_link_in_the_folder_is_not_written_through(tmp_path: Path, capsys: pyt
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_module_rewrites_it_and_refuses_bad_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_results(tmp_path / "mia", GRID[:2])
     assert main(["--results-dir", str(tmp_path / "mia")]) == 0
@@ -330,7 +334,7 @@ WAYS = [[str(REPOSITORY / name / "report.py")] for name in ("mia", "reporting")]
 
 @pytest.mark.parametrize("way", [*WAYS, ["-m", "mia.report"], ["-m", "reporting.report"]])
 def test_the_script_runs_as_a_file_and_as_a_module(way: list[str], tmp_path: Path) -> None:
-    write_results(tmp_path / "mia")
+    write_results(tmp_path / "mia", GRID[:1])
     done = subprocess.run(
         [sys.executable, *way, "--results-dir", str(tmp_path / "mia"), "--quiet"],
         cwd=tmp_path if way[0] != "-m" else REPOSITORY,

@@ -20,6 +20,7 @@ from reporting.page import write_report
 from reporting.tables import EXPOSURE_COLUMNS, SUMMARY_COLUMNS, SUPERSEDED, write_table
 from tests.reporting.reporting_examples import GRID, cell, write_folder, write_results
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
 CELLS = [
     cell(method, sparsity, experiment=f"{name}{again}", train_seed=seed)

@@ -22,27 +22,35 @@ def draw(folder: Path, suffix: str = "") -> dict[str, Figure]:
     return {figure.name: figure for figure in Gallery(inputs, experiments, folder / "figures", suffix).draw()}
 
 
-def test_every_figure_of_a_sweep_in_every_format(tmp_path: Path) -> None:
-    write_results(tmp_path)
-    figures = draw(tmp_path)
-    cells = [method if method == "dense" else f"{method}_{sparsity:g}" for method, sparsity in GRID]
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Figure]]:
+    """A folder with every figure of three cells, and the figures."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_results(folder, GRID[:3])
+    return folder, draw(folder)
+
+
+def test_every_figure_of_a_sweep_in_every_format(drawn: tuple[Path, dict[str, Figure]]) -> None:
+    folder, figures = drawn
+    cells = [method if method == "dense" else f"{method}_{sparsity:g}" for method, sparsity in GRID[:3]]
     assert set(figures) == {
         *("tradeoff", "auc_vs_sparsity", "tpr_at_fpr_0.01_vs_sparsity", "attacks_vs_sparsity", "roc_methods"),
         *("differences", "transfer_lira", "transfer_loss", "exposed"),
         *(f"roc_cell_{name}" for name in cells),
     }
-    files = {path.name for path in (tmp_path / "figures").iterdir()}
+    files = {path.name for path in (folder / "figures").iterdir()}
     assert files == {f"{name}.{kind}" for name in figures for kind in ("png", "pdf", "csv")}
     for name, figure in figures.items():
-        assert (tmp_path / "figures" / f"{name}.png").read_bytes() == figure.png
-        height, width = matplotlib.image.imread(tmp_path / "figures" / f"{name}.png").shape[:2]
+        assert (folder / "figures" / f"{name}.png").read_bytes() == figure.png
+        height, width = matplotlib.image.imread(folder / "figures" / f"{name}.png").shape[:2]
         assert width == pytest.approx(figure.width * DPI, abs=2)
         assert figure.width >= COLUMN
         assert height > 200
         assert figure.caption.endswith(".")
-        assert (tmp_path / "figures" / f"{name}.csv").read_text() == figure.csv
+        assert (folder / "figures" / f"{name}.csv").read_text() == figure.csv
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_figures_data_are_the_rows_it_shows(tmp_path: Path) -> None:
     write_results(tmp_path)
     draw(tmp_path)
@@ -53,14 +61,16 @@ def test_a_figures_data_are_the_rows_it_shows(tmp_path: Path) -> None:
     assert data["experiment"].tolist() == ["dense", "static_0.8", "static_0.95", "dpf_0.8", "dpf_0.95"]
 
 
-def test_equal_data_gives_equal_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_results(tmp_path / name, GRID[:3])
-        draw(tmp_path / name)
-    first, second = ({path.name: path.read_bytes() for path in (tmp_path / n / "figures").iterdir()} for n in "ab")
+def test_equal_data_gives_equal_bytes(drawn: tuple[Path, dict[str, Figure]], tmp_path: Path) -> None:
+    write_results(tmp_path, GRID[:3])
+    draw(tmp_path)
+    first, second = (
+        {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} for folder in (drawn[0], tmp_path)
+    )
     assert first == second
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_dense_cell_has_its_curves_only(tmp_path: Path) -> None:
     write_results(tmp_path, GRID[:1])
     assert set(draw(tmp_path)) == {"roc_methods", "roc_cell_dense", "exposed"}
