@@ -35,7 +35,8 @@ def config_of(make_config: Make, method: str, sparsity: float, **fields: object)
     """Epochs of 2 batches of different sizes; static prunes and DPF updates its mask in between."""
     mask = {"dpf": {"prune_freq": 3}, "static": {"prune_epoch": 5}}.get(method, {})
     common = {"augment": "standard", "epochs": 26, "scheduler": "onecycle", "num_shadows": 2, "split": "balanced"}
-    return make_config(method=method, sparsity=sparsity, **{**common, **mask, **fields})
+    small = {"channels": 4, "batch_size": 8, "pool_size": 24}
+    return make_config(method=method, sparsity=sparsity, **{**common, **small, **mask, **fields})
 
 
 def trainer_of(config: ExperimentConfig, device: torch.device = CPU, recorder: object = TapeRecorder) -> Trainer:
@@ -286,7 +287,9 @@ def cuda_trainer(config: ExperimentConfig, wanted: str) -> Trainer:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("method", "sparsity"), METHODS)
 def test_fifty_steps_of_a_cuda_graph(method: str, sparsity: float, precision: str, make_config: Make) -> None:
-    config = config_of(make_config, method, sparsity, layers=20, batch_size=128, lr=0.01, precision=precision)
+    config = config_of(
+        make_config, method, sparsity, layers=20, channels=16, batch_size=128, lr=0.01, precision=precision
+    )
     recorded = trained(cuda_trainer(config, "auto"), 25)
     plain = trained(cuda_trainer(config, "off"), 25)
     assert recorded.step.trusted  # type: ignore[attr-defined]
@@ -302,7 +305,9 @@ def test_accuracies_of_cuda_graphs_lie_within_seed_noise(method: str, sparsity: 
     found: dict[str, list[float]] = {"auto": [], "off": []}
     for wanted, accuracies in found.items():
         for seed in range(3):
-            config = config_of(make_config, method, sparsity, seed=seed, batch_size=64, precision="bfloat16")
+            config = config_of(
+                make_config, method, sparsity, seed=seed, channels=16, batch_size=64, precision="bfloat16"
+            )
             accuracies.append(trained(cuda_trainer(config, wanted), 26).history[-1]["train_accuracy"])
     noise = max(float(np.std(found["off"], ddof=1)), 0.02)
     assert abs(np.mean(found["auto"]) - np.mean(found["off"])) <= 3 * noise
@@ -313,7 +318,7 @@ def test_accuracies_of_cuda_graphs_lie_within_seed_noise(method: str, sparsity: 
 def test_the_second_model_of_a_cuda_graph_is_the_first_one_again(
     method: str, sparsity: float, make_config: Make
 ) -> None:
-    config = config_of(make_config, method, sparsity, layers=20, batch_size=128, lr=0.01)
+    config = config_of(make_config, method, sparsity, layers=20, channels=16, batch_size=128, lr=0.01)
     first = trained(cuda_trainer(config, "auto"), 8)
     step, weights = first.step, first.export().weights
     first.test()
