@@ -22,7 +22,7 @@ from tests.faults.trials import Tally, Trial
 
 FORCE = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
 RUN = Path("runs/dpf/sparsity_0.6/synthetic")
-EVALUATE = ("--attacks", "loss", "--device", "cpu")
+EVALUATE = ("--attacks", "loss", "--device", "cpu", "--num-threads", "1")
 BOMB = 1 << 30  # bytes that a small file would grow to
 ROOM = 300 << 20  # bytes that a command may take beside what the server has
 SCRIPT = "<script>alert(1)</script>"
