@@ -48,7 +48,8 @@ class About:
     sparsity: in [0, 1). population_order: DRAWN, or None where the order may mean something. data_hash, split_hash,
     fingerprint, weights_hash: of recorded evidence, the data set's, the split's, and the target's; machine: where it
     was trained. num_test: examples that `test_accuracy` was measured on. parameters, sparsity_all_parameters: of the
-    target, and which share of them is zero. measured_sparsity, flops, optimizer_steps: of the target, as in its summary.
+    target, and which share of them is zero. measured_sparsity, flops, optimizer_steps: of the target, as in its
+    summary.
     """
 
     name: str

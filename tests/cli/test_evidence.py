@@ -76,15 +76,12 @@ def test_claim_two_a_difference_and_its_interval(every: Path) -> None:
     targets, n, rng = MODELS, POOL, np.random.default_rng(5)
 
     def gaps(rows: np.ndarray) -> np.ndarray:
-        return np.array(
-            [
-                np.subtract(*(
-                    pairs_in_order(cell[f"target_{t:03d}/membership"][rows], cell[f"target_{t:03d}/lira"][rows])
-                    for cell in cells
-                ))
-                for t in range(targets)
-            ]
-        )  # fmt: skip
+        def auc(cell: Any, target: int) -> float:
+            name = f"target_{target:03d}"
+            return pairs_in_order(cell[f"{name}/membership"][rows], cell[f"{name}/lira"][rows])
+
+        first, second = cells
+        return np.array([auc(first, target) - auc(second, target) for target in range(targets)])
 
     point = gaps(np.arange(n))
     drawn = np.array([gaps(rng.integers(n, size=n)) for _ in range(300)])
