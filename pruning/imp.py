@@ -28,7 +28,7 @@ class IMPPruner(MaskedPruner):
     title = "IMP"
     summary = (
         "iterative magnitude pruning: after `--epochs`, `--rounds` times further of the smallest weights are dropped "
-        "and `--round-epochs` more are trained, from these weights or, with `--rewind`, from earlier ones"
+        "and `--round-epochs` more are trained, by the end of the schedule once more; `--rewind` has other ways"
     )
     example = "--rounds 2 --round-epochs 38 --rewind weights"
 
@@ -46,9 +46,10 @@ class IMPPruner(MaskedPruner):
             shown="half of --epochs",
         )
         rewind: str = knob(
-            "none",
-            "how a round trains: none is fine-tuning at the last learning rate, rate takes the schedule of the last "
-            "--round-epochs once more, weights also the weights from before them, as for lottery tickets",
+            # Renda et al. find it to be the safe choice; a cosine's last rate is next to nothing, and trains little
+            "rate",
+            "how a round trains: rate takes the schedule of the last --round-epochs once more, weights also the "
+            "weights from before them, as for lottery tickets; none is fine-tuning at the last learning rate",
             choices=("none", "rate", "weights"),
         )
 
