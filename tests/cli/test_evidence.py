@@ -75,13 +75,11 @@ def test_claim_two_a_difference_and_its_interval(every: Path) -> None:
     cells = [scores_of(every / "mia", cell) for cell in TRAINED[1::-1]]
     targets, n, rng = MODELS, POOL, np.random.default_rng(5)
 
-    def gaps(rows: np.ndarray) -> np.ndarray:
-        def auc(cell: Any, target: int) -> float:
-            name = f"target_{target:03d}"
-            return pairs_in_order(cell[f"{name}/membership"][rows], cell[f"{name}/lira"][rows])
+    def auc(cell: dict[str, np.ndarray], t: int, rows: np.ndarray) -> float:
+        return pairs_in_order(cell[f"target_{t:03d}/membership"][rows], cell[f"target_{t:03d}/lira"][rows])
 
-        first, second = cells
-        return np.array([auc(first, target) - auc(second, target) for target in range(targets)])
+    def gaps(rows: np.ndarray) -> np.ndarray:
+        return np.array([auc(cells[0], t, rows) - auc(cells[1], t, rows) for t in range(targets)])
 
     point = gaps(np.arange(n))
     drawn = np.array([gaps(rng.integers(n, size=n)) for _ in range(300)])
