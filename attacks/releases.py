@@ -4,7 +4,8 @@ What is one number in `attacks.lira_bayes_definition` is a vector or a matrix ov
 transform h and form of rho, as it would choose them alone; all trends are over one level per example, the mean over
 networks of their levels, each less its mean and divided by its standard deviation over examples. With D_in, D_out the
 diagonal matrices of the networks' standard deviations s_in, s_out at a level, and R the correlation of their shadow
-models' residuals (model j of every network was trained on the same members, so its residuals belong together),
+models' residuals (model j of every network was trained on the same members, so its residuals belong together) with a
+ridge of 1e-6,
 
     S_in = D_in R D_in,   S_out = D_out R D_out,   noise = S_out / k' + S_in / k
     d(l)    of each network its spline of m_in - m_out, with weights 1 / noise
@@ -32,6 +33,7 @@ from attacks.lira_bayes_definition import PRIOR_FLOOR, TRANSFORMS, Choice, Shado
 from attacks.lira_bayes_model import Predictive, criteria, fit_trend, is_flat, spreads_of
 
 FEWEST = 2  # shadow models per side: with one nothing is known of how networks vary together
+RIDGE = 1e-6  # of R: networks whose noise is one (a copy of the other, say) are told apart by it
 AS_IT_IS = Choice(float("inf"), 0)  # what has been transformed is not transformed again
 
 
@@ -123,7 +125,7 @@ def _correlation(
     size[size == 0.0] = 1.0
     correlation = np.asarray(products / np.outer(size, size))
     np.fill_diagonal(correlation, 1.0)
-    return correlation
+    return (1.0 - RIDGE) * correlation + RIDGE * np.eye(len(correlation))
 
 
 def _semidefinite(matrix: Float64Array, scale: Float64Array) -> Float64Array:

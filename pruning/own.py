@@ -34,7 +34,16 @@ RESERVED = frozenset(
         *("num_targets", "num_examples", "finished_models", "planned_models", "duplicates_in_pool"),
         *("duplicates_in_test", "measured_sparsity", "sparsity_all_parameters", "layer_sparsities", "parameters"),
         *("prunable_parameters", "flops", "flops_dense", "optimizer_steps", "seconds", "shared_epochs"),
-        *("shared_seconds", "device", "machine", "hashes", "schema_version"),
+        *(
+            "epsilon_lower",
+            "epsilon_reason",
+            "signature",
+            "shared_seconds",
+            "device",
+            "machine",
+            "hashes",
+            "schema_version",
+        ),
     )
 )
 

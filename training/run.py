@@ -112,7 +112,7 @@ def _train_and_finish(
     trainer = Trainer(config, data, members, device, recorder)
     keys: dict[str, Any] = {"fingerprint": config.fingerprint(), "data_hash": data_hash}
     keys["split_hash"] = split.split_hash()
-    spent, shared = _resume(trainer, run, keys, forks, tested_every(config, machine))
+    spent, shared = _resume(trainer, run, keys, forks, epochs_between_tests(config, machine))
     keys |= shared
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.total_epochs)
     with tracker.run(config, run, trainer.history) as tracked:
@@ -143,6 +143,8 @@ def _resume(
             if state["fingerprint"] != keys["fingerprint"]:
                 raise RunError(f"{path} belongs to another experiment")
             _check_data(path, state, keys)
+            if len(NOTHING_SHARED.keys() & state.keys()) == 1:  # none of them: of an earlier version
+                raise RunError(f"{path} lacks a part of what was shared")
             trainer.load_state_dict(state)
         except _OtherData:
             raise
@@ -184,7 +186,7 @@ def _compare_machines(run: RunDir, then: Any, now: dict[str, Any]) -> None:
         log.warning("%s resumes on another machine (%s): its last bits may differ", run.path, ", ".join(changed))
 
 
-def tested_every(config: ExperimentConfig, machine: Machine) -> int:
+def epochs_between_tests(config: ExperimentConfig, machine: Machine) -> int:
     """Epochs between two test evaluations of a history; as a target's of the dense run, which others start from."""
     return machine.eval_every or (max(1, config.epochs // 10) if config.model_index == 0 else config.total_epochs)
 
@@ -200,7 +202,7 @@ def _train(
 ) -> None:
     """Train to the end. A request to stop ends it after the step under way, once the state is saved."""
     config = trainer.config
-    epochs, every = config.total_epochs, tested_every(config, machine)
+    epochs, every = config.total_epochs, epochs_between_tests(config, machine)
     describing = describe_machine(trainer.device)
     saved = time.perf_counter()
 

@@ -12,7 +12,7 @@ from attacks.lira_bayes_definition import PRIOR_FLOOR, Choice, log_ratio, spline
 from attacks.metrics import evaluate_scores
 from attacks.models import from_models
 from attacks.registry import ATTACKS
-from attacks.releases import joint_scores, learn_network
+from attacks.releases import RIDGE, joint_scores, learn_network
 
 
 def coins(models: int, examples: int, seed: int) -> BoolArray:
@@ -80,6 +80,7 @@ def written_out(
             away = (values[:, shadow, example] - middle) / s[side, example]
             products += np.outer(away, away)
     correlation = products / np.sqrt(np.outer(products.diagonal(), products.diagonal()))
+    correlation = (1.0 - RIDGE) * correlation + RIDGE * np.eye(count)
     cov_in, cov_out = (np.array([np.diag(one) @ correlation @ np.diag(one) for one in side]) for side in s)
     m_in, m_out = (np.stack([getattr(one, name) for one in own], axis=1) for name in ("m_in", "m_out"))
     noise = (cov_in + cov_out) / k
@@ -168,6 +169,13 @@ def test_the_weights_are_those_of_the_best_line_between_two_normals() -> None:
 
     a = _weights(apart[None], 2.0 * covariance[None])[0]
     assert np.array_equal(np.argsort(x @ a), np.argsort(ratio))
+
+
+def test_a_copy_of_a_network_adds_nothing() -> None:
+    membership = coins(8, 300, 6)
+    phi = np.repeat(networks(membership, (1.0,), 6), 2, axis=0)
+    both, alone = (attack(phi, membership, 0, which) for which in ((0, 1), (0,)))
+    assert auc(both, membership[0]) == pytest.approx(auc(alone, membership[0]), abs=0.005)
 
 
 def test_one_shadow_model_per_side_is_too_few() -> None:

@@ -41,7 +41,7 @@ ADDED = {
     ),
 }
 SWEEP = [
-    *("--methods", "dense", "static", "rounds", "--sparsities", "0.5", "--rounds", "3", "--dataset", "stripes"),
+    *("--methods", "dense", "static", "rounds", "--sparsities", "0.5", "--stages", "3", "--dataset", "stripes"),
     *("--arch", "plain", "--attacks", "margin", "loss", "--epochs", "12", "--batch-size", "16", "--num-shadows", "3"),
     *("--augment", "none", "--precision", "float32", "--device", "cpu", "--jobs", "2", "--num-threads", "1"),
 ]
@@ -92,13 +92,13 @@ def train_calls(project: Path, *argvs: list[str]) -> list[tuple[int, str, str]]:
 
 def test_flags_and_checks_follow(extended: Path) -> None:
     shown = " ".join(run(extended, "train.py", "--help").stdout.split())
-    assert "--rounds N rounds: steps to the full sparsity (default: 2)" in shown
+    assert "--stages N rounds: steps to the full sparsity (default: 2)" in shown
     assert "--last-epoch N rounds: epoch of the last step (default: half of --epochs)" in shown
     refusals = (
-        (["--rounds", "0"], "argument --rounds: '0' is not allowed; give a whole number of at least 1"),
+        (["--stages", "0"], "argument --stages: '0' is not allowed; give a whole number of at least 1"),
         (["--last-epoch", "13"], "argument --last-epoch: 13 is past --epochs 12; give at most 12"),
         (["--layers", "8"], "--layers 8: plain has one depth; leave the flag out"),
-        (["--methods", "dense"], "argument --rounds: applies to rounds only; leave the flag out"),
+        (["--methods", "dense"], "argument --stages: applies to rounds only; leave the flag out"),
     )
     found = train_calls(extended, *([*SWEEP, *refused] for refused, _ in refusals))
     for (code, _, error), (_, words) in zip(found, refusals, strict=True):
@@ -112,24 +112,24 @@ def test_a_sweep_goes_through_worker_processes_to_the_report(extended: Path) -> 
     assert done.returncode == 0, done.stderr
     folder = extended / "runs/rounds/sparsity_0.5/stripes"
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert (stored["rounds"], stored["last_epoch"], stored["layers"], stored["prune_freq"]) == (3, 6, None, None)
+    assert (stored["stages"], stored["last_epoch"], stored["layers"], stored["prune_freq"]) == (3, 6, None, None)
     static = json.loads((extended / "runs/static/sparsity_0.5/stripes/config.json").read_text(encoding="utf-8"))
-    assert "rounds" not in static
+    assert "stages" not in static
     cells = {row["method"]: row for row in read(extended / "results/mia/cells.csv")}
     assert list(cells) == ["dense", "static", "rounds"]
-    assert (cells["rounds"]["rounds"], cells["rounds"]["last_epoch"]) == ("3", "6")
-    assert (cells["static"]["rounds"], cells["static"]["prune_epoch"], cells["static"]["layers"]) == ("", "6", "")
+    assert (cells["rounds"]["stages"], cells["rounds"]["last_epoch"]) == ("3", "6")
+    assert (cells["static"]["stages"], cells["static"]["prune_epoch"], cells["static"]["layers"]) == ("", "6", "")
     summary = {(row["method"], row["attack"]) for row in read(extended / "results/mia/summary.csv")}
     assert {("rounds", "margin"), ("dense", "margin"), ("dense", "loss")} <= summary
     kinds = {(row["kind"], row["method_a"], row["method_b"]) for row in read(extended / "results/mia/comparisons.csv")}
     assert {("against_dense", "rounds", "dense"), ("same_sparsity", "rounds", "static")} <= kinds
     (trained,) = [row for row in read(extended / "training_results.csv") if row["method"] == "rounds"]
-    assert (trained["rounds"], trained["last_epoch"], trained["measured_sparsity"]) == ("3", "6", "0.5")
+    assert (trained["stages"], trained["last_epoch"], trained["measured_sparsity"]) == ("3", "6", "0.5")
     report = (extended / "results/mia/report.html").read_text(encoding="utf-8")
     assert "Rounds 50 %" in report
     assert "Margin" in report
     card = (folder / "export/MODEL_CARD.md").read_text(encoding="utf-8")
-    assert "| rounds | 3 |" in card
+    assert "| stages | 3 |" in card
     assert "build(in_channels=1, num_classes=2)" in card
 
 
@@ -153,7 +153,7 @@ def test_the_tests_of_the_registries_expect_what_is_declared(extended: Path) -> 
 
 
 def test_another_value_of_a_knob_is_another_experiment(extended: Path) -> None:
-    (_, kept, _), (_, other, _) = train_calls(extended, [*SWEEP, "--dry-run"], [*SWEEP, "--rounds", "2", "--dry-run"])
+    (_, kept, _), (_, other, _) = train_calls(extended, [*SWEEP, "--dry-run"], [*SWEEP, "--stages", "2", "--dry-run"])
     assert "12 runs: 12 finished" in kept
     assert "12 runs: 8 finished, 4 stale" in other
-    assert "rounds: 3 -> 2" in other
+    assert "stages: 3 -> 2" in other

@@ -25,7 +25,7 @@ from tests.training.interruptions import MACHINE, Interruption, Make, interrupte
 from tests.training.test_resume import damaged, figures
 from training.forks import FORK_KEYS, take_state
 from training.loop import Trainer
-from training.run import run_one, tested_every
+from training.run import epochs_between_tests, run_one
 from training.tracking import Tracker
 
 METHODS_THAT_FORK: dict[str, dict[str, Any]] = {
@@ -127,10 +127,10 @@ def test_imp_starts_from_the_whole_dense_run_or_from_where_it_goes_back_to(
 def test_a_method_that_trains_longer_is_tested_when_its_dense_run_is(make_config: Make) -> None:
     config = make_config(method="imp", sparsity=0.6, epochs=40)
     assert config.total_epochs == 100
-    assert tested_every(config, MACHINE) == tested_every(dense_of(config), MACHINE) == 4
+    assert epochs_between_tests(config, MACHINE) == epochs_between_tests(dense_of(config), MACHINE) == 4
     # a shadow model is tested at its end alone, whatever the dense history has
     shadow = dataclasses.replace(config, model_index=1)
-    assert tested_every(shadow, MACHINE) == 100
+    assert epochs_between_tests(shadow, MACHINE) == 100
 
 
 def test_a_mask_that_is_taken_after_the_last_epoch_leaves_that_epoch_to_the_run(
