@@ -94,7 +94,7 @@ def _of_flags(script: str) -> Iterator[tuple[str, ...]]:
         if action.nargs == 0:
             yield (f"{flag}=yes",)
             continue
-        if action.nargs != "?":
+        if action.nargs not in ("?", "*"):
             yield (flag,)
         if action.choices is not None:
             yield (flag, "nonsense")

@@ -10,6 +10,7 @@ import pytest
 
 import train
 from artifacts.locks import locked
+from tests.repository import REPOSITORY
 
 FLAGS = [
     *("--dataset", "synthetic", "--layers", "8", "--epochs", "2", "--pool-size", "120", "--augment", "none"),
@@ -17,7 +18,9 @@ FLAGS = [
     *("--methods", "dense", "static", "--sparsities", "0.6", "--num-shadows", "5", "--attacks", "lira", "loss"),
     "--quiet",
 ]
-RUNS = 12
+# With a method in a file of the user's own, whose runs need more than a configuration to be made.
+SWEEP = [*FLAGS, "--methods", "dense", "static", f"{REPOSITORY}/examples/own_pruner.py:PerLayer"]
+RUNS = 18
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -41,11 +44,12 @@ def by_local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("local")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert train.main([*FLAGS, "--jobs", "2"]) == 0
+        assert train.main([*SWEEP, "--jobs", "2"]) == 0
     found = results(folder)
     assert shared(folder) == [1] * 6
     assert sum(name.endswith("best_model.pth") for name in found) == RUNS
     assert {"comprehensive_mia_results.csv", "results/mia/tidy.csv"} <= set(found)
+    assert sum(name.startswith("runs/own_pruner.PerLayer/") for name in found if name.endswith("best_model.pth")) == 6
     return found
 
 
@@ -54,10 +58,10 @@ def test_two_shards_and_a_last_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for shard in ("2/2", "1/2"):
-        assert train.main([*FLAGS, "--jobs", "1", "--shard", shard]) == 0
-        assert f"{shard}: 6 of its 6 runs are finished" in capfd.readouterr().out
+        assert train.main([*SWEEP, "--jobs", "1", "--shard", shard]) == 0
+        assert f"{shard}: 9 of its 9 runs are finished" in capfd.readouterr().out
         assert not list(tmp_path.glob("*.csv"))
-    assert train.main([*FLAGS, "--skip-existing"]) == 0
+    assert train.main([*SWEEP, "--skip-existing"]) == 0
     assert results(tmp_path) == by_local
     assert 0 in shared(tmp_path)
 
@@ -66,7 +70,7 @@ def test_two_shards_and_a_last_command(
 def test_ray_on_this_machine(by_local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
     monkeypatch.chdir(tmp_path)
-    assert train.main([*FLAGS, "--engine", "ray", "--jobs", "2"]) == 0
+    assert train.main([*SWEEP, "--engine", "ray", "--jobs", "2"]) == 0
     assert results(tmp_path) == by_local
     assert shared(tmp_path) == [1] * 6
     assert not list(tmp_path.glob("runs/.shared-*"))
