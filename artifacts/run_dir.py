@@ -244,3 +244,21 @@ def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> R
 def one_line(error: BaseException) -> str:
     """An exception's message folded to one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
+    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set.
+
+    What makes a control, and a train seed other than 0, end it, as they end the path.
+    """
+    folder = run.path if config.model_index == 0 else run.path.parent
+    again = [f"train_seed_{config.train_seed}"] if config.train_seed else []
+    folder = folder.parent if [folder.name] == again else folder
+    if control_part(config):
+        again = [control_part(config), *again]
+        folder = folder.parent if folder.name == again[0] else folder
+    if folder.name not in (config.dataset_name, f"seed_{config.seed}", config.split):
+        return "_".join([folder.name, *again])
+    parts = [config.method] + ([f"{config.sparsity:g}"] if prunes(config.method) else []) + [config.dataset_name]
+    parts += [f"seed_{config.seed}"] if config.seed else []
+    return "_".join(parts + ([config.split] if config.split == "disjoint" else []) + again)

@@ -90,10 +90,9 @@ def chosen_models(planned: Sequence[PlannedRun], models: Sequence[int]) -> list[
 
 def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:
     """Refuse a --shadows-from that will name no cell before anything is trained, not after."""
-    from artifacts.run_dir import RunDir
+    from artifacts.run_dir import RunDir, experiment_name
     from evaluation.attack import check_names
     from evaluation.cells import find_cells
-    from training.run import experiment_name
 
     planned = [experiment_name(cell, RunDir.of(cell, runs_dir)) for cell in cells]
     named = set(options.shadows_from or ()) - {*planned, "all", "own"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from artifacts.atomic_writes import file_hash
 from artifacts.missing import check_runs
 from artifacts.progress import step
-from artifacts.run_dir import RunDir, inspect_run, one_line
+from artifacts.run_dir import RunDir, experiment_name, inspect_run, one_line
 from artifacts.signals import QuerySettings, Signals
 from attacks.interface import Outputs
 from attacks.models import Models
@@ -30,7 +30,6 @@ from pruning.registry import all_knobs
 from sweep.plan import check_names
 from sweep.planned import remembered
 from training.ask import ensure_signals
-from training.run import experiment_name
 
 log = logging.getLogger(__name__)
 STACKED = ("logits", "phi", "sensitivity", "membership", "population_phi")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
-from attacks.arrays import BoolArray, Float64Array
+from attacks.arrays import BoolArray
 from attacks.evaluate import suites
 from attacks.interface import AttackResult
 from attacks.intervals import Estimate
-from attacks.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores, roc
+from attacks.metrics import METRICS, Metric, WeightArray, allowed_false_positives, evaluate_scores
 from attacks.registry import ATTACKS, headline_of
 from attacks.trimming import LEFT_OUT
 from configs.attacks import MOST_TARGETS
@@ -31,12 +31,11 @@ from evaluation.estimates import Measured, common_weights, estimate, low_fpr, me
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
 from evaluation.releases import release_rows
+from evaluation.roc_rows import roc_rows
 from evaluation.signature import signature_columns
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
-ROC_POINTS = 100  # on a logarithmic grid, beside ROC_STEPS equal steps
-ROC_STEPS = 250
 
 Record = dict[str, Any]
 Key = tuple[str, str, str]  # experiment, attack, metric
@@ -183,7 +182,7 @@ def _measure_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> 
                 evidence.comparisons += compare(pair, attack, *cells)
         for one in scored:
             if attack in one.results:
-                evidence.roc += _roc_rows(one, attack)
+                evidence.roc += roc_rows(one, attack)
     correct(evidence.comparisons, headline_of({attack for one in scored for attack in one.results}))
     for one in scored:
         head = one.asked.cell.names
@@ -232,32 +231,6 @@ def _measured(one: CellScores, attack: str, weights: Resamples) -> dict[int, Mea
         for metric, row in rows[target].items():
             row |= {end: getattr(found[target].values[metric], end) for end in ("ci_low", "ci_high")}
     return found
-
-
-def _roc_rows(one: CellScores, attack: str) -> Iterator[Record]:
-    """The mean over targets of the TPR reached at each FPR of a grid: 0, logarithmic from one non-member's share, 1.
-
-    A curve goes straight across a run of equal scores, as the AUC counts ties. Trapezoids under these rows have the
-    mean AUC up to 1 / (2 ROC_STEPS), whatever the scores: a curve that never falls is off by half a step at most.
-    """
-    results = one.results[attack]
-    inside = [result.among(membership) for _, result, membership in one.measured_targets(attack)]
-    first = 1.0 / min(int((~own).sum()) for own in inside)
-    grid = np.union1d(np.geomspace(first, 1.0, ROC_POINTS), np.linspace(0.0, 1.0, ROC_STEPS + 1))
-    rates = []
-    for result, own in zip(results, inside, strict=True):
-        fpr, tpr = roc(result.scores, own)
-        rates.append(_upper(grid * (1 + 1e-12), fpr, tpr))
-    for x, y in zip(grid, np.mean(rates, axis=0), strict=True):
-        yield {"experiment": one.asked.experiment, "attack": attack, "fpr": float(x), "tpr": float(y)}
-
-
-def _upper(grid: Float64Array, fpr: Float64Array, tpr: Float64Array) -> Float64Array:
-    """A ROC curve at the FPRs of `grid`, the upper end where it is vertical; straight between its points."""
-    left = np.searchsorted(fpr, grid, side="right") - 1
-    right = np.minimum(left + 1, fpr.size - 1)
-    width = np.where(right > left, fpr[right] - fpr[left], 1.0)
-    return np.asarray(tpr[left] + (grid - fpr[left]) / width * (tpr[right] - tpr[left]))
 
 
 def _transfer_rows(

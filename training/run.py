@@ -19,7 +19,7 @@ from artifacts.checkpoint import load_start_weights, load_state, save_model, sav
 from artifacts.forks import Forks
 from artifacts.locks import locked
 from artifacts.logs import log_file
-from artifacts.run_dir import RunDir, control_part, inspect_run, one_line
+from artifacts.run_dir import RunDir, experiment_name, inspect_run, one_line
 from artifacts.signals import QuerySettings, save_signals
 from configs.errors import BadNumbers, RunError, StopRequested
 from configs.experiment import ExperimentConfig
@@ -30,7 +30,7 @@ from data.duplicates import Duplicates
 from data.inputs import open_data, open_duplicates, open_split
 from data.splits import Split
 from models.flops import layer_flops
-from pruning.registry import narrows, prunes
+from pruning.registry import narrows
 from pruning.sparsity import measure_sparsity
 from training.ask import ask, load_for_query, member_figures
 from training.device import describe_machine, memory_errors, own_share, pick_device
@@ -332,24 +332,6 @@ def _flops(
         return {"flops_dense": sum(dense.values()), "flops": sum(counts.values())}
     kept = sum(count * (1.0 - layer_sparsities.get(f"{name}.weight", 0.0)) for name, count in counts.items())
     return {"flops_dense": sum(counts.values()), "flops": round(kept)}
-
-
-def experiment_name(config: ExperimentConfig, run: RunDir) -> str:
-    """The name of the cell in tables: the folder's own name for `--name` runs, else method, sparsity and data set.
-
-    What makes a control, and a train seed other than 0, end it, as they end the path.
-    """
-    folder = run.path if config.model_index == 0 else run.path.parent
-    again = [f"train_seed_{config.train_seed}"] if config.train_seed else []
-    folder = folder.parent if [folder.name] == again else folder
-    if control_part(config):
-        again = [control_part(config), *again]
-        folder = folder.parent if folder.name == again[0] else folder
-    if folder.name not in (config.dataset_name, f"seed_{config.seed}", config.split):
-        return "_".join([folder.name, *again])
-    parts = [config.method] + ([f"{config.sparsity:g}"] if prunes(config.method) else []) + [config.dataset_name]
-    parts += [f"seed_{config.seed}"] if config.seed else []
-    return "_".join(parts + ([config.split] if config.split == "disjoint" else []) + again)
 
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:

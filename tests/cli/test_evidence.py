@@ -1,4 +1,7 @@
-"""The evidence of a sweep: claims recomputed from per-example scores, other adversaries, exposure, what is missing."""
+"""The evidence of a sweep: claims recomputed from per-example scores, other adversaries, exposure, what is missing.
+
+One file, longer than others: its sweeps are trained once for all of it.
+"""
 
 from __future__ import annotations
 

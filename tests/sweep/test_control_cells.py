@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.run_dir import RunDir, inspect_run
+from artifacts.run_dir import RunDir, experiment_name, inspect_run
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.sweep import SweepOptions
@@ -19,7 +19,6 @@ from sweep.planned import remember, remembered
 from sweep.status import survey
 from tests.sweep.test_replicate_cells import laid
 from training.lr import learning_rate
-from training.run import experiment_name
 
 Make = Callable[..., ExperimentConfig]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.run_dir import RunDir
+from artifacts.run_dir import RunDir, experiment_name
 from artifacts.signals import QuerySettings
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
@@ -18,7 +18,6 @@ from evaluation.cells import find_cell, find_cells
 from sweep.plan import plan_cells, plan_runs, with_start
 from sweep.planned import remember, remembered
 from sweep.worker import Job
-from training.run import experiment_name
 
 Make = Callable[..., ExperimentConfig]
 GRID = {"methods": ("dense", "dpf"), "sparsities": (0.8, 0.95)}

@@ -1,4 +1,7 @@
-"""Runs that start from their dense run's state: the same weights, signals and history as without, on a CPU."""
+"""Runs that start from their dense run's state: the same weights, signals and history as without, on a CPU.
+
+One file, longer than others: its dense runs are trained once for all of it.
+"""
 
 from __future__ import annotations
 
