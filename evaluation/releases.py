@@ -70,8 +70,9 @@ def release_rows(scored: Sequence[CellScores], weights_of: WeightsOf) -> tuple[l
     notes: list[str] = []
     whole = [one for one in scored if ATTACK in one.results and one.answers is not None and one.asked.control is None]
     splits = list(dict.fromkeys(one.asked.split for one in whole))
-    for split in announced([split for split in splits if _several(whole, split)], "releasing together"):
-        cells = [one for one in whole if one.asked.split == split]
+    groups = [[one for one in whole if one.asked.split == split] for split in splits]
+    together = [cells for cells in groups if len(cells) > 1]
+    for cells in announced(together, "releasing together", lambda one: str(one[0].asked.cell.names["dataset"])):
         chosen, many = planned_releases(cells)
         if many:
             count = len(cells) * (len(cells) - 1) // 2
@@ -87,10 +88,6 @@ def release_rows(scored: Sequence[CellScores], weights_of: WeightsOf) -> tuple[l
     for row, p in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
         row["p_holm"] = p
     return rows, notes
-
-
-def _several(cells: Sequence[CellScores], split: tuple[str, ...]) -> bool:
-    return sum(one.asked.split == split for one in cells) > 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
