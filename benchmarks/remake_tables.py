@@ -15,8 +15,9 @@ import csv
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -27,8 +28,10 @@ from configs.attacks import ALL_TARGETS, AttackOptions
 from configs.errors import RunError, UsageError
 from configs.machine import Places
 from evaluation.attack import Attacker
+from evaluation.compare import PRIMARY_METRICS
 from evaluation.foreign_cells import read_cells
 from evaluation.gather import Evidence, gather
+from evaluation.pairing import PLANNED
 from reporting import tables
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -72,6 +75,8 @@ def _study(folder: Path, files: Sequence[Path], check: bool) -> list[str]:
     own = folder.name in OWN_SHADOWS
     evidence = evaluated(files, own)
     kept = [name for name in KEPT if not (own and name == "transfer")]
+    if own:  # of so many cells, what was planned alone, by every attack: all pairs and metrics would be megabytes
+        evidence.comparisons = [row for row in evidence.comparisons if is_planned(row)]
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) if check else folder
         for name in kept:
@@ -80,6 +85,11 @@ def _study(folder: Path, files: Sequence[Path], check: bool) -> list[str]:
             return [line for name in kept for line in differences(folder / f"{name}.csv", made / f"{name}.csv")]
     print(f"{folder.name}: {', '.join(kept)} from {len(files)} files")
     return []
+
+
+def is_planned(row: Mapping[str, Any]) -> bool:
+    """Whether a row of comparisons.csv is of a planned kind and metric, by whatever attack."""
+    return row["kind"] in PLANNED and row["metric"] in PRIMARY_METRICS
 
 
 def evaluated(files: Sequence[Path], own_shadows: bool = False) -> Evidence:
