@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from configs.errors import StopRequested
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGAIN = 0.01  # seconds until a request that was swallowed is made again
 
 
 class _State:
@@ -19,11 +25,17 @@ class _State:
 
     requested: int | None = None
     postponing = 0
+    swallowed = False  # it was raised where Python drops exceptions, and comes once more
+    other_hook: Callable[[UnraisableHookArgs], object] = sys.unraisablehook
 
 
 def install() -> None:
     """Take over both signals; only the main thread may. A second SIGINT ends the process at once."""
     _State.requested = None
+    _State.swallowed = False
+    if sys.unraisablehook is not _unraisable:
+        _State.other_hook = sys.unraisablehook
+        sys.unraisablehook = _unraisable
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _handle)
@@ -37,6 +49,7 @@ def installed(for_good: bool = False) -> Iterator[None]:
     interpreter ends would be a traceback.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook = sys.unraisablehook
     install()
     try:
         yield
@@ -44,12 +57,38 @@ def installed(for_good: bool = False) -> Iterator[None]:
         stays = for_good and _State.requested is not None
         if not stays:
             _State.requested = None
+            _State.swallowed = False
+            sys.unraisablehook = hook
         if not stays and threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
+def _unraisable(lost: UnraisableHookArgs) -> None:
+    """Python calls this instead of raising what a destructor or the callback of a weak reference raises.
+
+    A signal may come right there. Its request would be a traceback on the screen and then be forgotten.
+    """
+    if not isinstance(lost.exc_value, StopRequested):
+        _State.other_hook(lost)
+    elif not sys.is_finalizing():
+        _State.swallowed = True
+        timer = threading.Timer(AGAIN, _ask_again, (lost.exc_value.signum,))
+        timer.daemon = True
+        timer.start()
+
+
+def _ask_again(signum: int) -> None:
+    if _State.swallowed:
+        os.kill(os.getpid(), signum)
+
+
 def _handle(signum: int, frame: FrameType | None) -> None:
+    if _State.swallowed:
+        _State.swallowed = False
+        if not _State.postponing:
+            raise StopRequested(signum)
+        return
     if _State.requested is not None:
         if signum == signal.SIGINT:
             os._exit(128 + signum)
@@ -82,4 +121,5 @@ def requested() -> int | None:
 def check() -> None:
     """Raise StopRequested if a signal came."""
     if _State.requested is not None:
+        _State.swallowed = False
         raise StopRequested(_State.requested)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -54,6 +55,36 @@ def test_a_second_interrupt_ends_the_process_at_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "first\n")
+
+
+class Interrupted:
+    """An object in whose destructor a signal comes: Python drops what is raised there."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def interrupted_and_waiting() -> None:
+    Interrupted()
+    time.sleep(30)
+
+
+def test_a_signal_that_comes_in_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    with stopping.installed():
+        with pytest.raises(StopRequested):
+            interrupted_and_waiting()
+        assert stopping.requested() == signal.SIGINT
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_request_that_was_seen_in_the_meantime_does_not_come_again() -> None:
+    hook = sys.unraisablehook
+    with stopping.installed():
+        Interrupted()
+        with pytest.raises(StopRequested):
+            stopping.check()
+        time.sleep(3 * stopping.AGAIN)
+    assert sys.unraisablehook is hook
 
 
 AGAIN = """
