@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH :=
+# Where this is set, every process that a test or a sweep starts would compile the project's modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get -qq update >/dev/null 2>&1 \
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null 2>&1; }
@@ -38,7 +40,7 @@ test: $(VENV)/.installed-dev browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@echo "== types"
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	@echo "== tests"
 	@# A file's tests stay in one process, which trains once what several of them look at. One process more than cores,
 	@# for tests that wait (for Ray, for a killed worker's successor) leave a core to others.

@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     digits = load_digits()
     images = torch.from_numpy(digits.images).float().div(16)[:, None].expand(-1, 3, -1, -1)
     labels = torch.from_numpy(digits.target).long()
+    if args.quick:
+        images, labels = images[: pool + 200], labels[: pool + 200]
     rng = np.random.default_rng(0)
     # Each example in half of the models, drawn before training and kept: membership is never guessed afterwards.
     rank = rng.random((args.models, pool)).argsort(axis=0).argsort(axis=0)
