@@ -16,7 +16,7 @@ from attacks.registry import ATTACKS, headline_of
 from pruning.registry import prunes
 from reporting import charts, fonts, grids, tradeoff
 from reporting.exposure import pictures_caption
-from reporting.frames import to_csv
+from reporting.frames import to_csv, to_short_csv
 from reporting.inputs import Inputs, headline_attack
 from reporting.labels import controls, named_pair, replicates, told_apart
 from reporting.style import (
@@ -46,7 +46,7 @@ FOUND = 0.05  # corrected p-value below which a difference counts as found
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of the report: section it belongs to, caption, alternative text, its PNG, its data as CSV text."""
+    """One figure of the report: its section, caption, alternative text, PNG and data (CSV), as the page holds them."""
 
     name: str
     section: str
@@ -92,10 +92,9 @@ class Gallery:
     ) -> Figure:
         name = f"{name}{self.suffix}"
         step(name, say=False)
-        csv = to_csv(data)
-        write_text(self.folder / f"{name}.csv", csv)
+        write_text(self.folder / f"{name}.csv", to_csv(data))
         png = save_figure(self.folder / name, size, draw, self.fonts)
-        return Figure(name, section, caption, caption.split(". ")[0], png, csv, size[0])
+        return Figure(name, section, caption, caption.split(". ")[0], png, to_short_csv(data), size[0])
 
     def _drawn(self, names: dict[str, str]) -> dict[str, str]:
         """Cells' labels as figures draw them: in letters that there are, short enough, and no two the same."""

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+LONG, DIGITS = 100, 5  # rows of a picture's data beyond which a page holds them short, and to so many digits
 
 
 def is_empty(value: Any) -> bool:
@@ -47,6 +48,27 @@ def to_csv(frame: pd.DataFrame) -> str:
     }
     text: str = frame.assign(**fields).to_csv(index=False, lineterminator="\n")  # type: ignore[arg-type]
     return text
+
+
+def to_short_csv(frame: pd.DataFrame) -> str:
+    """`to_csv` for inside a page: of more than LONG rows numbers to DIGITS digits, and no column that tells nothing.
+
+    Those are columns that hold one text in all rows, or the same as an earlier column.
+    """
+    if len(frame) <= LONG:
+        return to_csv(frame)
+    kept: list[str] = []
+    for name in map(str, frame.columns):
+        column = frame[name]
+        one_text = not pd.api.types.is_numeric_dtype(column) and column.nunique(dropna=False) == 1
+        if not one_text and not any(column.equals(frame[earlier]) for earlier in kept):
+            kept.append(name)
+    rounded = {
+        name: [float(f"{value:.{DIGITS}g}") for value in frame[name]]
+        for name in kept
+        if pd.api.types.is_float_dtype(frame[name])
+    }
+    return to_csv(frame[kept].assign(**rounded))
 
 
 def _as_field(value: Any) -> Any:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -302,5 +303,6 @@ def _grouped(by_experiment: dict[str, dict[str, str]]) -> list[tuple[str, str, l
 
 
 def _data_uri(content: bytes | str, kind: str) -> str:
-    content = content.encode() if isinstance(content, str) else content
+    if isinstance(content, str):  # a third shorter than in base 64
+        return f"data:{kind};charset=utf-8,{quote(content, safe=',;:()[]')}"
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -13,6 +13,7 @@ import seaborn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image, ImageChops, ImageStat
 
 from artifacts.atomic_writes import write_atomic
 from attacks.registry import ATTACKS
@@ -63,6 +64,7 @@ STYLE: dict[str, Any] = {
     "axes.edgecolor": "0.4",
     "pdf.fonttype": 42,  # text stays text
 }
+SHADES_OFF = 1.0  # of 255, on the mean over a picture
 # What is left out of the part of a font that a PDF takes along is nobody's concern; by default it is printed.
 logging.getLogger("fontTools.subset").setLevel(logging.ERROR)
 # What matplotlib would write into a file on its own: its version, and the time.
@@ -75,7 +77,7 @@ _NO_METADATA: dict[str, dict[str, Any]] = {
 def save_figure(
     path: Path, size: tuple[float, float], draw: Callable[[Figure], None], fonts: Sequence[str] = (BASE,)
 ) -> bytes:
-    """Draw and write <path>.png and <path>.pdf, atomically and without pyplot's global state; returns the PNG.
+    """Draw and write <path>.png and <path>.pdf, atomically and without pyplot's global state; returns it `for_page`.
 
     size: in inches, without the legend, which adds its height; fonts: families in which each letter is looked for in
     turn. Equal data and fonts, equal bytes.
@@ -91,7 +93,23 @@ def save_figure(
             drawn[kind] = buffer.getvalue()
             figure.set_layout_engine("none")  # everything has its place now, in either file the same
             _write(path.with_name(f"{path.name}.{kind}"), drawn[kind])
-    return drawn["png"]
+    return for_page(drawn["png"])
+
+
+def for_page(png: bytes) -> bytes:
+    """The picture in at most 256 colours, a third of the bytes, unless that changes more than the edges of lines.
+
+    What a picture of lines loses are shades of smoothed edges; a photograph stays what it is.
+    """
+    with Image.open(io.BytesIO(png)) as stored:
+        picture = stored.convert("RGB")
+    few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    off = ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).mean
+    if max(off) > SHADES_OFF:
+        return png
+    buffer = io.BytesIO()
+    few.save(buffer, "PNG", optimize=True)
+    return min(png, buffer.getvalue(), key=len)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -87,6 +87,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_drawing(patch: pytest.MonkeyPatch) -> None:
     """`undrawn` for as long as the patch lasts."""
     patch.setattr(Figure, "savefig", lambda figure, stream, **_: stream.write(b"not drawn"))
+    patch.setattr("reporting.style.for_page", lambda png: png)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from attacks.metrics import METRICS
 from configs.errors import UsageError
 from configs.experiment import RECIPE
 from pruning.registry import all_knobs
-from reporting.frames import escape, unescape
+from reporting.frames import DIGITS, LONG, escape, to_csv, to_short_csv, unescape
 from reporting.tables import (
     CELL_COLUMNS,
     CELLS_COLUMNS,
@@ -225,3 +225,16 @@ def test_words_of_knobs_are_read_back_as_words(tmp_path: Path) -> None:
     frame = read_table(tmp_path / "cells.csv", CELLS_COLUMNS)
     assert list(frame["densities"]) == [None, "erk"]
     assert frame["update_freq"].isna().tolist() == [True, False]
+
+
+def test_a_page_holds_long_data_short() -> None:
+    numbers = [i / 7 for i in range(LONG + 1)]
+    frame = pd.DataFrame({"cell": "dense", "attack": ["a,b", *["loss"] * LONG], "fpr": numbers, "n": 3})
+    frame = frame.assign(curve=frame["attack"])
+    assert to_short_csv(frame[:LONG]) == to_csv(frame[:LONG])
+    lines = list(csv.reader(io.StringIO(to_short_csv(frame))))
+    assert lines[0] == ["attack", "fpr", "n"]  # one text in all rows, and a column twice, tell nothing
+    assert [line[0] for line in lines[1:]] == list(frame["attack"])
+    assert [float(line[1]) for line in lines[1:]] == pytest.approx(numbers, rel=10.0**-DIGITS * 5)
+    assert lines[2][1] == "0.14286"
+    assert {line[2] for line in lines[1:]} == {"3"}
