@@ -11,6 +11,7 @@ from artifacts.missing import check_file, check_runs
 from attacks.registry import SUITES
 from cli.own_parts import add_trust_flag
 from cli.parser import CHOICES, add_places, new_parser
+from cli.screen import check_screen, run_screen
 from configs.attacks import AttackOptions
 from configs.errors import UsageError
 from configs.knobs import add_flags, from_args
@@ -35,9 +36,13 @@ def suite_parser(
 def attack_all(args: argparse.Namespace, suites: Sequence[str], table: str = "mia_results.csv") -> int:
     """Attack every cell below --runs-dir; the wide table goes to --summary-dir where there is one."""
     check_runs(Path(args.runs_dir))
+    if getattr(args, "screen", False):
+        check_screen(args)
     from cli.evaluation import run_evaluation
     from evaluation.cells import find_cells
 
+    if getattr(args, "screen", False):
+        return run_screen(args, find_cells(Path(args.runs_dir)))
     folder = Path(getattr(args, "summary_dir", args.results_dir))
     return run_evaluation(args, suites, find_cells(Path(args.runs_dir)), folder / table)
 
@@ -48,6 +53,8 @@ def attack_one(args: argparse.Namespace) -> int:
         raise UsageError("argument --run-dir: give either the folder of a trained cell, or --signals FILE.npz")
     for name in args.signals or ():
         check_file(Path(name), "--signals")
+    if args.screen:
+        check_screen(args)
     if args.run_dir is not None:
         check_runs(Path(args.run_dir), "--run-dir")
     from cli.evaluation import run_evaluation
@@ -59,4 +66,6 @@ def attack_one(args: argparse.Namespace) -> int:
         cells: Sequence[Attackable] = read_cells([Path(name) for name in args.signals], options)
     else:
         cells = [find_cell(Path(args.run_dir))]
+    if args.screen:
+        return run_screen(args, cells)
     return run_evaluation(args, SUITES, cells, Path(args.results_dir) / "mia_results.csv")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cli.main import run_main
+from cli.screen import add_screen_flag
 from cli.suites import attack_one, suite_parser
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="logits, labels and membership of models of any origin (.npz), or a table of their probabilities (.csv, "
         ".parquet), a cell a file, compared where they agree on who holds what (docs/signals.md)",
     )
+    add_screen_flag(parser)
     return parser
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from attacks.registry import SUITES
 from cli.gate import add_gate_flag
 from cli.main import run_main
+from cli.screen import add_screen_flag
 from cli.suites import attack_all, suite_parser
 
 
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     example = "python mia/unified_mia_evaluation.py --runs-dir ./runs"
     parser = suite_parser(__doc__, example, "results/mia", "runs_dir", "summary_dir")
+    add_screen_flag(parser)
     add_gate_flag(parser)
     return parser
 

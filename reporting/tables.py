@@ -126,6 +126,10 @@ CELL_COLUMNS = (
     *(*SETTING, *_TRAINED, "num_shadows", "num_targets", *_ACCURACIES, "epsilon_lower", *_HASHES),
     *("signature", "reason"),
 )
+SCREEN_COLUMNS = (
+    *(*_CELL, "dataset", "arch", "seed", "train_seed", "control", "accuracy_gap", "loss_gap", "loss_auc"),
+    *("ci_low", "ci_high", "num_examples", "reason"),
+)
 TRAINING_COLUMNS = (
     "experiment",
     "method",
