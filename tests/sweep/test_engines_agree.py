@@ -1,25 +1,32 @@
 """One sweep by worker processes, by two shards and by Ray: the same weights, signals and tables, byte by byte, whether
-static runs start from their dense runs' states or have none to start from."""
+static runs start from their dense runs' states or have none to start from. Network, data set, a method and an attack of
+the sweep are in files of the user's own."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import train
 from artifacts.locks import locked
 from tests.repository import REPOSITORY
 
-FLAGS = [
-    *("--dataset", "synthetic", "--layers", "8", "--epochs", "2", "--pool-size", "120", "--augment", "none"),
-    *("--batch-size", "32", "--lr", "0.05", "--precision", "float32", "--device", "cpu", "--num-threads", "1"),
-    *("--methods", "dense", "static", "--sparsities", "0.6", "--num-shadows", "5", "--attacks", "lira", "loss"),
+TINY = [
+    *("--epochs", "2", "--pool-size", "120", "--augment", "none", "--batch-size", "32", "--lr", "0.05"),
+    *("--precision", "float32", "--device", "cpu", "--num-threads", "1", "--sparsities", "0.6", "--num-shadows", "5"),
     "--quiet",
 ]
-# With a method in a file of the user's own, whose runs need more than a configuration to be made.
-SWEEP = [*FLAGS, "--methods", "dense", "static", f"{REPOSITORY}/examples/own_pruner.py:PerLayer"]
+FLAGS = [*TINY, "--dataset", "synthetic", "--layers", "8", "--methods", "dense", "static", "--attacks", "lira", "loss"]
+EXAMPLES = f"{REPOSITORY}/examples"
+# Without the data set, which `sweep` writes. Runs of one's own code need more than a configuration to be made.
+OWN = [
+    *(*TINY, "--arch", f"{EXAMPLES}/own_network.py:small"),
+    *("--methods", "dense", "static", f"{EXAMPLES}/own_pruner.py:PerLayer"),
+    *("--attacks", f"{EXAMPLES}/own_attack.py:surplus", "lira", "loss"),
+]
 RUNS = 18
 
 
@@ -39,38 +46,57 @@ def shared(folder: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def by_local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The sweep's flags, with a file of pictures: noise, a little brighter in every second one."""
+    x, y = np.random.default_rng(0).integers(0, 200, (160, 12, 12), dtype=np.uint8), np.arange(160) % 2
+    x[y == 1] += 20
+    file = tmp_path_factory.mktemp("data") / "pictures.npz"
+    np.savez(file, train_x=x[:120], train_y=y[:120], test_x=x[120:], test_y=y[120:])
+    return [*OWN, "--dataset", str(file)]
+
+
+@pytest.fixture(scope="module")
+def by_local(sweep: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The sweep by two worker processes."""
     folder = tmp_path_factory.mktemp("local")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert train.main([*SWEEP, "--jobs", "2"]) == 0
+        assert train.main([*sweep, "--jobs", "2"]) == 0
     found = results(folder)
     assert shared(folder) == [1] * 6
     assert sum(name.endswith("best_model.pth") for name in found) == RUNS
     assert {"comprehensive_mia_results.csv", "results/mia/tidy.csv"} <= set(found)
     assert sum(name.startswith("runs/own_pruner.PerLayer/") for name in found if name.endswith("best_model.pth")) == 6
+    config = json.loads(found["runs/own_pruner.PerLayer/sparsity_0.6/pictures/config.json"])
+    assert (config["dataset_name"], config["arch"]) == ("pictures", "own_network.small")
+    assert b"own_attack.surplus" in found["results/mia/summary.csv"]
     return found
 
 
 def test_two_shards_and_a_last_command(
-    by_local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    by_local: dict[str, bytes],
+    sweep: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for shard in ("2/2", "1/2"):
-        assert train.main([*SWEEP, "--jobs", "1", "--shard", shard]) == 0
+        assert train.main([*sweep, "--jobs", "1", "--shard", shard]) == 0
         assert f"{shard}: 9 of its 9 runs are finished" in capfd.readouterr().out
         assert not list(tmp_path.glob("*.csv"))
-    assert train.main([*SWEEP, "--skip-existing"]) == 0
+    assert train.main([*sweep, "--skip-existing"]) == 0
     assert results(tmp_path) == by_local
     assert 0 in shared(tmp_path)
 
 
 @pytest.mark.ray
-def test_ray_on_this_machine(by_local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_on_this_machine(
+    by_local: dict[str, bytes], sweep: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
     monkeypatch.chdir(tmp_path)
-    assert train.main([*SWEEP, "--engine", "ray", "--jobs", "2"]) == 0
+    assert train.main([*sweep, "--engine", "ray", "--jobs", "2"]) == 0
     assert results(tmp_path) == by_local
     assert shared(tmp_path) == [1] * 6
     assert not list(tmp_path.glob("runs/.shared-*"))
