@@ -149,6 +149,9 @@ def steps(value: object) -> str:
 
 
 def steps_field(row: pd.Series) -> str:
-    """`480 / 240`: the optimiser steps of either cell, where one of them was trained longer."""
+    """`600 / 240 (2.5)`: the optimiser steps of either cell, where one of them was trained longer, and how many
+    trainings of the second the first took."""
     a, b = row["optimizer_steps_a"], row["optimizer_steps_b"]
-    return f"{steps(a)} / {steps(b)}" if is_number(a) and is_number(b) and a != b else "-"
+    if not (is_number(a) and is_number(b)) or a == b:
+        return "-"
+    return f"{steps(a)} / {steps(b)}" + (f" ({a / b:.3g})" if b else "")

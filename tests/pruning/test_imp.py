@@ -126,4 +126,6 @@ def test_a_dry_run_and_comparisons_say_what_it_costs(
     found = measured_targets(np.array([0.6, 0.7]))
     (row,) = compare(pair, "loss", found, found)
     assert (row["optimizer_steps_a"], row["optimizer_steps_b"]) == (8_000, 4_000)
-    assert steps_field(pd.Series(row)) == "8,000 / 4,000"
+    assert steps_field(pd.Series(row)) == "8,000 / 4,000 (2)"
+    row["optimizer_steps_b"] = 0
+    assert steps_field(pd.Series(row)) == "8,000 / 0"
