@@ -10,7 +10,8 @@ and the next smaller one, so that the start of Python and torch, which every com
 
 --forks trains two sweeps, that of a paper (11 cells) and every method at two sparsities, with 2 models a cell: by one
 command, in which pruned runs start from the states of their dense runs, and by a command for each method, in which they
-cannot. It counts the epochs that the runs' own logs have: exact, whatever else the machine does.
+cannot. It counts the epochs that the runs' own logs have: exact, whatever else the machine does. The zoo preset, with
+its controls at equal accuracy and equal size, is counted in its plan and not trained.
 """
 
 from __future__ import annotations
@@ -99,9 +100,36 @@ def trained_steps(runs_dir: Path) -> tuple[int, int]:
     return taken, dense
 
 
+def planned_zoo() -> list[dict[str, object]]:
+    """The rows of the zoo preset, with its controls, as it is planned on an empty folder."""
+    # Not above: a command counts what the process that starts it has in memory as its own, and this is torch.
+    import train
+    from cli.parser import parse
+    from cli.training import given_knobs, template_of
+    from configs.knobs import from_args
+    from configs.sweep import SweepOptions
+    from data.inputs import open_data, open_split
+    from sweep.forks import ForkPlan
+    from sweep.plan import plan_cells, plan_runs
+
+    with tempfile.TemporaryDirectory() as folder:
+        args = parse(train.build_parser(), ["--preset", "zoo", "--device", "cpu"])
+        cells = plan_cells(template_of(args), from_args(SweepOptions, args), args.data_dir, given_knobs(args))
+        runs = plan_runs(cells, Path(folder))
+        saved, every = ForkPlan(runs).saved_epochs(runs)
+    dense = next(cell for cell in cells if cell.method == BASELINE and cell.control is None)
+    data, _ = open_data(dense, args.data_dir)
+    steps = math.ceil(open_split(dense, data).membership[0].sum() / dense.batch_size)
+    rows = []
+    for forks, epochs in (("yes", every - saved), ("no", every)):
+        row = {"sweep": "zoo", "cells": len(cells), "models": len(runs), "forks": forks, "steps": steps * epochs}
+        rows.append({**row, "dense_cells": round(epochs / (dense.num_models * dense.epochs), 3)})
+    return rows
+
+
 def count_forks() -> pd.DataFrame:
     """A row per sweep and way to train it: its steps, and how many dense cells cost as many."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, (methods, sparsities) in SWEEPS.items():
         for commands, forks in (([methods], "yes"), ([(method,) for method in methods], "no")):
             with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +143,7 @@ def count_forks() -> pd.DataFrame:
                 steps, dense = trained_steps(Path(folder, "runs"))
             row = {"sweep": name, "cells": len(cells), "models": 2 * len(cells), "forks": forks, "steps": steps}
             rows.append({**row, "dense_cells": round(steps / dense, 3)})
-    counted: pd.DataFrame = pd.DataFrame(rows)
+    counted: pd.DataFrame = pd.DataFrame([*rows, *planned_zoo()])
     return counted
 
 
@@ -138,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, help="write the table to this CSV as well")
-    parser.add_argument("--forks", action="store_true", help="count what runs share instead, in two small sweeps")
+    parser.add_argument("--forks", action="store_true", help="count what runs share instead, in three sweeps")
     args = parser.parse_args(argv)
     frame = count_forks() if args.forks else grown(args)
     print(frame.to_string(index=False), f"\n{platform.processor() or platform.machine()}, {cores()} cores")

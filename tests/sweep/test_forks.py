@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import train
 from artifacts.forks import Forks
 from artifacts.run_dir import RunDir
 from artifacts.signals import QuerySettings
-from benchmarks.scaling import trained_steps
+from benchmarks.scaling import planned_zoo, trained_steps
 from configs.experiment import ExperimentConfig
 from configs.sweep import SweepOptions
 from data.inputs import open_data
@@ -22,6 +23,7 @@ from sweep.plan import PlannedRun, plan_cells, plan_runs
 from sweep.space import run_bytes
 from sweep.status import survey
 from sweep.worker import Job, Outcome
+from tests.repository import REPOSITORY
 from tests.sweep.engine_jobs import ignore_done, job_of
 from tests.training.interruptions import Make
 from training.loop import Trainer
@@ -257,3 +259,12 @@ def test_a_state_stays_until_the_run_that_needs_it_is_past_it(
     dense.fork_state(1).touch()
     dense.clear()
     assert dense.fork_states == []
+
+
+def test_the_recorded_cost_of_the_zoo_is_that_of_its_plan() -> None:
+    """26 cells of 8 models, an epoch of six steps; the dense cell trains 320 epochs."""
+    found = planned_zoo()
+    with open(REPOSITORY / "benchmarks/results/forks.csv", encoding="utf-8", newline="") as file:
+        recorded = [row for row in csv.DictReader(file) if row["sweep"] == "zoo"]
+    assert [{name: str(value) for name, value in row.items()} for row in found] == recorded
+    assert [row["dense_cells"] for row in found] == [6840 / 320, 8600 / 320]
