@@ -60,7 +60,8 @@ class AttackResult:
     the shadows cannot calibrate one. note: one line for the reader, such as why there is no threshold. rows: bool [n],
     the k of the n examples that have a score; None: all. shadow_auc: the attack's AUC on shadows in the target's place,
     from the very scores that calibrated the threshold; None where there is no threshold, or nobody asked. chosen: knobs
-    that the shadows set, by name.
+    that the shadows set, by name. out_tail: from a threshold to each score's chance, [k], to lie above it where the
+    example is no member, by the attack's own model; None where it has none.
     """
 
     scores: Float64Array
@@ -69,6 +70,7 @@ class AttackResult:
     rows: BoolArray | None = None
     shadow_auc: float | None = None
     chosen: Mapping[str, float] = field(default_factory=dict)
+    out_tail: Callable[[float], Float64Array] | None = None
 
     def __post_init__(self) -> None:
         if self.scores.dtype != np.float64 or self.scores.ndim != 1 or not np.isfinite(self.scores).all():

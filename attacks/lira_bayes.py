@@ -231,7 +231,9 @@ def _scorer(predictions: dict[str, Predictive], learned: dict[str, Calibration])
         for key, predicted in predictions.items():
             threshold, auc = learned.get(key, (None, None))
             chosen = {"c": predicted.choice.c}
-            results[key] = AttackResult(predicted.scores(phi), threshold, shadow_auc=auc, chosen=chosen)
+            results[key] = AttackResult(
+                predicted.scores(phi), threshold, shadow_auc=auc, chosen=chosen, out_tail=predicted.out_tail
+            )
         return {"lira_bayes": next(iter(results.values())), **results}
 
     return score

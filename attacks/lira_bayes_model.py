@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtr
 
 from attacks.arrays import Float64Array, IntArray
 from attacks.lira_bayes_definition import (
@@ -27,6 +28,8 @@ from attacks.lira_bayes_definition import (
     transform,
 )
 
+FARTHEST = 40.0  # standard deviations, beyond which a tail of the normal distribution is 0
+HALVINGS = 50
 SINGULAR = 1e-12  # share of a spline's largest eigenvalue below which a direction is not there
 
 
@@ -47,7 +50,21 @@ class Predictive:
 
     def scores(self, phi: Float64Array) -> Float64Array:
         """The score of each example for phi [n], [n], higher = member."""
-        x, delta, middle = transform(phi, self.choice.c), self.v1 - self.v0, 0.5 * (self.m0 + self.m1)
+        return self._scores(transform(phi, self.choice.c))
+
+    def out_tail(self, threshold: float) -> Float64Array:
+        """The chance that the score of a model that does not hold the example lies above a threshold, [n], as the OUT
+        predictive N(m0, v0) has it. The score rises with h(phi), so halving finds where it reaches the threshold."""
+        low, high = np.full_like(self.m0, -FARTHEST), np.full_like(self.m0, FARTHEST)
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            above = self._scores(self.m0 + middle * np.sqrt(self.v0)) > threshold
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return np.asarray(ndtr(-high))
+
+    def _scores(self, x: Float64Array) -> Float64Array:
+        """Of x = h(phi)."""
+        delta, middle = self.v1 - self.v0, 0.5 * (self.m0 + self.m1)
         line = np.abs(delta) <= EQUAL * self.v0
         vertex = (self.m0 * self.v1 - self.m1 * self.v0) / np.where(line, 1.0, delta)
         reached = np.where(delta > 0.0, np.maximum(x, vertex), np.minimum(x, vertex))

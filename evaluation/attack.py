@@ -91,12 +91,14 @@ class Targets:
 class Answers:
     """What all models of a cell say of its examples, targets included: for figures that score no target.
 
-    indices: model indices, [M]. phi: float64 [M, n], the mean over queries. membership: bool [M, n].
+    indices: model indices, [M]. phi: float64 [M, n], the mean over queries. membership: bool [M, n]. right: bool
+    [M, n], whether the model classifies the example rightly, None where no logits were kept.
     """
 
     indices: tuple[int, ...]
     phi: Float64Array
     membership: BoolArray
+    right: BoolArray | None = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -256,7 +258,8 @@ def attack_cell(
     signals = signals if own.models is None else signals.only(own.models)
     if signals.audited is None:
         phi = signals.phi.mean(axis=2, dtype=np.float64)
-        scored.answers = Answers(signals.indices, phi, signals.membership)
+        right = None if signals.logits is None else signals.logits.argmax(axis=2) == signals.labels
+        scored.answers = Answers(signals.indices, phi, signals.membership, right)
     settings = attacker.settings(own.cell)
     models = signals.models(settings.seed)
     positions = [signals.indices.index(target) for target in own.targets]

@@ -28,6 +28,7 @@ from evaluation.compare import compare, correct
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.epsilon import epsilon_columns
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
+from evaluation.examples import example_risks, example_rows, risk_rows
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
 from evaluation.releases import release_rows
@@ -58,6 +59,8 @@ class Evidence:
     releases: list[Record] = dataclasses.field(default_factory=list)
     exposure: list[Record] = dataclasses.field(default_factory=list)
     exposed: list[Record] = dataclasses.field(default_factory=list)
+    examples: list[Record] = dataclasses.field(default_factory=list)
+    risk: list[Record] = dataclasses.field(default_factory=list)
     exposed_pictures: dict[str, Any] = dataclasses.field(default_factory=dict)
     exposure_scores: dict[str, Any] = dataclasses.field(default_factory=dict)
     scored: list[CellScores] = dataclasses.field(default_factory=list)
@@ -278,6 +281,11 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
         evidence.notes += left_out(group)
         values = exposures(group)
         evidence.exposure_scores |= values
+        for one in group:
+            risks = example_risks(one)
+            if risks is not None:
+                evidence.examples += example_rows(one, risks)
+                evidence.risk += risk_rows(one, risks)
         group = [one for one in group if one.asked.experiment in values]
         if not group:
             continue

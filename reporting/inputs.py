@@ -29,8 +29,8 @@ PARTS = ("versions", "options", "machine", "unavailable", "notes", "inputs", "fi
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The tables by name (`reporting.tables.EVIDENCE_TABLES`, without tidy), the most exposed pictures by experiment
-    (uint8 [k, H, W, ch]), and evaluation.json. superseded: the tables of which nothing is told any more."""
+    """The tables by name (`reporting.tables.EVIDENCE_TABLES`, without tidy and examples), the most exposed pictures by
+    experiment (uint8 [k, H, W, ch]), and evaluation.json. superseded: the tables of which nothing is told any more."""
 
     tables: dict[str, pd.DataFrame]
     pictures: dict[str, npt.NDArray[np.uint8]]
@@ -68,7 +68,7 @@ def read_inputs(results_dir: Path) -> Inputs:
     check_results(results_dir)
     about = read_about(results_dir / ABOUT)
     _know_own(about, results_dir / ABOUT)
-    names = [name for name in EVIDENCE_TABLES if name != "tidy"]
+    names = [name for name in EVIDENCE_TABLES if name not in ("tidy", "examples")]
     for file in (*(f"{name}.csv" for name in names), PICTURES):
         _verify(results_dir / file, about)
     unknown = {name for name in ADDED_TABLES if f"{name}.csv" not in about["files"]}

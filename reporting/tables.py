@@ -78,6 +78,14 @@ RELEASE_COLUMNS = (
     *("null_gain", "beyond_null", "beyond_null_low", "beyond_null_high", "num_targets", "num_models"),
 )
 EXPOSED_COLUMNS = ("experiment", "rank", "index", "label", "class_name", "exposure")
+EXAMPLE_COLUMNS = (
+    *("experiment", "index", "label", "exposure", "difficulty", "right"),
+    *("num_held", "found", "agreement", "num_not_held", "false_positive_risk"),
+)
+RISK_COLUMNS = (
+    *("experiment", "kind", "group", "num_examples", "num_held", "found"),
+    *("num_not_held", "false_positives", "false_positive_risk"),
+)
 # What an evaluation writes, by file name; the report is drawn from these alone.
 EVIDENCE_TABLES = {
     "cells": CELLS_COLUMNS,
@@ -89,11 +97,13 @@ EVIDENCE_TABLES = {
     "releases": RELEASE_COLUMNS,
     "exposure": EXPOSURE_COLUMNS,
     "exposed": EXPOSED_COLUMNS,
+    "examples": EXAMPLE_COLUMNS,
+    "risk": RISK_COLUMNS,
 }
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
-    r"|epsilon_reason|signature|experiments|better"
+    r"|epsilon_reason|signature|experiments|better|group"
 )
 _COMPARED = (
     "family",
@@ -110,7 +120,7 @@ ADDED_COLUMNS = frozenset(
     (*_TRAINED, *_DUPLICATES, *_LOW_FPR, *_COMPARED, *_EPSILON, "num_test", *_COSTS, "tied", "signature")
 )
 # Tables that earlier versions did not write: read as empty.
-ADDED_TABLES = frozenset(["releases"])
+ADDED_TABLES = frozenset(["releases", "examples", "risk"])
 # That earlier versions wrote, and nobody reads.
 RETIRED_COLUMNS = frozenset(["p_holm_family"])
 # Tables of which nothing is told any more, by what they are today: their rows are left out, and the report says so.

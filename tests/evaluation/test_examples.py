@@ -1,0 +1,150 @@
+"""Rows of examples.csv and risk.csv: each figure from plain loops, and noise, of which nothing may be found."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from attacks.arrays import BoolArray, Float64Array
+from attacks.interface import AttackSettings, Outputs
+from attacks.lira_bayes_definition import Choice
+from attacks.lira_bayes_model import Predictive
+from attacks.metrics import allowed_false_positives, evaluate_scores
+from attacks.models import from_models
+from attacks.registry import ATTACKS
+from evaluation.attack import Answers, CellScores
+from evaluation.examples import example_risks, example_rows, risk_rows
+from reporting.tables import EXAMPLE_COLUMNS, RISK_COLUMNS
+from tests.attacks.test_releases import coins, networks
+from tests.evaluation.asked_cells import asked
+
+EXAMPLES = 1200
+
+
+def attacked(phi: Float64Array, membership: BoolArray) -> CellScores:
+    """A cell with Bayes LiRA run on every model; labels are 0 and 1 in turn, and every third answer is wrong."""
+    about = asked("dense", models=len(membership), name="cell")
+    index = np.arange(membership.shape[1])
+    own = dataclasses.replace(about, index=index + 7, label=index % 2, membership=membership)
+    right = np.broadcast_to(index % 3 > 0, membership.shape)
+    results = []
+    for target in range(len(membership)):
+        inputs = from_models(None, phi[:, :, None], membership, own.label, target, 0)
+        scorer = ATTACKS["lira_bayes"].fit(inputs, AttackSettings(calibrate=False))
+        results.append(scorer(Outputs(None, phi[target][:, None]))["lira_bayes"])
+    answers = Answers(tuple(range(len(membership))), phi, membership, right)
+    return CellScores(own, results={"lira_bayes": results}, answers=answers)
+
+
+def world(seed: int, gap: float) -> CellScores:
+    membership = coins(8, EXAMPLES, seed)
+    return attacked(networks(membership, (gap,), 90 + seed)[0], membership)
+
+
+@cache
+def leaking() -> tuple[CellScores, list[dict[str, Any]], list[dict[str, Any]]]:
+    cell = world(0, 1.5)
+    risks = example_risks(cell)
+    assert risks is not None
+    return cell, list(example_rows(cell, risks)), list(risk_rows(cell, risks))
+
+
+@pytest.mark.parametrize(("v1", "v0"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0)])
+@pytest.mark.parametrize("m1", [-1.0, 0.5, 3.0])
+def test_the_tail_is_that_of_drawn_non_members(m1: float, v1: float, v0: float) -> None:
+    """Of models drawn from the OUT predictive, as many score above the threshold as the tail says."""
+    draws = 0.25 + np.sqrt(v0) * norm.ppf((np.arange(20000) + 0.5) / 20000)
+    one = [np.full(draws.size, value) for value in (m1, v1, 0.25, v0)]
+    own = Predictive(Choice(float("inf"), 0), *one)
+    for threshold in (-0.5, 0.0, 1.0):
+        counted = (own.scores(draws) > threshold).mean()
+        assert own.out_tail(threshold)[0] == pytest.approx(counted, abs=1e-4)
+
+
+def test_examples_are_what_plain_counting_gives() -> None:
+    cell, rows, _ = leaking()
+    assert cell.answers is not None
+    phi, membership = cell.answers.phi, cell.answers.membership
+    limits = {}
+    for target in range(8):
+        scores = cell.results["lira_bayes"][target].scores
+        rest = sorted((scores[i] for i in range(EXAMPLES) if not membership[target, i]), reverse=True)
+        limits[target] = rest[int(0.01 * min((~membership).sum(axis=1)))]
+    hardness = [-np.mean([phi[m, i] for m in range(8) if not membership[m, i]]) for i in range(EXAMPLES)]
+    for i in (0, 1, 2, 500, 1199):
+        holding = [target for target in range(8) if membership[target, i]]
+        hits = [cell.results["lira_bayes"][target].scores[i] > limits[target] for target in holding]
+        tails = [cell.results["lira_bayes"][t].out_tail(limits[t])[i] for t in range(8) if not membership[t, i]]  # type: ignore[misc]
+        agree = [a == b for j, a in enumerate(hits) for k, b in enumerate(hits) if j != k]
+        row = rows[i]
+        assert (row["experiment"], row["index"], row["label"]) == ("cell", i + 7, i % 2)
+        assert (row["num_held"], row["num_not_held"]) == (4, 4)
+        assert row["found"] == pytest.approx(np.mean(hits))
+        assert row["agreement"] == pytest.approx(np.mean(agree))
+        assert row["false_positive_risk"] == pytest.approx(np.mean(tails))
+        assert row["difficulty"] == pytest.approx(np.mean([other < hardness[i] for other in hardness]))
+        assert row["right"] == (i % 3 > 0)
+    assert set(rows[0]) == set(EXAMPLE_COLUMNS)
+
+
+def test_the_mean_over_members_is_the_tpr_of_the_summary() -> None:
+    cell, _, groups = leaking()
+    every = next(row for row in groups if row["kind"] == "all")
+    allowed = allowed_false_positives(cell.asked.membership)
+    found = 0.0
+    for result, inside in zip(cell.results["lira_bayes"], cell.asked.membership, strict=True):
+        values = evaluate_scores(result.scores, inside, None, resamples=0, allowed=allowed)
+        found += (values["tpr_at_fpr_0.01"].value or 0.0) * inside.sum()
+    assert every["found"] == pytest.approx(found / cell.asked.membership.sum())
+    assert set(every) == set(RISK_COLUMNS)
+
+
+def test_groups_share_out_all_pairs() -> None:
+    _, _, groups = leaking()
+    every = next(row for row in groups if row["kind"] == "all")
+    for kind, count in (("class", 2), ("answer", 2), ("difficulty", 5), ("risk", 10)):
+        rows = [row for row in groups if row["kind"] == kind]
+        assert len(rows) == count
+        assert sum(row["num_not_held"] for row in rows) == every["num_not_held"]
+        positives = sum(row["num_not_held"] * row["false_positives"] for row in rows)
+        assert positives == pytest.approx(every["num_not_held"] * every["false_positives"])
+        if kind != "risk":
+            assert sum(row["num_held"] for row in rows) == every["num_held"]
+
+
+def test_predicted_risks_fit_what_is_counted() -> None:
+    """Of noise that is normal, as the predictive assumes: by tenth of it, within what the counts' chance leaves."""
+    membership = coins(8, EXAMPLES, 4)
+    rng = np.random.default_rng(4)
+    phi = rng.normal(0.0, 2.0, EXAMPLES) + 1.5 * membership * rng.random(EXAMPLES) + rng.normal(size=membership.shape)
+    cell = attacked(phi, membership)
+    risks = example_risks(cell)
+    assert risks is not None
+    rows = [row for row in risk_rows(cell, risks) if row["kind"] in ("all", "risk")]
+    for row in rows:
+        chance = np.sqrt(row["false_positive_risk"] / row["num_not_held"])
+        assert abs(row["false_positives"] - row["false_positive_risk"]) < 4 * chance + 0.003
+
+
+def test_the_targets_partner_has_no_part_in_its_figures() -> None:
+    membership = coins(8, EXAMPLES, 0)
+    phi = networks(membership, (1.5,), 90)[0]
+    before = attacked(phi, membership).results["lira_bayes"][2]
+    phi[3] += 5.0
+    after = attacked(phi, membership).results["lira_bayes"][2]
+    assert before.out_tail is not None
+    assert after.out_tail is not None
+    np.testing.assert_allclose(before.out_tail(1.0), after.out_tail(1.0), rtol=1e-9)  # sums without it, by subtraction
+
+
+def test_nothing_is_said_without_the_attack_or_with_too_few_non_members() -> None:
+    cell, _, _ = leaking()
+    assert example_risks(dataclasses.replace(cell, results={})) is None
+    assert example_risks(dataclasses.replace(cell, answers=None)) is None
+    membership = coins(8, 300, 0)
+    assert example_risks(attacked(networks(membership, (1.5,), 90)[0], membership)) is None
