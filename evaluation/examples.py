@@ -16,13 +16,16 @@ import numpy as np
 
 from attacks.arrays import BoolArray, Float64Array, IntArray
 from attacks.exposure import exposure
-from attacks.metrics import allowed_false_positives
+from attacks.metrics import WeightArray, allowed_false_positives
+from attacks.trimming import drawn_together, partners
 from evaluation.attack import Answers, CellScores
 
 ATTACK = "lira_bayes"
 METRIC = "tpr_at_fpr_0.01"
 TENTHS = 10
 FIFTHS = 5
+FEWEST = 20  # members found, and non-members accused, of which shares are given: of few, resamples are all alike
+TOP = "top tenth"
 
 Record = dict[str, Any]
 
@@ -115,9 +118,10 @@ def example_rows(one: CellScores, risks: ExampleRisks) -> Iterator[Record]:
         yield {"experiment": one.asked.experiment, **{name: values[i].item() for name, values in columns.items()}}
 
 
-def risk_rows(one: CellScores, risks: ExampleRisks) -> Iterator[Record]:
+def risk_rows(one: CellScores, risks: ExampleRisks, weights: WeightArray) -> Iterator[Record]:
     """Rows of risk.csv: all pairs, then by class, by what most models answer that do not hold the example, by fifth of
-    difficulty, and non-member pairs by tenth of their predicted risk, lowest first."""
+    difficulty, and non-member pairs by tenth of their predicted risk, lowest first; last the most exposed tenth, where
+    models come in pairs. weights: [B, n], of the resamples."""
     yield _group(one, risks, "all", "all", np.ones_like(risks.held))
     for label in np.unique(one.asked.label):
         yield _group(one, risks, "class", str(label), one.asked.label == label)
@@ -131,6 +135,55 @@ def risk_rows(one: CellScores, risks: ExampleRisks) -> Iterator[Record]:
     for tenth in range(TENTHS):
         row = _group(one, risks, "risk", str(tenth + 1), tenths == tenth)
         yield {**row, "num_examples": None, "num_held": None, "found": None}
+    top = most_exposed(one)
+    if top is not None:
+        top = top[: len(risks.held)]
+        yield _group(one, risks, "exposed", TOP, top) | concentration(risks, top, weights)
+
+
+def most_exposed(one: CellScores) -> BoolArray | None:
+    """For each target the tenth of the examples with the highest exposure over all models but the target and its
+    partner, bool [T, n].
+
+    None unless models come in complementary pairs: elsewhere, how many other models hold an example may tell whether
+    the target does.
+    """
+    known = one.answers
+    paired = None if known is None else partners(known.membership)
+    if known is None or paired is None:
+        return None
+    groups = drawn_together(paired, len(known.membership))
+    found = []
+    for target in one.asked.targets:
+        position = known.indices.index(target)
+        away = next(group for group in groups if position in group)
+        values = exposure(np.delete(known.phi, away, axis=0), np.delete(known.membership, away, axis=0))
+        top = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")[: values.size // TENTHS]
+        found.append(np.isin(np.arange(values.size), top) & ~np.isnan(values))
+    return np.stack(found)
+
+
+def concentration(risks: ExampleRisks, top: BoolArray, weights: WeightArray) -> Record:
+    """What share of the found members, and of the accused non-members, lies in `top` [T, n], and the one minus the
+    other with its 95 % interval over resamples of the examples, thresholds and tenths staying as they are; nothing
+    where there are fewer than FEWEST of either."""
+    found, accused = risks.claimed & risks.held, risks.claimed & risks.rest
+    if min(found.sum(), accused.sum()) < FEWEST:
+        return {}
+    members, others = ([(side & top).sum(axis=0), side.sum(axis=0)] for side in (found, accused))
+    share_found, share_false = (float(inside.sum() / every.sum()) for inside, every in (members, others))
+    counts = np.stack([*members, *others], axis=1)
+    drawn = weights.astype(np.float64) @ counts
+    enough = drawn[:, [1, 3]].all(axis=1)
+    drawn = drawn[enough]
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1] - drawn[:, 2] / drawn[:, 3], [0.025, 0.975])
+    return {
+        "share_found": share_found,
+        "share_false_positives": share_false,
+        "difference": share_found - share_false,
+        "difference_low": float(low),
+        "difference_high": float(high),
+    }
 
 
 def _part(quantile: Float64Array, parts: int) -> IntArray:

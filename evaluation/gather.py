@@ -285,7 +285,7 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
             risks = example_risks(one)
             if risks is not None:
                 evidence.examples += example_rows(one, risks)
-                evidence.risk += risk_rows(one, risks)
+                evidence.risk += risk_rows(one, risks, weights.of(split))
         group = [one for one in group if one.asked.experiment in values]
         if not group:
             continue

@@ -85,6 +85,7 @@ EXAMPLE_COLUMNS = (
 RISK_COLUMNS = (
     *("experiment", "kind", "group", "num_examples", "num_held", "found"),
     *("num_not_held", "false_positives", "false_positive_risk"),
+    *("share_found", "share_false_positives", "difference", "difference_low", "difference_high"),
 )
 # What an evaluation writes, by file name; the report is drawn from these alone.
 EVIDENCE_TABLES = {

@@ -14,16 +14,18 @@ from attacks.arrays import BoolArray, Float64Array
 from attacks.interface import AttackSettings, Outputs
 from attacks.lira_bayes_definition import Choice
 from attacks.lira_bayes_model import Predictive
-from attacks.metrics import allowed_false_positives, evaluate_scores
+from attacks.metrics import WeightArray, allowed_false_positives, evaluate_scores, example_weights
 from attacks.models import from_models
 from attacks.registry import ATTACKS
 from evaluation.attack import Answers, CellScores
-from evaluation.examples import example_risks, example_rows, risk_rows
+from evaluation.examples import FEWEST, concentration, example_risks, example_rows, most_exposed, risk_rows
 from reporting.tables import EXAMPLE_COLUMNS, RISK_COLUMNS
 from tests.attacks.test_releases import coins, networks
 from tests.evaluation.asked_cells import asked
 
 EXAMPLES = 1200
+RESAMPLES = 200
+DRAWS = 40
 
 
 def attacked(phi: Float64Array, membership: BoolArray) -> CellScores:
@@ -41,6 +43,10 @@ def attacked(phi: Float64Array, membership: BoolArray) -> CellScores:
     return CellScores(own, results={"lira_bayes": results}, answers=answers)
 
 
+def weights_of(cell: CellScores) -> WeightArray:
+    return example_weights(cell.asked.membership, RESAMPLES, 0)
+
+
 def world(seed: int, gap: float) -> CellScores:
     membership = coins(8, EXAMPLES, seed)
     return attacked(networks(membership, (gap,), 90 + seed)[0], membership)
@@ -51,7 +57,7 @@ def leaking() -> tuple[CellScores, list[dict[str, Any]], list[dict[str, Any]]]:
     cell = world(0, 1.5)
     risks = example_risks(cell)
     assert risks is not None
-    return cell, list(example_rows(cell, risks)), list(risk_rows(cell, risks))
+    return cell, list(example_rows(cell, risks)), list(risk_rows(cell, risks, weights_of(cell)))
 
 
 @pytest.mark.parametrize(("v1", "v0"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0)])
@@ -101,7 +107,8 @@ def test_the_mean_over_members_is_the_tpr_of_the_summary() -> None:
         values = evaluate_scores(result.scores, inside, None, resamples=0, allowed=allowed)
         found += (values["tpr_at_fpr_0.01"].value or 0.0) * inside.sum()
     assert every["found"] == pytest.approx(found / cell.asked.membership.sum())
-    assert set(every) == set(RISK_COLUMNS)
+    top = next(row for row in groups if row["kind"] == "exposed")
+    assert set(top) == set(RISK_COLUMNS)
 
 
 def test_groups_share_out_all_pairs() -> None:
@@ -125,7 +132,7 @@ def test_predicted_risks_fit_what_is_counted() -> None:
     cell = attacked(phi, membership)
     risks = example_risks(cell)
     assert risks is not None
-    rows = [row for row in risk_rows(cell, risks) if row["kind"] in ("all", "risk")]
+    rows = [row for row in risk_rows(cell, risks, weights_of(cell)) if row["kind"] in ("all", "risk")]
     for row in rows:
         chance = np.sqrt(row["false_positive_risk"] / row["num_not_held"])
         assert abs(row["false_positives"] - row["false_positive_risk"]) < 4 * chance + 0.003
@@ -148,3 +155,75 @@ def test_nothing_is_said_without_the_attack_or_with_too_few_non_members() -> Non
     assert example_risks(dataclasses.replace(cell, answers=None)) is None
     membership = coins(8, 300, 0)
     assert example_risks(attacked(networks(membership, (1.5,), 90)[0], membership)) is None
+
+
+def test_the_top_tenth_is_chosen_on_other_pairs() -> None:
+    """Whatever a pair of models says and holds, its own tenth stays; the shares are those of plain counting."""
+    cell, _, groups = leaking()
+    assert cell.answers is not None
+    phi, membership = cell.answers.phi, cell.answers.membership
+    top, risks = most_exposed(cell), example_risks(cell)
+    assert top is not None
+    assert risks is not None
+    counts = {side: [0, 0] for side in ("held", "rest")}
+    for target in range(8):
+        others = [m for m in range(8) if m // 2 != target // 2]
+        centred = {(m, side): phi[m][membership[m] == side].mean() for m in others for side in (True, False)}
+        values = np.zeros(EXAMPLES)
+        for i in range(EXAMPLES):
+            away = {side: [phi[m, i] - centred[m, side] for m in others if membership[m, i] == side]
+                    for side in (True, False)}  # fmt: skip
+            values[i] = np.mean(away[True]) - np.mean(away[False])
+        assert set(np.flatnonzero(top[target])) == set(np.argsort(-values)[:120])
+        for i in map(int, np.flatnonzero(risks.claimed[target])):
+            own = counts["held" if membership[target, i] else "rest"]
+            own[0] += int(top[target, i])
+            own[1] += 1
+    row = next(row for row in groups if row["kind"] == "exposed")
+    shares = {side: inside / every for side, (inside, every) in counts.items()}
+    assert (row["share_found"], row["share_false_positives"]) == pytest.approx((shares["held"], shares["rest"]))
+    assert row["difference"] == pytest.approx(shares["held"] - shares["rest"])
+    assert 0.0 < row["difference_low"] < row["difference"] < row["difference_high"]
+    other = phi.copy()
+    other[[2, 3]] = 9.0
+    swapped = membership.copy()
+    swapped[[2, 3]] = swapped[[3, 2]]
+    answers = dataclasses.replace(cell.answers, phi=other, membership=swapped)
+    again = most_exposed(dataclasses.replace(cell, answers=answers))
+    assert again is not None
+    np.testing.assert_array_equal(again[[2, 3]], top[[2, 3]])
+    assert (again != top).any()
+
+
+def test_noise_gives_no_finding() -> None:
+    """Of networks whose members gain nothing, the spread of which differs by example; 5 % of draws may find one."""
+    wrong = 0
+    shares = []
+    for seed in range(DRAWS):
+        membership = coins(8, EXAMPLES, 1000 + seed)
+        rng = np.random.default_rng(seed)
+        phi = rng.normal(size=EXAMPLES) + rng.gamma(2.0, 0.5, EXAMPLES) * rng.normal(size=membership.shape)
+        cell = attacked(phi, membership)
+        top, risks = most_exposed(cell), example_risks(cell)
+        assert top is not None
+        assert risks is not None
+        row = concentration(risks, top, weights_of(cell))
+        wrong += not row["difference_low"] <= 0.0 <= row["difference_high"]
+        shares.append(row["share_false_positives"])
+    assert wrong <= 0.05 * DRAWS
+    assert np.mean(shares) > 0.15  # the null is not a tenth
+
+
+def test_no_top_tenth_without_pairs_and_no_shares_of_few() -> None:
+    cell, _, _ = leaking()
+    assert cell.answers is not None
+    membership = np.random.default_rng(0).random((8, EXAMPLES)) < 0.5
+    assert (
+        most_exposed(dataclasses.replace(cell, answers=dataclasses.replace(cell.answers, membership=membership)))
+        is None
+    )
+    risks, top = example_risks(cell), most_exposed(cell)
+    assert risks is not None
+    assert top is not None
+    few = risks.claimed & (np.cumsum(risks.claimed & risks.held).reshape(top.shape) < FEWEST)
+    assert concentration(dataclasses.replace(risks, claimed=few), top, weights_of(cell)) == {}
