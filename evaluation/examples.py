@@ -164,19 +164,21 @@ def most_exposed(one: CellScores) -> BoolArray | None:
 
 
 def concentration(risks: ExampleRisks, top: BoolArray, weights: WeightArray) -> Record:
-    """What share of the found members, and of the accused non-members, lies in `top` [T, n], and the one minus the
-    other with its 95 % interval over resamples of the examples, thresholds and tenths staying as they are; nothing
-    where there are fewer than FEWEST of either."""
+    """What share of the found members lies in `top` [T, n], what share of the false positives, and the one minus the
+    other with its 95 % interval over resamples of the examples, thresholds and tenths staying as they are.
+
+    Of false positives, each target's share counts as often as it has members that are found: a target with a lower
+    threshold finds more, and others. Nothing where there are fewer than FEWEST members found, or false positives, or a
+    target without one.
+    """
     found, accused = risks.claimed & risks.held, risks.claimed & risks.rest
-    if min(found.sum(), accused.sum()) < FEWEST:
+    if min(found.sum(), accused.sum()) < FEWEST or not accused.any(axis=1).all():
         return {}
-    members, others = ([(side & top).sum(axis=0), side.sum(axis=0)] for side in (found, accused))
-    share_found, share_false = (float(inside.sum() / every.sum()) for inside, every in (members, others))
-    counts = np.stack([*members, *others], axis=1)
-    drawn = weights.astype(np.float64) @ counts
-    enough = drawn[:, [1, 3]].all(axis=1)
-    drawn = drawn[enough]
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1] - drawn[:, 2] / drawn[:, 3], [0.025, 0.975])
+    seen = risks.claimed.any(axis=0)  # the others count nowhere
+    counts = [side[:, seen].T.astype(np.float64) for side in (found & top, found, accused & top, accused)]
+    share_found, share_false = (float(value[0]) for value in _shares(counts, np.ones((1, int(seen.sum())))))
+    drawn = np.subtract(*_shares(counts, weights[:, seen].astype(np.float64)))
+    low, high = np.quantile(drawn[~np.isnan(drawn)], [0.025, 0.975])
     return {
         "share_found": share_found,
         "share_false_positives": share_false,
@@ -209,3 +211,13 @@ def _group(one: CellScores, risks: ExampleRisks, kind: str, group: str, which: B
 
 def _share(values: Float64Array | BoolArray, which: BoolArray) -> float | None:
     return float(values[which].mean()) if which.any() else None
+
+
+def _shares(counts: list[Float64Array], weights: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Both shares of `concentration`, [B] each. counts: [k, T] of found in the tenth, found, accused in it, accused;
+    weights: [B, k]."""
+    found_top, found, accused_top, accused = (weights @ side for side in counts)
+    found = np.where(accused > 0, found, 0.0)  # a target whose false positives were not drawn has no share of them
+    every = np.where(found.sum(axis=1) > 0, found.sum(axis=1), np.nan)
+    null = (found * accused_top / np.maximum(accused, 1.0)).sum(axis=1)
+    return np.where(accused > 0, found_top, 0.0).sum(axis=1) / every, null / every
