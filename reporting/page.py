@@ -36,6 +36,7 @@ from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
 from reporting.labels import named_pair
 from reporting.many import gallery
 from reporting.releases import release_sentences, release_table
+from reporting.risk import risk_sentences, risk_table
 from reporting.settings import own_settings, shared_settings, shown, signatures
 from reporting.style import attack_title
 from reporting.tables import attack_order
@@ -73,6 +74,8 @@ class Block:
     all_comparisons: list[dict[str, str]]
     releases: list[str]
     release_table: list[dict[str, Any]]
+    risk: list[str]
+    risk_table: dict[str, Any]
     agreement: list[dict[str, Any]]
     exposure: list[str]
     attacks: list[dict[str, Any]]
@@ -154,7 +157,7 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
     named = {**dict(zip(inputs.cells["experiment"], inputs.cells["experiment"], strict=True)), **labels}
     transfer = inputs.of("transfer", experiments, "target_experiment", "shadows_experiment")
     exposed = inputs.of("exposure", experiments, "experiment_a")
-    released = inputs.of_releases(experiments)
+    released, risks = inputs.of_releases(experiments), inputs.of("risk", experiments)
     dense = {str(name) for name in cells["experiment"][(cells["method"] == BASELINE) & cells["control"].isna()]}
     superseded = "exposure" in inputs.superseded
     strict = summary[(summary["attack"] == attack) & (summary["metric"] == STRICT)]
@@ -175,6 +178,8 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
         ],
         releases=list(release_sentences(released, dense, labels)),
         release_table=release_table(released, labels, METRIC_TITLES),
+        risk=list(risk_sentences(risks, labels)),
+        risk_table=risk_table(risks, labels),
         agreement=exposure.agreement_table(exposed, labels),
         exposure=[exposure.SUPERSEDED] if superseded else exposure.exposure_sentences(exposed, cells, labels),
         attacks=_attacks(summary, cells, labels),

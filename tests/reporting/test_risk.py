@@ -1,0 +1,70 @@
+"""Who is at risk, in the report: a verdict only where the interval leaves 0 out, and no section without rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reporting.page import write_report
+from reporting.risk import risk_sentences, risk_table
+from reporting.tables import EVIDENCE_TABLES, RISK_COLUMNS, write_table
+from tests.reporting.reporting_examples import write_results
+
+LABELS = {"a": "dense", "b": "static 0.9"}
+
+
+def top(experiment: str, low: float, high: float) -> dict[str, Any]:
+    shares = {"share_found": 0.4, "share_false_positives": 0.25, "difference": 0.15}
+    ends = {"difference_low": low, "difference_high": high}
+    return {"experiment": experiment, "kind": "exposed", "group": "top tenth", **shares, **ends}
+
+
+def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(RISK_COLUMNS))
+
+
+def test_only_an_interval_without_zero_is_a_finding() -> None:
+    rows = [top("a", 0.05, 0.2), top("b", -0.05, 0.2), top("b", -0.3, -0.1)]
+    found, none, less = risk_sentences(frame(rows), LABELS)
+    assert found == (
+        "dense: the most exposed tenth makes up 40.0 % of the found members and 25.0 % of the false positives, the "
+        "null; its members are found more often than that explains (+15.0 points [+5.0, +20.0])."
+    )
+    assert "no difference is found" in none
+    assert "less often" in less
+    assert list(risk_sentences(frame([{**top("a", 0.0, 0.0), "difference": None}]), LABELS)) == []
+
+
+def test_predicted_risks_stand_beside_what_is_counted() -> None:
+    row = {"experiment": "a", "kind": "risk", "group": "10", "false_positives": 0.06, "false_positive_risk": 0.05}
+    (said,) = risk_sentences(frame([row, {**row, "group": "9"}]), LABELS)
+    assert "dense 5.0 % predicted, 6.0 % counted." in said
+
+
+def test_a_line_per_group_and_a_column_per_cell() -> None:
+    rows = [
+        {"experiment": "a", "kind": "difficulty", "group": "1", "found": 0.1},
+        {"experiment": "a", "kind": "class", "group": "3", "found": 0.2},
+        {"experiment": "b", "kind": "class", "group": "3", "found": None},
+    ]
+    assert risk_table(frame(rows), LABELS) == {
+        "cells": ["dense", "static 0.9"],
+        "lines": [
+            {"group": "class 3", "found": ["20.0 %", "-"]},
+            {"group": "difficulty, fifth 1", "found": ["10.0 %", "-"]},
+        ],
+    }
+    assert risk_table(frame([]), LABELS)["lines"] == []
+
+
+def test_the_section_is_there_with_rows_alone(tmp_path: Path) -> None:
+    write_results(tmp_path, [("dense", 0.0)])
+    assert 'id="risk"' not in write_report(tmp_path)[0].read_text(encoding="utf-8")
+    rows = [top("dense", 0.05, 0.2), {"experiment": "dense", "kind": "class", "group": "3", "found": 0.125}]
+    write_table(tmp_path / "risk.csv", rows, EVIDENCE_TABLES["risk"])
+    page = write_report(tmp_path)[0].read_text(encoding="utf-8")
+    assert 'href="#risk"' in page
+    assert "its members are found more often than that explains" in page
+    assert "<td>class 3</td><td>12.5 %</td>" in page
