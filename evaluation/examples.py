@@ -134,7 +134,8 @@ def risk_rows(one: CellScores, risks: ExampleRisks, weights: WeightArray) -> Ite
     tenths = _part(_quantiles(tail.ravel()), TENTHS).reshape(tail.shape)
     for tenth in range(TENTHS):
         row = _group(one, risks, "risk", str(tenth + 1), tenths == tenth)
-        yield {**row, "num_examples": None, "num_held": None, "found": None}
+        if row["num_not_held"]:  # equal risks, such as 0, share a tenth
+            yield {**row, "num_examples": None, "num_held": None, "found": None}
     top = most_exposed(one)
     if top is not None:
         top = top[: len(risks.held)]

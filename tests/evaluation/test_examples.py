@@ -231,3 +231,14 @@ def test_no_top_tenth_without_pairs_and_no_shares_of_few() -> None:
     assert top is not None
     few = risks.claimed & (np.cumsum(risks.claimed & risks.held).reshape(top.shape) < FEWEST)
     assert concentration(dataclasses.replace(risks, claimed=few), top, weights_of(cell)) == {}
+
+
+def test_equal_risks_share_a_tenth() -> None:
+    cell, _, _ = leaking()
+    risks = example_risks(cell)
+    assert risks is not None
+    tail = np.where(np.arange(EXAMPLES) < 1000, 0.0, risks.tail)
+    rows = list(risk_rows(cell, dataclasses.replace(risks, tail=tail), weights_of(cell)))
+    tenths = {row["group"]: row["num_not_held"] for row in rows if row["kind"] == "risk"}
+    assert set(tenths) == {"1", "9", "10"}
+    assert tenths["1"] == (risks.rest & (tail == 0.0)).sum()

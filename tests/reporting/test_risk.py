@@ -22,7 +22,8 @@ def top(experiment: str, low: float, high: float) -> dict[str, Any]:
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(RISK_COLUMNS))
+    found: pd.DataFrame = pd.DataFrame(rows, columns=list(RISK_COLUMNS))
+    return found
 
 
 def test_only_an_interval_without_zero_is_a_finding() -> None:
@@ -44,7 +45,7 @@ def test_predicted_risks_stand_beside_what_is_counted() -> None:
 
 
 def test_a_line_per_group_and_a_column_per_cell() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"experiment": "a", "kind": "difficulty", "group": "1", "found": 0.1},
         {"experiment": "a", "kind": "class", "group": "3", "found": 0.2},
         {"experiment": "b", "kind": "class", "group": "3", "found": None},
