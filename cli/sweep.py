@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.config_file import print_config
+from cli.detectable import forecast, recorded
 from cli.earlier import settled
 from cli.export import export_targets
 from cli.main import DONE, SOME_FAILED
@@ -56,6 +57,7 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         planned, args, _queries(args, options), group, everything, before=lambda: remember(cells, runs_folder(args))
     )
     if trained is None:
+        _print_forecast(cells, args, options)
         return DONE
     unfinished = trained.unfinished
     if engine.shard is not None:
@@ -86,6 +88,15 @@ def chosen_models(planned: Sequence[PlannedRun], models: Sequence[int]) -> list[
     if beyond is not None:
         raise UsageError(f"argument --models: {beyond} is not planned; give 0 to {most}, or more --num-shadows")
     return [run for run in planned if not models or run.config.model_index in models]
+
+
+def _print_forecast(cells: Sequence[ExperimentConfig], args: argparse.Namespace, options: AttackOptions) -> None:
+    """`--dry-run`: which difference would be found, of a sweep that is attacked as the recorded cells were."""
+    models = args.num_shadows + 1
+    attacked = not args.no_mia and (options.attacks is None or "lira_bayes" in options.attacks)
+    every_target = options.targets_of(trains_network=False) >= models
+    if attacked and every_target and len(cells) > 1 and args.split == "pairs":
+        print(forecast(models, *recorded()))
 
 
 def _check_names(cells: Sequence[ExperimentConfig], runs_dir: Path, options: AttackOptions) -> None:
