@@ -3,10 +3,10 @@
     python benchmarks/detectable.py             # writes cli/detectable.csv, which `train.py --dry-run` quotes
     python benchmarks/detectable.py --check     # exit code 1 where the file differs; nothing is written
 
-Of the recorded cells of STUDY (digits, split in pairs), every subset of PAIRS of models that keeps partners together is
-evaluated as if it were all: `lira_bayes`, every model a target, the others its shadows. A row per planned comparison
-without a control and per number of models: the mean over subsets of the comparison's `detectable`
-(`attacks.intervals.difference`). Subsets share models and are no independent draws; nothing is extrapolated.
+Of the recorded cells of STUDY (digits, split in pairs), every choice of so many PAIRS of models is evaluated
+as if it were all: `lira_bayes`, every model a target, the others its shadows. A row per planned comparison
+without a control and per number of models: the mean over choices of the comparison's `detectable`
+(`attacks.intervals.difference`). Choices share models and are no independent draws; nothing is extrapolated.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def recorded(path: Path = FILE) -> tuple[Found, str]:
     for row in rows:
         found[int(row["num_models"])].append(float(row["detectable"]))
     cells = {row[side] for row in rows for side in ("experiment_a", "experiment_b")}
-    words = f"{len(cells)} recorded cells of {rows[0]['dataset']}, {int(rows[0]['num_examples']):,} examples, {rows[0]['network']}"
-    return found, words
+    examples = int(rows[0]["num_examples"])
+    return found, f"{len(cells)} recorded cells of {rows[0]['dataset']}, {examples:,} examples, {rows[0]['network']}"
 
 
 def forecast(models: int, found: Found, words: str) -> str:
