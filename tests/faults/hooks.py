@@ -22,10 +22,13 @@ def plain_pictures() -> None:
     """Skip the rasterising of figures, which takes most of a small sweep's time; all files are still written."""
     from matplotlib.figure import Figure
 
+    from reporting import style
+
     def savefig(figure: Figure, stream: Any, **_: Any) -> None:
         stream.write(f"{figure.get_size_inches()} {len(figure.axes)}".encode())
 
     Figure.savefig = savefig  # type: ignore[method-assign, assignment]
+    style.for_page = lambda png: png  # what was not drawn is no picture
 
 
 class _Countdown:
