@@ -5,6 +5,7 @@ the sweep are in files of the user's own."""
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,9 @@ def test_ray_on_this_machine(
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
     monkeypatch.chdir(tmp_path)
-    assert train.main([*sweep, "--engine", "ray", "--jobs", "2"]) == 0
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as own:  # a short path: sockets lie below it
+        monkeypatch.setenv("RAY_TMPDIR", own)  # else it joins the cluster of a test in another process
+        assert train.main([*sweep, "--engine", "ray", "--jobs", "2"]) == 0
     assert results(tmp_path) == by_local
     assert shared(tmp_path) == [1] * 6
     assert not list(tmp_path.glob("runs/.shared-*"))
