@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from scipy.stats import norm
 
+from attacks.intervals import holm
+from reporting.figures import FOUND
 from reporting.frames import is_empty
 
 Labels = Mapping[str, str]
@@ -17,12 +20,15 @@ def risk_sentences(rows: pd.DataFrame, labels: Labels) -> Iterator[str]:
     """What the most exposed tenth makes up, cell by cell, and how far single predicted risks can be relied on.
 
     rows: of risk.csv, of one setting. A tenth is said to make up more, or less, than the null only where the interval
-    of the difference leaves 0 out.
+    of the difference leaves 0 out, and still after Holm's correction for as many cells as are told of.
     """
-    for _, row in rows[(rows["kind"] == "exposed") & rows["difference"].notna()].iterrows():
+    tenths = rows[(rows["kind"] == "exposed") & rows["difference"].notna()]
+    p_values = holm([_p_value(row) for _, row in tenths.iterrows()])
+    for (_, row), p_holm in zip(tenths.iterrows(), p_values, strict=True):
+        verdict = _verdict(row, p_holm, len(tenths))
         yield (
             f"{labels[row['experiment']]}: the most exposed tenth makes up {_percent(row['share_found'])} of the found "
-            f"members and {_percent(row['share_false_positives'])} of the false positives, the null; {_verdict(row)} "
+            f"members and {_percent(row['share_false_positives'])} of the false positives, the null; {verdict} "
             f"({_signed(row)})."
         )
     highest = rows[(rows["kind"] == "risk") & (rows["group"] == "10") & rows["false_positives"].notna()]
@@ -38,12 +44,20 @@ def risk_sentences(rows: pd.DataFrame, labels: Labels) -> Iterator[str]:
         )
 
 
-def _verdict(row: pd.Series) -> str:
-    if row["difference_low"] > 0:
+def _p_value(row: pd.Series) -> float:
+    """Two-sided, of a normal distribution as wide as the 95 % interval."""
+    spread = (row["difference_high"] - row["difference_low"]) / (2 * norm.ppf(0.975))
+    return float(2 * norm.sf(abs(row["difference"]) / spread)) if spread > 0 else float(row["difference"] == 0)
+
+
+def _verdict(row: pd.Series, p_holm: float | None, cells: int) -> str:
+    if row["difference_low"] <= 0 <= row["difference_high"]:
+        return "no difference is found"
+    if p_holm is None or p_holm >= FOUND:
+        return f"a difference does not survive correction for {cells} cells"
+    if row["difference"] > 0:
         return "its members are found more often than that explains"
-    if row["difference_high"] < 0:
-        return "its members are found less often than the null has it"
-    return "no difference is found"
+    return "its members are found less often than the null has it"
 
 
 def _percent(value: Any) -> str:

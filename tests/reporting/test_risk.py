@@ -27,14 +27,19 @@ def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def test_only_an_interval_without_zero_is_a_finding() -> None:
-    rows = [top("a", 0.05, 0.2), top("b", -0.05, 0.2), top("b", -0.3, -0.1)]
+    rows = [top("a", 0.1, 0.2), top("b", -0.05, 0.2), {**top("b", -0.3, -0.1), "difference": -0.2}]
     found, none, less = risk_sentences(frame(rows), LABELS)
     assert found == (
         "dense: the most exposed tenth makes up 40.0 % of the found members and 25.0 % of the false positives, the "
-        "null; its members are found more often than that explains (+15.0 points [+5.0, +20.0])."
+        "null; its members are found more often than that explains (+15.0 points [+10.0, +20.0])."
     )
     assert "no difference is found" in none
     assert "less often" in less
+    # by itself a finding, of five cells none
+    one = top("a", 0.03, 0.27)
+    assert "more often than that explains (" in next(risk_sentences(frame([one]), LABELS))
+    several = list(risk_sentences(frame([one, *[top("b", -0.05, 0.35)] * 4]), LABELS))
+    assert "a difference does not survive correction for 5 cells" in several[0]
     assert list(risk_sentences(frame([{**top("a", 0.0, 0.0), "difference": None}]), LABELS)) == []
 
 
