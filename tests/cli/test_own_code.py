@@ -1,6 +1,7 @@
 """Networks, pruning methods and attacks in files of one's own, by the examples: trained, killed, resumed, refused.
 
-One sweep serves most tests. Its pruner is the example's, but that the first process which trains it is killed.
+One file, longer than others: one sweep serves most tests. Its pruner is the example's, but that the first process which
+trains it is killed.
 """
 
 from __future__ import annotations
