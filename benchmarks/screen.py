@@ -3,7 +3,7 @@
     python benchmarks/screen.py                  # the studies digits and zoo below benchmarks/results
 
 For each study: Spearman's correlation over its cells of accuracy gap, loss gap and LOSS AUC (means over all models,
-each a target) with the AUC of Bayes LiRA, with an interval from 10,000 draws of cells; and over the examples of a
+each a target) with the AUC of an attack, with an interval from 10,000 draws of cells; and over the examples of a
 target that of the loss with the score of Bayes LiRA, averaged over targets and cells. Nothing is trained.
 """
 
@@ -38,6 +38,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 BAYES = "lira_bayes"
 STUDIES = ("digits", "zoo")  # of cells enough to be put in an order
 FIGURES = ("accuracy_gap", "loss_gap", "loss_auc")
+ATTACKS = (BAYES, "lira", "rmia")  # the headline attack, and what others say
+EXAMPLES = {"level": "examples", "figure": "loss", "attack": BAYES}
 RESAMPLES = 10_000
 
 
@@ -61,29 +63,31 @@ def body(args: argparse.Namespace) -> int:
         files = sorted((root / name / "signals").glob("*.npz"))
         if not files:
             raise UsageError(f"argument STUDY: {root / name} has no recorded signals (signals/*.npz)")
-        rows += [{"study": name, **row} for row in worth(files)]
+        rows += [{"study": name, **row} for row in worth(files, pd.read_csv(root / name / "summary.csv"))]
     table = pd.DataFrame(rows)
     write_text(Path(args.output), table.to_csv(index=False, lineterminator="\n", float_format="%.3f"))
     print(table.to_string(index=False, float_format="%.3f"))
     return DONE
 
 
-def worth(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of a study: level (cells, examples), figure, Spearman's correlation, its interval and how many cells."""
+def worth(files: Sequence[Path], summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a study: level (cells, examples), figure, attack, Spearman's correlation, its interval and how many
+    cells. summary: the study's summary.csv, with every attack's mean AUC."""
     options = AttackOptions(num_targets=ALL_TARGETS, shadows_from=("own",))
     evidence = gather(read_cells(files, options), Attacker((BAYES,), options, Places(), "cpu"))
     scored = [one for one in evidence.scored if BAYES in one.results]
-    auc = {
-        row["experiment"]: row["mean"] for row in evidence.summary if (row["attack"], row["metric"]) == (BAYES, "auc")
-    }
     by_itself = np.array([cell_figures(one) for one in scored])
-    leakage = np.array([auc[one.asked.experiment] for one in scored])
+    aucs = summary[summary["metric"] == "auc"].pivot(index="experiment", columns="attack", values="mean")
+    leakage = aucs.loc[[one.asked.experiment for one in scored]]
     rows = [
-        {"level": "cells", "figure": figure, **correlation(by_itself[:, i], leakage), "num_cells": len(scored)}
+        {"level": "cells", "figure": figure, "attack": attack}
+        | correlation(by_itself[:, i], leakage[attack].to_numpy(dtype=float))
+        | {"num_cells": len(scored)}
+        for attack in ATTACKS
         for i, figure in enumerate(FIGURES)
     ]
     within = [example_correlation(one) for one in scored]
-    return [*rows, {"level": "examples", "figure": "loss", "spearman": np.mean(within), "num_cells": len(scored)}]
+    return [*rows, EXAMPLES | {"spearman": np.mean(within), "num_cells": len(scored)}]
 
 
 def asked_of(one: CellScores) -> list[Signals]:

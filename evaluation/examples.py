@@ -34,7 +34,9 @@ Record = dict[str, Any]
 class ExampleRisks:
     """Of one cell's T targets and n examples. held, rest: bool [T, n], scored pairs of members and of non-members.
     claimed: bool [T, n], above the target's threshold; tail: [T, n], the chance of that if no member, NaN without a
-    score. exposure, difficulty, right: [n], as in examples.csv."""
+    score. exposure, difficulty, right: [n], as in examples.csv, of all models: they describe examples and score no
+    target. difficulty_away, right_away: [T, n], the same without the target and its partner, for groups whose pairs are
+    counted: a target that takes part would choose the group of its own non-members."""
 
     held: BoolArray
     rest: BoolArray
@@ -43,6 +45,8 @@ class ExampleRisks:
     exposure: Float64Array
     difficulty: Float64Array
     right: Float64Array
+    difficulty_away: Float64Array
+    right_away: Float64Array
 
 
 def example_risks(one: CellScores) -> ExampleRisks | None:
@@ -64,15 +68,36 @@ def example_risks(one: CellScores) -> ExampleRisks | None:
     tail = np.stack(tails)
     inside, scored = one.asked.membership[: len(tail)], ~np.isnan(tail)
     known = one.answers
+    away = [_without(known, target) for target in one.asked.targets[: len(tail)]]
     return ExampleRisks(
         held=inside & scored,
         rest=~inside & scored,
         claimed=np.stack(claimed),
         tail=tail,
         exposure=exposure(known.phi, known.membership),
-        difficulty=_quantiles(-_mean(known.phi, ~known.membership)),
+        difficulty=_difficulty(known),
         right=_right(known),
+        difficulty_away=np.stack([_difficulty(others) for others in away]),
+        right_away=np.stack([_right(others) for others in away]),
     )
+
+
+def _without(known: Answers, target: int) -> Answers:
+    """Those of all models but the target and its partner, of `partners`."""
+    groups = drawn_together(partners(known.membership), len(known.membership))
+    position = known.indices.index(target)
+    away = next(group for group in groups if position in group)
+    kept = [i for i in range(len(known.membership)) if i not in away]
+    return Answers(
+        tuple(known.indices[i] for i in kept),
+        known.phi[kept],
+        known.membership[kept],
+        None if known.right is None else known.right[kept],
+    )
+
+
+def _difficulty(known: Answers) -> Float64Array:
+    return _quantiles(-_mean(known.phi, ~known.membership))
 
 
 def _right(known: Answers) -> Float64Array:
@@ -119,17 +144,17 @@ def example_rows(one: CellScores, risks: ExampleRisks) -> Iterator[Record]:
 
 
 def risk_rows(one: CellScores, risks: ExampleRisks, weights: WeightArray) -> Iterator[Record]:
-    """Rows of risk.csv: all pairs, then by class, by what most models answer that do not hold the example, by fifth of
-    difficulty, and non-member pairs by tenth of their predicted risk, lowest first; last the most exposed tenth, where
-    models come in pairs. weights: [B, n], of the resamples."""
+    """Rows of risk.csv: all pairs, then by class, by what most other models answer that do not hold the example, by
+    fifth of difficulty to them, and non-member pairs by tenth of their predicted risk, lowest first; last the most
+    exposed tenth, where models come in pairs. weights: [B, n], of the resamples."""
     yield _group(one, risks, "all", "all", np.ones_like(risks.held))
     for label in np.unique(one.asked.label):
         yield _group(one, risks, "class", str(label), one.asked.label == label)
-    for name, which in (("right", risks.right > 0.5), ("wrong", risks.right <= 0.5)):
+    for name, which in (("right", risks.right_away > 0.5), ("wrong", risks.right_away <= 0.5)):
         if which.any():
             yield _group(one, risks, "answer", name, which)
     for fifth in range(FIFTHS):
-        yield _group(one, risks, "difficulty", str(fifth + 1), _part(risks.difficulty, FIFTHS) == fifth)
+        yield _group(one, risks, "difficulty", str(fifth + 1), _part(risks.difficulty_away, FIFTHS) == fifth)
     tail = np.where(risks.rest, risks.tail, np.nan)
     tenths = _part(_quantiles(tail.ravel()), TENTHS).reshape(tail.shape)
     for tenth in range(TENTHS):
@@ -150,15 +175,12 @@ def most_exposed(one: CellScores) -> BoolArray | None:
     the target does.
     """
     known = one.answers
-    paired = None if known is None else partners(known.membership)
-    if known is None or paired is None:
+    if known is None or partners(known.membership) is None:
         return None
-    groups = drawn_together(paired, len(known.membership))
     found = []
     for target in one.asked.targets:
-        position = known.indices.index(target)
-        away = next(group for group in groups if position in group)
-        values = exposure(np.delete(known.phi, away, axis=0), np.delete(known.membership, away, axis=0))
+        others = _without(known, target)
+        values = exposure(others.phi, others.membership)
         top = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")[: values.size // TENTHS]
         found.append(np.isin(np.arange(values.size), top) & ~np.isnan(values))
     return np.stack(found)

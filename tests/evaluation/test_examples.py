@@ -242,3 +242,29 @@ def test_equal_risks_share_a_tenth() -> None:
     tenths = {row["group"]: row["num_not_held"] for row in rows if row["kind"] == "risk"}
     assert set(tenths) == {"1", "9", "10"}
     assert tenths["1"] == (risks.rest & (tail == 0.0)).sum()
+
+
+def test_a_target_and_its_partner_do_not_choose_the_groups_of_their_examples() -> None:
+    cell = world(2, 1.5)
+    assert cell.answers is not None
+    assert cell.answers.right is not None
+    phi, right = cell.answers.phi.copy(), np.random.default_rng(0).random(cell.answers.phi.shape) < 0.7
+    changed = dataclasses.replace(cell, answers=dataclasses.replace(cell.answers, phi=phi, right=right))
+    before = example_risks(changed)
+    phi[2:4] += np.linspace(-50.0, 50.0, EXAMPLES)
+    right[2:4] = ~right[2:4]
+    after = example_risks(changed)
+    assert before is not None
+    assert after is not None
+    for target in (2, 3):  # each the other's partner
+        np.testing.assert_array_equal(before.difficulty_away[target], after.difficulty_away[target])
+        np.testing.assert_array_equal(before.right_away[target], after.right_away[target])
+    assert (before.difficulty_away[4] != after.difficulty_away[4]).any()
+    others = [model for model in range(8) if model not in (2, 3)]
+    hardness = []
+    for i in range(EXAMPLES):
+        outside = [phi[model, i] for model in others if not cell.answers.membership[model, i]]
+        hardness.append(-np.mean(outside) if outside else np.nan)
+    known = [value for value in hardness if not np.isnan(value)]
+    for i in range(0, EXAMPLES, 50):
+        assert after.difficulty_away[2, i] == pytest.approx(np.mean([other < hardness[i] for other in known]))
