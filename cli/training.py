@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifacts.locks import locked
 from artifacts.signals import QuerySettings
+from cli.cost import SHORT_PLAN, cost_in_words, folder_sizes, trained_pictures
 from cli.main import DONE, LOCKED, SOME_FAILED
 from cli.progress import SweepBar
 from configs.errors import RunLocked, UsageError
@@ -157,17 +158,9 @@ def _try_out(chosen: Sequence[PlannedRun], args: argparse.Namespace) -> None:
 
 
 def _warn_of_space(chosen: Sequence[PlannedRun], args: argparse.Namespace, forks: ForkPlan) -> None:
-    from data.inputs import open_data
-    from sweep.space import run_bytes, shortfall
+    from sweep.space import shortfall
 
-    asked = QuerySettings(args.num_queries or 2, samia=True, population=getattr(args, "rmia_population", 0))
-    kinds = [(one.config.cell_fingerprint(), len(forks.of_run(one.run).keep)) for one in chosen]
-    one_of_each = {kind: one.config for kind, one in zip(kinds, chosen, strict=True)}
-    sizes = {
-        kind: run_bytes(config, open_data(config, args.data_dir)[0], asked, kept=kind[1])
-        for kind, config in one_of_each.items()
-    }
-    missing = shortfall((sizes[kind] for kind in kinds), Path(args.runs_dir))
+    missing = shortfall(folder_sizes(chosen, args, forks), Path(args.runs_dir))
     if missing is not None:
         log.warning("%s; make room, or the last runs will fail (a run that fails for it can go on later)", missing)
 
@@ -206,11 +199,15 @@ def train_planned(
     forks = ForkPlan(everything, args.overwrite)
     if args.dry_run:
         print_plan(planned, forks, getattr(args, "shard", None))
+        if not args.quiet and (line := cost_in_words(planned, args, queries, forks, everything)):
+            print(line)
         return None
     chosen = choose_runs(planned, args.skip_existing, args.overwrite)
     prepare_runs(chosen, args, planned, forks)
     if chosen:
         before()
+        if not args.quiet and trained_pictures(chosen, args.data_dir) > SHORT_PLAN:
+            log.info(cost_in_words(chosen, args, queries, forks, everything))
     try:
         return Trained(bool(chosen), train_runs(chosen, args, queries, group, forks))
     finally:

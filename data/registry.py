@@ -108,6 +108,15 @@ def load_dataset(name: str, data_dir: Path, image_size: int | None, seed: int, p
     return load(Path(data_dir).expanduser(), size, seed, progress)
 
 
+def needs_download(name: str, data_dir: Path) -> bool:
+    """Whether loading this data set would download it first."""
+    module, _, _ = DATASETS[name].load.partition(":")
+    if not module.endswith("torchvision_sets"):
+        return False
+    at_hand: Callable[[str, Path], bool] = resolve_name(f"{module}:at_hand")
+    return not at_hand(name, Path(data_dir).expanduser())
+
+
 def folder_name(data_dir: Path) -> str:
     """The folder's own name in the letters A-Z a-z 0-9 . _ - (others become -), to name a cell; never empty."""
     return _safe(Path(os.path.abspath(Path(data_dir).expanduser())).name) or "imagefolder"

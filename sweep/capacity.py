@@ -63,14 +63,25 @@ def spread(
     names = cuda_names(machine.device)
     most = min(num_runs, machine.jobs or num_runs)
     if not names:
-        one_each = cores if pick_device(machine.device).type == "cpu" else 1
-        return [machine.device] * min(most, machine.jobs or one_each), None
+        return processes(machine, num_runs, cores), None
     each = machine.models_per_device
     if each is None and machine.jobs is None:
         limit = min(math.ceil(num_runs / len(names)), max(1, cores // len(names)))
         each = measured(config, machine, names[0], data_dir, limit, num_runs / len(names))
     each = min(each or most, math.ceil(most / len(names)))
     return (names * each)[:most], each
+
+
+def processes(machine: Machine, num_runs: int, cores: int) -> list[str]:
+    """Device names, one for each process that trains where nothing is measured: one a core of a CPU, else one a device
+    unless a flag says more."""
+    names = cuda_names(machine.device)
+    most = min(num_runs, machine.jobs or num_runs)
+    if not names:
+        one_each = cores if pick_device(machine.device).type == "cpu" else 1
+        return [machine.device] * min(most, machine.jobs or one_each)
+    each = min(machine.models_per_device or 1, math.ceil(most / len(names)))
+    return (names * each)[:most]
 
 
 def best(rates: Mapping[int, float]) -> int:
@@ -102,14 +113,14 @@ def measured(config: ExperimentConfig, machine: Machine, device: str, data_dir: 
     limit: no more than this. runs: how many models this device will have to train.
     """
     rates: dict[int, float] = {}
-    probes: list[_Probe] = []
+    probes: list[Probe] = []
     most, why = limit, "more would gain less than 5 %"
-    timer = threading.Timer(PATIENCE_SECONDS, _kill, [probes])
+    timer = threading.Timer(PATIENCE_SECONDS, kill_all, [probes])
     timer.start()
     try:
         while limit > 1 and (count := next_count(rates, most)) is not None:
-            probes += [_Probe(config, machine, device, data_dir) for _ in range(count - len(probes))]
-            readings = _together(probes)
+            probes += [Probe(config, machine, device, data_dir) for _ in range(count - len(probes))]
+            readings = together(probes, MEASURED_SECONDS)
             if readings is None:
                 why = "more did not run"
                 break
@@ -130,13 +141,15 @@ def measured(config: ExperimentConfig, machine: Machine, device: str, data_dir: 
     return chosen
 
 
-class _Probe:
+class Probe:
     """A process that trains a model of this sweep, for measurement alone; it writes nothing."""
 
-    def __init__(self, config: ExperimentConfig, machine: Machine, device: str, data_dir: str) -> None:
-        task = {"config": config.flat(), "device": device, "data_dir": data_dir}
-        task |= {"cuda_graphs": machine.cuda_graphs}
-        self.process = start("sweep.probe", json.dumps(task), threads=1, quiet=True)
+    def __init__(
+        self, config: ExperimentConfig, machine: Machine, device: str, data_dir: str, threads: int = 1
+    ) -> None:
+        task: dict[str, Any] = {"config": config.flat(), "device": device, "data_dir": data_dir}
+        task |= {"cuda_graphs": machine.cuda_graphs, "threads": threads}
+        self.process = start("sweep.probe", json.dumps(task), threads=threads, quiet=True)
         self.ready = False
 
     def hear(self) -> dict[str, Any] | None:
@@ -146,12 +159,13 @@ class _Probe:
             return dict(json.loads(self.process.stdout.readline()))
         return None
 
-    def say(self, seconds: float) -> None:
-        """Have it train for that long."""
+    def say(self, asked: float | dict[str, Any]) -> None:
+        """Have it train for that long, or get ready to train a model of another configuration."""
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
-            self.process.stdin.write(f"{seconds}\n")
+            self.process.stdin.write(f"{json.dumps(asked)}\n")
             self.process.stdin.flush()
+        self.ready = not isinstance(asked, dict)
 
     def end(self) -> None:
         """Kill it: it has nothing to save."""
@@ -163,19 +177,19 @@ class _Probe:
                     pipe.close()
 
 
-def _kill(probes: list[_Probe]) -> None:
+def kill_all(probes: list[Probe]) -> None:
     for probe in probes:
         probe.process.kill()
 
 
-def _together(probes: list[_Probe]) -> list[Reading] | None:
-    """Readings while all train at once; None when one of them could not."""
+def together(probes: list[Probe], seconds: float) -> list[Reading] | None:
+    """Readings while all train at once for that long; None when one of them could not."""
     for probe in probes:
         probe.ready = probe.ready or probe.hear() is not None
     if not all(probe.ready for probe in probes):
         return None
     for probe in probes:
-        probe.say(MEASURED_SECONDS)
+        probe.say(seconds)
     answers = [probe.hear() for probe in probes]
     readings = [Reading(**answer) for answer in answers if answer is not None]
     return readings if len(readings) == len(probes) else None

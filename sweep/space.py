@@ -42,8 +42,9 @@ def shortfall(needed: Iterable[int], folder: Path) -> str | None:
     free = shutil.disk_usage(there).free
     if total <= free:
         return None
-    return f"the runs need about {_words(total)} and {folder} has {_words(free)} left"
+    return f"the runs need about {in_words(total)} and {folder} has {in_words(free)} left"
 
 
-def _words(number: int) -> str:
+def in_words(number: int) -> str:
+    """Bytes, for people."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

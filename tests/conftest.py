@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from attacks.network_training import Plan, Plans
 from configs.experiment import ExperimentConfig
 from pruning.registry import all_knobs
+from sweep import cost
 from sweep.plan import resolve
 
 torch.set_num_threads(1)
@@ -59,6 +60,13 @@ def make_config() -> Callable[..., ExperimentConfig]:
         return resolve(dataclasses.replace(base, **fields), "datasets", knobs)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def untimed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plan is timed before it is trained, which takes seconds, but in the tests of that."""
+    if request.path.name != "test_cost.py":
+        monkeypatch.setattr(cost, "timed_rates", lambda *_: {})
 
 
 @pytest.fixture

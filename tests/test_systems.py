@@ -61,7 +61,7 @@ try:
     train.main(["--help"])
 except SystemExit as stop:
     assert stop.code == 0
-raise SystemExit(train.main(["--dataset", "digits", "--epochs", "1", "--layers", "8", "--dry-run"]))
+raise SystemExit(train.main(["--dataset", "digits", "--epochs", "1", "--layers", "8", "--dry-run", "--quiet"]))
 """
     shown = without_posix(code, tmp_path)
     assert shown.startswith("usage:")

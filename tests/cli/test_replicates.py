@@ -120,7 +120,7 @@ def test_status_and_dry_run(home: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert call(TRAIN, ["--status"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["dense/synthetic/train_seed_1", "4", "4", "0", "0", "0"] in rows
-    assert call(TRAIN, [*SWEEP, "--replicates", "2", "--dry-run", "--shard", "1/2"]) == 0
+    assert call(TRAIN, [*SWEEP, "--replicates", "2", "--dry-run", "--quiet", "--shard", "1/2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     # targets first: dense with its two replicates, static with its two; the first shard has each second of them
     assert [line.split() for line in lines[:3]] == [

@@ -13,7 +13,7 @@ from configs.errors import RunError, UsageError
 from configs.experiment import ExperimentConfig
 from configs.machine import Machine
 from sweep import capacity
-from sweep.capacity import best, check_models_per_device, fitting, next_count, spread
+from sweep.capacity import best, check_models_per_device, fitting, next_count, processes, spread
 from training.device import memory_errors
 
 Make = Callable[..., ExperimentConfig]
@@ -69,6 +69,8 @@ def test_devices_take_turns(three_gpus: None, make_config: Make) -> None:
     assert places(100, jobs=4) == ([*every, "cuda:0"], 2)
     assert places(100, jobs=2, models_per_device=4) == (every[:2], 1)
     assert places(1, models_per_device=4) == (["cuda:0"], 1)
+    assert processes(Machine(), 100, cores=16) == every
+    assert processes(Machine(models_per_device=2), 100, cores=16) == every * 2
 
 
 def test_auto_asks_the_measurement(three_gpus: None, make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +89,7 @@ def test_on_a_cpu_jobs_say_how_many(make_config: Make) -> None:
     assert spread(make_config(), Machine(device="cpu"), "datasets", 9, cores=3) == (["cpu"] * 3, None)
     assert spread(make_config(), Machine(device="cpu", jobs=5), "datasets", 9, cores=3) == (["cpu"] * 5, None)
     assert spread(make_config(), Machine(device="cpu"), "datasets", 2, cores=3) == (["cpu"] * 2, None)
+    assert processes(Machine(device="cpu"), 9, cores=3) == ["cpu"] * 3
     check_models_per_device(Machine(device="cpu"))
     with pytest.raises(UsageError, match=r"--models-per-device: concerns CUDA devices, and this is cpu; --jobs"):
         check_models_per_device(Machine(device="cpu", models_per_device=2))
@@ -108,7 +111,7 @@ def test_a_measurement(make_config: Make, monkeypatch: pytest.MonkeyPatch, caplo
 def test_a_probe_that_dies_leaves_what_was_known(
     make_config: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(capacity, "_together", lambda probes: None)
+    monkeypatch.setattr(capacity, "together", lambda probes, seconds: None)
     with caplog.at_level(logging.INFO):
         assert capacity.measured(make_config(), Machine(), "cpu", "datasets", 4, runs=9) == 1
     assert "more did not run" in caplog.text

@@ -19,7 +19,16 @@ def test_a_task_of_the_job_array_takes_its_share(tmp_path: Path) -> None:
     srun.write_text('#!/bin/bash\nexec "$@"\n', encoding="utf-8")
     srun.chmod(0o755)
     slurm = {"SLURM_ARRAY_TASK_ID": "2", "SHARDS": "4", "PYTHON": sys.executable}
-    flags = ["--dataset", "synthetic", "--methods", "dense", "--runs-dir", str(tmp_path / "runs"), "--dry-run"]
+    flags = [
+        "--dataset",
+        "synthetic",
+        "--methods",
+        "dense",
+        "--runs-dir",
+        str(tmp_path / "runs"),
+        "--dry-run",
+        "--quiet",
+    ]
     done = subprocess.run(
         ["bash", "examples/slurm.sbatch", *flags],
         cwd=REPOSITORY,

@@ -1,0 +1,94 @@
+"""The line that says what training a plan will cost, before it begins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from artifacts.signals import QuerySettings
+from configs.errors import UsageError
+from configs.experiment import ExperimentConfig
+from configs.knobs import from_args
+from configs.machine import EngineOptions, Machine
+from data.registry import needs_download
+from sweep.forks import ForkPlan
+from sweep.plan import PlannedRun
+
+# Epochs times members of a plan that is trained without saying first how long it takes: some minutes of a CPU.
+SHORT_PLAN = 2_000_000
+
+
+def cost_in_words(
+    planned: Sequence[PlannedRun],
+    args: argparse.Namespace,
+    queries: Callable[[ExperimentConfig], QuerySettings],
+    forks: ForkPlan,
+    everything: Sequence[PlannedRun],
+) -> str:
+    """A line: what training those runs takes that are to be trained, in time and on the disk; or why that is not known.
+    Empty where there are none.
+
+    everything: the whole plan, with what other commands train of it.
+    """
+    from artifacts.children import cores
+    from data.inputs import open_data
+    from sweep.capacity import processes
+    from sweep.cost import cost_of, to_train
+    from sweep.space import in_words
+
+    wanted = to_train(planned, args.overwrite)
+    if not wanted:
+        return ""
+    options: EngineOptions = from_args(EngineOptions, args)
+    if options.engine == "ray":
+        return "how long training takes is not known: --engine ray trains on machines that are not measured from here"
+    if args.dry_run and needs_download(planned[0].config.dataset, Path(args.data_dir)):
+        return f"how long training takes is not known before {planned[0].config.dataset} is downloaded"
+    machine: Machine = from_args(Machine, args)
+    try:
+        devices = processes(machine, len(wanted), cores())
+        threads = machine.num_threads or max(1, cores() // len(devices))
+        cost = cost_of(
+            planned,
+            everything,
+            forks,
+            machine,
+            args.data_dir,
+            lambda one: open_data(one, args.data_dir)[0],
+            queries,
+            devices,
+            threads,
+        )
+        room = sum(folder_sizes(wanted, args, forks))
+    except UsageError as error:
+        return f"how long training takes is not known: {error}"
+    if cost is None:
+        return "how long training takes is not known: no step could be timed"
+    return f"{cost}; at most {in_words(room)} on the disk; attacks are not in it"
+
+
+def trained_pictures(chosen: Sequence[PlannedRun], data_dir: str) -> float:
+    """How many pictures the runs train on, all epochs together."""
+    from data.inputs import open_data
+
+    def members(config: ExperimentConfig) -> float:
+        pool = len(open_data(config, data_dir)[0].train_labels)
+        return min(config.pool_size or pool, pool) * config.train_fraction
+
+    return sum(one.config.total_epochs * members(one.config) for one in chosen)
+
+
+def folder_sizes(chosen: Sequence[PlannedRun], args: argparse.Namespace, forks: ForkPlan) -> list[int]:
+    """Bytes of every run's folder at its largest."""
+    from data.inputs import open_data
+    from sweep.space import run_bytes
+
+    asked = QuerySettings(args.num_queries or 2, samia=True, population=getattr(args, "rmia_population", 0))
+    kinds = [(one.config.cell_fingerprint(), len(forks.of_run(one.run).keep)) for one in chosen]
+    one_of_each = {kind: one.config for kind, one in zip(kinds, chosen, strict=True)}
+    sizes = {
+        kind: run_bytes(config, open_data(config, args.data_dir)[0], asked, kept=kind[1])
+        for kind, config in one_of_each.items()
+    }
+    return [sizes[kind] for kind in kinds]
