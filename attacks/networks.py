@@ -16,8 +16,10 @@ plan for all recipes. What ran is in the result's note.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -169,6 +171,30 @@ class NetworkAttack:
             return {self.name: AttackResult(predict(network, x, asked_rows), decides, note, scored)}
 
         return score
+
+    def plan(self, pairs: int, num_classes: int, recipe: str) -> Plan:
+        """How it would train on so many (shadow, example) pairs of classes that are about equally frequent."""
+        rows = math.ceil(pairs / num_classes) if self.per_class else pairs
+        return self.plans.choose(recipe, rows)[0]
+
+    def step_seconds(self, plan: Plan, num_classes: int, device: str, steps: int = 10) -> float:
+        """Seconds of one step of a plan here, from some steps on made-up outputs. The global random state of torch is
+        left as it was."""
+        import torch
+
+        groups = num_classes if self.per_class else 1
+        labels = np.arange(groups * plan.batch) % num_classes
+        zeros = np.zeros((len(labels), num_classes), dtype=np.float32)
+        place = torch.device(device)
+        features = torch.from_numpy(self.features(zeros, labels, zeros)).to(place)
+        is_in = torch.arange(len(labels), device=place) % 2
+        rows = rows_by_group(labels if self.per_class else np.zeros_like(labels))
+        with torch.random.fork_rng(devices=[] if place.type == "cpu" else [place]):
+            network = self.build(groups, tuple(features.shape[1:])).to(place)
+            fit(network, features, is_in, rows, replace(plan, steps=2))  # the first is not like the others
+            started = time.perf_counter()
+            fit(network, features, is_in, rows, replace(plan, steps=steps))
+        return (time.perf_counter() - started) / steps
 
     def _with_noise_queries(self, inputs: AttackInputs) -> AttackInputs:
         """The examples that have a sensitivity. Raises AttackUnavailable where none has."""

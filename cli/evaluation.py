@@ -26,11 +26,14 @@ from evaluation.attack import Attacker, check_names
 from evaluation.attackable import Attackable
 from evaluation.cells import Cell
 from evaluation.gather import Evidence, gather
+from evaluation.network_time import is_long, seconds, trainings
 from evaluation.write import write_evidence
 from reporting import tables
 from reporting.controls import sentences_of
 from reporting.page import clear_folders
 from reporting.terminal import output_width
+from sweep.cost import duration
+from training.device import pick_device
 from training.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -84,9 +87,20 @@ def evaluate(cells: Sequence[Attackable], attacker: Attacker) -> Evidence:
             log.warning("%s: %d of its models are not finished and were left out", cell.experiment, cell.unfinished)
         if not cell.reason:
             _say_what_is_missing(cell, attacker.names)
+    _say_how_long_networks_take(cells, attacker)
     evidence = gather(cells, attacker)
     evidence.problems += own_parts.failures
     return evidence
+
+
+def _say_how_long_networks_take(cells: Sequence[Attackable], attacker: Attacker) -> None:
+    """Where the recipe makes an evaluation long, before it begins."""
+    planned = trainings([cell for cell in cells if isinstance(cell, Cell)], attacker.names, attacker.options)
+    if is_long(planned):
+        recipe = attacker.options.attack_recipe
+        takes = duration(seconds(planned, str(pick_device(attacker.device))))
+        also = "" if recipe == "fast" else "; --attack-recipe fast takes seconds for each, and its figures differ"
+        log.info("%d attack networks to train, about %s (--attack-recipe %s%s)", len(planned), takes, recipe, also)
 
 
 def _say_what_is_missing(cell: Attackable, names: Sequence[str]) -> None:
