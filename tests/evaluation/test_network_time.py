@@ -1,4 +1,4 @@
-"""How long attack networks will train: which there are, by hand, and the line before an evaluation made long by them."""
+"""How long attack networks will train: which there are, by hand, and the line before an evaluation they make long."""
 
 from __future__ import annotations
 
