@@ -5,7 +5,8 @@
 
 docs/signals.md describes the files. What the networks answered is taken from their caches; nothing is trained, and a
 network is asked again only where its cache lacks an answer. --logits keeps float16 logits, for the attacks that look at
-all classes, where the study then stays under 10 MB. The noise queries of SAMIA are not kept.
+all classes, where the study then stays under 10 MB. --no-population leaves out the test pictures that RMIA asks about,
+which are more than the pool where that is small. The noise queries of SAMIA are not kept.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     kept = parser.add_argument_group("evidence")
     kept.add_argument("--output", required=True, metavar="DIR", help="folder of the files")
     kept.add_argument("--logits", action="store_true", help="keep float16 logits too; refused above 10 MB in all")
+    kept.add_argument(
+        "--no-population", action="store_true", help="ask about no population, without which rmia cannot be attacked"
+    )
     add_places(parser, "runs_dir", "data_dir")
     add_flags(parser, Machine, "machine", CHOICES, only=("device",))
     return parser
@@ -43,7 +47,7 @@ def body(args: argparse.Namespace) -> int:
 
     cells = find_cells(Path(args.runs_dir))
     places: Places = from_args(Places, args)
-    population = AttackOptions().rmia_population
+    population = 0 if args.no_population else AttackOptions().rmia_population
     total = record(cells, places, args.device, Path(args.output), population, args.logits)
     print(f"{len(cells)} cells, {total:,} bytes, in {args.output}")
     return DONE

@@ -111,6 +111,14 @@ def test_the_same_cells_give_the_same_bytes(home: Path, tmp_path: Path) -> None:
     assert set(about["machine"]) >= {"torch", "device", "processor"}
 
 
+def test_a_population_can_be_left_out(home: Path, tmp_path: Path) -> None:
+    files = recorded(home / "runs", tmp_path / "all"), recorded(home / "runs", tmp_path / "few", "--no-population")
+    for whole, few in zip(*files, strict=True):
+        with np.load(whole) as all_arrays, np.load(few) as arrays:
+            assert {*all_arrays.files} - {*arrays.files} == {"population_phi"}
+            assert np.array_equal(arrays["phi"], all_arrays["phi"])
+
+
 def test_what_cannot_be_recorded_is_one_line(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
