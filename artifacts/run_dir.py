@@ -233,12 +233,25 @@ def inspect_run(run: RunDir, config: ExperimentConfig, verify: bool = True) -> R
     if stored.fingerprint() != config.fingerprint():
         return RunStatus("stale", differences(config, stored))
     if run.summary.is_file():
-        damage = run.damage() if verify else None
+        damage = (run.damage() or _other_start(run, config)) if verify else None
         return RunStatus("damaged", damage) if damage else RunStatus("finished")
     failure = run.read_failure(config)
     if failure is not None:
         return RunStatus("failed", failure)
     return RunStatus("resume" if run.checkpoint.is_file() or run.older_checkpoint.is_file() else "new")
+
+
+def _other_start(run: RunDir, config: ExperimentConfig) -> str | None:
+    """What is wrong with a finished run whose start, a run of its own sweep, was trained to other weights since."""
+    if config.pretrained_run is None:
+        return None
+    start = RunDir(Path(str(config.pretrained)).parent)
+    try:
+        now = start.read_summary()["hashes"][MODEL_FILE]
+        then = run.read_summary().get("pretrained_hash")
+    except (OSError, ValueError):
+        return None  # no start to compare with: what is wrong there is said there
+    return None if now == then else f"it started from other weights than {start.model} has now"
 
 
 def one_line(error: BaseException) -> str:

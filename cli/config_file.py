@@ -26,6 +26,7 @@ NO_SETTING = ("help", "version", "config", "preset", "print_config", "dry_run", 
 # Fields of a run's own config.json that are not flags, so that `--config runs/.../config.json` repeats a run.
 STORED_ONLY = (
     *("schema_version", "fingerprint", "dataset_name", "dataset_hash", "pretrained_hash", "model_index"),
+    "pretrained_run",
     *("method", "sparsity", "method_file", "method_hash", "arch_file", "arch_hash"),
     "control",
 )

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.run_dir import RunDir, cell_folder
-from configs.experiment import ExperimentConfig
+from configs.experiment import OF_ONE_MODEL, ExperimentConfig
 from configs.knobs import flag_name
 
 log = logging.getLogger(__name__)
 # Fields whose defaults, of the flag or of a preset, have changed since runs were made.
 CHANGED = ("split", "num_shadows", "augment")
-OF_ONE_MODEL = ("model_index", "pretrained_hash")
 
 
 def settled(

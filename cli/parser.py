@@ -14,7 +14,7 @@ from cli.config_file import as_tokens, read_tokens, settings_of
 from cli.help_layout import HelpText
 from configs import own_code
 from configs.errors import UsageError
-from configs.experiment import ExperimentConfig
+from configs.experiment import OWN_DENSE, ExperimentConfig
 from configs.knobs import add_flags, add_method_flags
 from configs.limits import AUGMENTATIONS
 from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
@@ -127,7 +127,9 @@ def add_places(parser: argparse.ArgumentParser, *names: str, results_dir: str | 
 
 def check_training_inputs(args: argparse.Namespace) -> None:
     """UsageError where a file or folder that training would read is not there: before anything slow is imported."""
-    if args.pretrained is not None:
+    if args.pretrained == OWN_DENSE:
+        _check_own_dense(args)
+    elif args.pretrained is not None:
         check_file(Path(args.pretrained), "--pretrained")
     entry = DATASETS[args.dataset]
     if entry.needs_folder and not args.dry_run:
@@ -138,6 +140,19 @@ def check_training_inputs(args: argparse.Namespace) -> None:
         raise UsageError(
             f"argument --num-queries: {args.num_queries} needs pictures, and --dataset {args.dataset} is a table, "
             "whose rows are asked about as they are; leave the flag out"
+        )
+
+
+def _check_own_dense(args: argparse.Namespace) -> None:
+    if Path(OWN_DENSE).exists():
+        raise UsageError(
+            f"argument --pretrained: {OWN_DENSE} is this sweep's own dense cell, and a path here has that name; give "
+            f"./{OWN_DENSE} for the path"
+        )
+    if "methods" not in args:
+        raise UsageError(
+            f"argument --pretrained: {OWN_DENSE} is the dense cell of a sweep, which train.py has; give a file, or the "
+            "folder of a finished cell"
         )
 
 
@@ -162,7 +177,11 @@ def _fit_preset(args: argparse.Namespace) -> None:
             setattr(args, name, None)
     if "num_queries" in preset and "num_queries" not in args.named and DATASETS[args.dataset].table:
         args.num_queries = None
-    if preset.get("methods") is EVERY:
+    if "pretrained" in preset and "methods" not in args and "pretrained" not in args.named:
+        args.pretrained = None  # its own dense cell, which one run has not
+    if "replicate_cells" in preset and "replicate_cells" not in args.named and not getattr(args, "replicates", 0):
+        args.replicate_cells = []
+    if "methods" in preset:
         _fit_methods(args, preset)
 
 

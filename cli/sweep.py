@@ -20,6 +20,7 @@ from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions
 from configs.sweep import SweepOptions
+from sweep.chains import of_shard
 from sweep.plan import PlannedRun, plan_cells, plan_runs
 from sweep.planned import remember
 
@@ -51,7 +52,7 @@ def run_sweep(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         check_shadows(options, args.num_shadows, "every cell")
         _check_names(cells, runs_folder(args), options)
     everything = plan_runs(cells, runs_folder(args))
-    planned = engine.share(chosen_models(everything, args.models))
+    planned = of_shard(chosen_models(everything, args.models), engine)
     group = f"sweep-{args.dataset}-{args.arch}"
     trained = train_planned(
         planned, args, _queries(args, options), group, everything, before=lambda: remember(cells, runs_folder(args))

@@ -61,6 +61,9 @@ def print_plan(runs: Sequence[PlannedRun], forks: ForkPlan, shard: str | None = 
     if saved:
         shared = "what pruned runs share with their dense run is trained once"
         print(f"{every - saved:,} epochs to train instead of {every:,}: {shared}")
+    chained = sum(one.config.pretrained_run is not None for one in runs)
+    if chained:
+        print(f"{chained} runs start from the finished dense run of their number")
     for line in dict.fromkeys(filter(None, (_cost_of(planned.config) for planned in runs))):
         print(line)
 

@@ -31,6 +31,10 @@ SETTING = ("dataset", "arch", "layers", "width_mult", "seed", "split")
 # What a dense cell of a sweep is a control for, and then made otherwise than the sweep: at equal accuracy, with fewer
 # epochs; at equal size, with fewer channels.
 CONTROLS = ("accuracy", "size")
+# What tells the models of one cell apart.
+OF_ONE_MODEL = ("model_index", "pretrained_hash", "pretrained_run")
+# The value of `pretrained` that means the dense cell of the same sweep.
+OWN_DENSE = "dense"
 # How a cell was trained, apart from what its pruning method alone has a say in. Data and pool count by their hashes.
 RECIPE = (
     "channels",
@@ -44,7 +48,9 @@ class ExperimentConfig:
     """Everything that decides one model's weights, and what the cell is there for (`control`).
 
     control: one of CONTROLS, in a folder and with a name of its own, or None; it decides no weights and is in no
-    fingerprint. knobs: of its pruning method, declared beside its class. method_file, arch_file: of a method or network
+    fingerprint. pretrained_hash: sha256 of the weights that it starts from; pretrained_run: in its place the
+    fingerprint of the run whose weights they are, where the same sweep trains that run and nobody knows them before.
+    knobs: of its pruning method, declared beside its class. method_file, arch_file: of a method or network
     in a file of the user's own, where it lay; method_hash, arch_hash: that file's sha256, which is part of the
     identity. `sweep.plan.resolve` completes a configuration. Adding a field or a knob, or changing a default, leaves
     the runs there are what they are: a field that is none of FIRST_FIELDS, and a knob that a method gains later,
@@ -121,11 +127,13 @@ class ExperimentConfig:
     )
     pretrained: str | None = knob(
         None,
-        "start from these weights: a .pth file, or the folder of a cell, whose models then start their counterparts",
+        "start from these weights: a .pth file; the folder of a cell, whose models then start their counterparts; or "
+        "dense, in train.py: every pruned model starts from the dense one of its number, once this sweep has it",
         shown="random initialisation",
         metavar="PATH",
     )
     pretrained_hash: str | None = None
+    pretrained_run: str | None = dataclasses.field(default=None, metadata={"absent": None})
     prune_layers: str | None = knob(
         None,
         "layers that are pruned: every convolution (conv), linear layers as well (all); never the last linear layer, "
@@ -220,9 +228,10 @@ class ExperimentConfig:
         """The same for the cell: what a target and its shadows have in common."""
         identity = self.identity()
         # Each model of a cell may start from its own counterpart's weights; the cell is told apart by the rest.
-        for own in ("model_index", "pretrained_hash"):
-            del identity[own]
-        return _hash({**identity, "pretrained": self.pretrained_hash is not None})
+        for own in OF_ONE_MODEL:
+            identity.pop(own, None)
+        started = self.pretrained_hash is not None or self.pretrained_run is not None
+        return _hash({**identity, "pretrained": started})
 
     def to_json(self) -> str:
         """The configuration and its fingerprint, as written to `config.json`."""

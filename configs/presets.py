@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from configs.experiment import OWN_DENSE
+
 EVERY = ["every"]  # in the place of names: all that a flag's registry has of this project
 # Minutes on two CPU cores, no network. With augmentation, digits leak next to nothing.
 QUICK: dict[str, Any] = {
@@ -35,6 +37,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "update_freq": 12,
         # between all pairs of so many cells it would take longer than everything else
         "shadows_from": ["own"],
+    },
+    # The dense networks of quick, and what is pruned from them, as it is done to a network that is there: pruned at
+    # once, and then trained on by the same schedule. Dense twice, for what a second dense network would add.
+    "chain": {
+        **QUICK,
+        "pretrained": OWN_DENSE,
+        "prune_epoch": 0,
+        "replicates": 1,
+        "replicate_cells": ["dense"],
     },
     # A night on one GPU.
     "standard": {

@@ -37,7 +37,8 @@ class Ledger:
     """The jobs of a sweep: waiting, or ended with an outcome. What a vanished process left is read off its folder.
 
     A job that starts from the state of a dense run of this sweep waits until that state is there or that run has ended,
-    however it ended; a dense run waits for nobody, so something always goes on.
+    however it ended, and one that starts from its finished network until it has ended; a dense run waits for nobody, so
+    something always goes on.
     """
 
     def __init__(self, jobs: Sequence[Job], rules: Rules, on_done: DoneHook) -> None:
@@ -62,6 +63,8 @@ class Ledger:
         return None
 
     def _ready(self, job: Job) -> bool:
+        if job.start in self.folders and job.start not in self.ended:
+            return False
         source, state = job.forks.source, job.forks.state
         if state is None or source in self.ended or source not in self.folders or state.is_file():
             return True

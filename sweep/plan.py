@@ -14,7 +14,7 @@ from artifacts.missing import check_arrays, check_file
 from artifacts.run_dir import SAFE_NAME, RunDir, RunStatus, control_part, inspect_run, training_folder
 from configs import own_code
 from configs.errors import UsageError
-from configs.experiment import ExperimentConfig
+from configs.experiment import OWN_DENSE, ExperimentConfig
 from configs.knobs import flag_name
 from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
 from configs.suggest import did_you_mean
@@ -22,6 +22,7 @@ from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
 from models.registry import ARCHITECTURES, OWN, Architecture, completed, entry_of, other_channels
 from pruning.registry import BASELINE, METHODS, all_knobs, narrows, sparsities_of
+from sweep.chains import chained, check_chain, with_chains
 from sweep.controls import with_controls
 
 log = logging.getLogger(__name__)
@@ -163,9 +164,11 @@ def plan_cells(
         for method in sweep.methods
         for sparsity in sparsities_of(method, sweep.sparsities)
     ]
-    cells = with_controls(cells, sweep, data_dir)
+    cells = with_controls(with_chains(cells), sweep, data_dir)
     _check_replicated(cells, sweep)
-    return [one for cell in cells for one in (cell, *_replicates(cell, sweep))]
+    cells = [one for cell in cells for one in (cell, *_replicates(cell, sweep))]
+    check_chain(cells)
+    return cells
 
 
 def _replicates(cell: ExperimentConfig, sweep: SweepOptions) -> list[ExperimentConfig]:
@@ -204,7 +207,9 @@ def plan_runs(
     _say_what_is_shared(cells)
     for cell in cells:
         for index in range(cell.num_models if shadows else 1):
-            config = with_start(dataclasses.replace(cell, model_index=index))
+            config = dataclasses.replace(cell, model_index=index)
+            own = config.pretrained == OWN_DENSE
+            config = chained(config, cells, runs_dir) if own else with_start(config)
             run = RunDir.of(config, runs_dir, name)
             if not run.path.resolve().is_relative_to(runs_dir.resolve()):
                 raise UsageError(f"argument --runs-dir: {run.path} is a link that leaves it; remove the link")
@@ -215,7 +220,7 @@ def plan_runs(
 def _say_what_is_shared(cells: Iterable[ExperimentConfig]) -> None:
     """A weights file is one start for all trainings; that replicates share it is worth a word."""
     for cell in cells:
-        if cell.train_seed and cell.pretrained is not None and Path(cell.pretrained).is_file():
+        if cell.train_seed and cell.pretrained not in (None, OWN_DENSE) and Path(cell.pretrained or "").is_file():
             log.warning("all train seeds start from %s: their trainings differ in batches alone", cell.pretrained)
             return
 

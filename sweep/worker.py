@@ -44,6 +44,13 @@ class Job:
     group: str
     forks: Forks = dataclasses.field(default_factory=Forks)
 
+    @property
+    def start(self) -> str | None:
+        """The folder of the run whose finished network it starts from, where its own sweep trains that run."""
+        if self.config.pretrained_run is None:
+            return None
+        return str(Path(str(self.config.pretrained)).parent)
+
     def to_json(self) -> str:
         """One line."""
         return json.dumps({**dataclasses.asdict(self), "config": self.config.flat()})

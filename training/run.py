@@ -39,6 +39,7 @@ from training.graphs import recorder_for
 from training.loop import Trainer, blank_model
 from training.narrowed import narrowed
 from training.query import accuracy_and_loss, predict_logits
+from training.start import what_starts
 from training.tracking import Tracker
 
 EpochHook = Callable[[dict[str, Any]], None]
@@ -112,6 +113,7 @@ def _train_and_finish(
     trainer = Trainer(config, data, members, device, recorder)
     keys: dict[str, Any] = {"fingerprint": config.fingerprint(), "data_hash": data_hash}
     keys["split_hash"] = split.split_hash()
+    keys |= what_starts(config)
     spent, shared = _resume(trainer, run, keys, forks, epochs_between_tests(config, machine))
     keys |= shared
     log.debug("training %s on %s: %d members, %d epochs", run.path, device, len(trainer.members), config.total_epochs)
@@ -136,6 +138,7 @@ def _resume(
 
     Returns the seconds already spent on this training, and what of it the dense run did: epochs and seconds.
     """
+    config = trainer.config
     there = [path for path in (run.checkpoint, run.older_checkpoint) if path.is_file()]
     for path in there:
         try:
@@ -143,6 +146,10 @@ def _resume(
             if state["fingerprint"] != keys["fingerprint"]:
                 raise RunError(f"{path} belongs to another experiment")
             _check_data(path, state, keys)
+            if config.pretrained_run is not None and state.get("pretrained_hash") != keys["pretrained_hash"]:
+                raise _OtherData(
+                    f"{path} began with other weights than {config.pretrained} has now; --overwrite starts again"
+                )
             if len(NOTHING_SHARED.keys() & state.keys()) == 1:  # none of them: of an earlier version
                 raise RunError(f"{path} lacks a part of what was shared")
             trainer.load_state_dict(state)
@@ -155,16 +162,19 @@ def _resume(
             continue
         log.info("resuming %s at epoch %d, step %d", run.path, len(trainer.history), trainer.step_count)
         _compare_machines(run, state["machine"], describe_machine(trainer.device))
-        return float(state["seconds"]), {name: state.get(name, none) for name, none in NOTHING_SHARED.items()}
+        return float(state["seconds"]), {
+            **{name: state.get(name, none) for name, none in NOTHING_SHARED.items()},
+            **{name: state[name] for name in ("pretrained_steps",) if name in state},
+        }
     taken = take_state(trainer, forks, keys, every)
     if taken is not None:
         log.info("%s starts after epoch %d of %s", run.path, forks.epoch, forks.source)
         _compare_machines(run, taken["machine"], describe_machine(trainer.device))
         seconds = float(taken["seconds"])
         return seconds, {"shared_epochs": len(trainer.history), "shared_seconds": seconds}
-    if trainer.config.pretrained is not None:
-        start = Path(trainer.config.pretrained)
-        trainer.start_from(load_start_weights(start, trainer.config.pretrained_hash))
+    if config.pretrained is not None:
+        known = keys["pretrained_hash"] if config.pretrained_run is not None else config.pretrained_hash
+        trainer.start_from(load_start_weights(Path(config.pretrained), known))
     return 0.0, NOTHING_SHARED
 
 
@@ -298,7 +308,7 @@ def _finish(
         **keys,
         "experiment": experiment_name(config, run),
         "selected_epoch": best["epoch"] if best else config.total_epochs,
-        "optimizer_steps": trainer.step_count,
+        "optimizer_steps": trainer.step_count + keys.get("pretrained_steps", 0),
         **member_figures(signals, split.own(config.model_index)),
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
