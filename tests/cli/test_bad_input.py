@@ -99,6 +99,8 @@ TRAINING_CASES = [
     (["--methods", "rigl", "--densities", "global"], ["--densities", "uniform, erk"]),
     (["--methods", "gmp", "--begin-epoch", "3", "--target-epoch", "2"], ["--begin-epoch", "at most 2"]),
     (["--pretrained", "missing.pth"], ["--pretrained", "missing.pth"]),
+    (["--methods", "static", "--pretrained", "dense"], ["--pretrained", "add dense to --methods"]),
+    (["--methods", "dense", "--pretrained", "dense"], ["--pretrained", "--methods has none"]),
     (["--preset", "huge"], ["--preset", "quick"]),
     (["--config", "missing.json"], ["--config", "missing.json"]),
     (["--quiet", "--verbose"], ["--quiet", "--verbose"]),
@@ -128,6 +130,7 @@ EXPERIMENT_CASES = [
     ),
     (["--prune", "--prune-method", "dpf", "--sparsity", "1"], ["--sparsity", "[0, 1)"]),
     (["--name", "../escape"], ["--name"]),
+    (["--pretrained", "dense"], ["--pretrained", "dense cell of a sweep", "train.py"]),
     (["--name", "a/b"], ["--name"]),
     (["--name", ".."], ["--name"]),
     (["--name", "index"], ["--name"]),
@@ -245,6 +248,13 @@ class TestWithOneRun:
     def test_a_file_where_the_runs_belong(self, run: Path, capfd: pytest.CaptureFixture[str]) -> None:
         Path("a-file").write_text("")
         refused(TRAIN, [*self.argv, "--runs-dir", "a-file"], capfd, "--runs-dir", "a-file")
+
+    def test_a_path_named_as_the_own_dense_cell(
+        self, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("dense").mkdir()
+        refused(TRAIN, [*TINY[:2], "--pretrained", "dense"], capfd, "--pretrained", "give ./dense for the path")
 
     def test_pretrained_must_not_have_seen_non_members(self, run: Path, capfd: pytest.CaptureFixture[str]) -> None:
         argv = [*self.argv, "--runs-dir", "other", "--pretrained"]

@@ -1,4 +1,4 @@
-"""What the zoo preset plans, also where flags name other methods."""
+"""What the zoo and chain presets plan, also where flags name other methods."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from configs.knobs import from_args
 from configs.presets import PRESETS
 from configs.sweep import SweepOptions
 from pruning.registry import METHODS
+from pruning.static import StaticPruner
 from sweep.plan import plan_cells
 
 
@@ -64,3 +65,27 @@ def test_other_methods_leave_out_what_they_have_no_use_for(
 def test_a_single_model_takes_of_it_what_its_method_has() -> None:
     assert zoo(script=run_experiment).update_freq is None
     assert zoo("--prune", "--prune-method", "rigl", script=run_experiment).update_freq == 12
+
+
+def chain(*flags: str, script: Any = train) -> Any:
+    return parse(script.build_parser(), ["--preset", "chain", *flags])
+
+
+def test_a_chain_prunes_the_dense_networks_of_quick_at_once() -> None:
+    args = chain()
+    template = from_args(ExperimentConfig, args, precision="float32")
+    cells = plan_cells(template, from_args(SweepOptions, args), "datasets", {"prune_epoch": args.prune_epoch})
+    named = [(one.method, one.sparsity, one.train_seed, one.pretrained) for one in cells]
+    pruned = [(method, sparsity, 0, "dense") for method in ("static", "dpf") for sparsity in (0.8, 0.95)]
+    assert named == [("dense", 0.0, 0, None), ("dense", 0.0, 1, None), *pruned]
+    assert {one.knobs.prune_epoch for one in cells if isinstance(one.knobs, StaticPruner.Knobs)} == {0}
+    quick = from_args(ExperimentConfig, parse(train.build_parser(), ["--preset", "quick"]), precision="float32")
+    dense, *_ = plan_cells(quick, SweepOptions(methods=("dense",)), "datasets")
+    assert cells[0].fingerprint() == dense.fingerprint()
+
+
+def test_a_chain_leaves_out_what_other_flags_have_no_use_for() -> None:
+    assert chain("--methods", "dense", "dpf").prune_epoch is None
+    assert list(chain("--replicates", "0").replicate_cells) == []
+    alone = chain("--prune", "--prune-method", "static", script=run_experiment)
+    assert (alone.pretrained, alone.prune_epoch) == (None, 0)

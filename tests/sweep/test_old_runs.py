@@ -104,6 +104,7 @@ def test_every_field_and_knob_added_since_says_what_its_absence_means() -> None:
     assert fields | set(FIRST_KNOBS) == FIRST_FIELDS | set(later)
     assert not FIRST_FIELDS & set(later)
     own = dict.fromkeys(("method_file", "method_hash", "arch_file", "arch_hash", "dataset_hash", "control", "channels"))
+    own["pretrained_run"] = None
     assert later == {"split": "balanced", "train_seed": 0, "prune_layers": "conv", **own}
     first = {"dense": set[str](), "static": {"prune_epoch"}, "dpf": {"prune_freq", "target_epoch", "freeze_epoch"}}
     assert set.union(*first.values()) == set(FIRST_KNOBS)
