@@ -20,8 +20,7 @@ from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions
 from configs.sweep import SweepOptions
-from sweep.chains import of_shard
-from sweep.plan import PlannedRun, plan_cells, plan_runs
+from sweep.plan import PlannedRun, of_shard, plan_cells, plan_runs
 from sweep.planned import remember
 
 if TYPE_CHECKING:

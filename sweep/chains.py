@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from artifacts.run_dir import RunDir
 from configs.errors import UsageError
 from configs.experiment import OWN_DENSE, ExperimentConfig
-from configs.machine import EngineOptions
 from pruning.registry import BASELINE
-
-if TYPE_CHECKING:
-    from sweep.plan import PlannedRun
 
 
 def with_chains(cells: Sequence[ExperimentConfig]) -> list[ExperimentConfig]:
@@ -58,14 +53,3 @@ def chained(config: ExperimentConfig, cells: Sequence[ExperimentConfig], runs_di
     dense = dataclasses.replace(cell, model_index=config.model_index)
     start = RunDir.of(dense, runs_dir)
     return dataclasses.replace(config, pretrained=str(start.model), pretrained_run=dense.fingerprint())
-
-
-def of_shard(runs: Sequence[PlannedRun], engine: EngineOptions) -> list[PlannedRun]:
-    """The runs that `--shard` leaves to this command; what starts from a run of the sweep goes where that one goes."""
-    own = {one.run.path for one in engine.share([one for one in runs if one.config.pretrained_run is None])}
-    return [one for one in runs if _origin(one) in own]
-
-
-def _origin(one: PlannedRun) -> Path:
-    config = one.config
-    return one.run.path if config.pretrained_run is None else Path(str(config.pretrained)).parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from configs.errors import UsageError
 from configs.experiment import OWN_DENSE, ExperimentConfig
 from configs.knobs import flag_name
 from configs.limits import AUGMENTATIONS, DEFAULT_IMAGE_SIZE
+from configs.machine import EngineOptions
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
 from data.registry import DATASETS, DatasetEntry, file_name, folder_name
@@ -223,6 +224,17 @@ def _say_what_is_shared(cells: Iterable[ExperimentConfig]) -> None:
         if cell.train_seed and cell.pretrained not in (None, OWN_DENSE) and Path(cell.pretrained or "").is_file():
             log.warning("all train seeds start from %s: their trainings differ in batches alone", cell.pretrained)
             return
+
+
+def of_shard(runs: Sequence[PlannedRun], engine: EngineOptions) -> list[PlannedRun]:
+    """The runs that `--shard` leaves to this command; what starts from a run of the sweep goes where that one goes."""
+    own = {one.run.path for one in engine.share([one for one in runs if one.config.pretrained_run is None])}
+    return [one for one in runs if _origin(one) in own]
+
+
+def _origin(one: PlannedRun) -> Path:
+    config = one.config
+    return one.run.path if config.pretrained_run is None else Path(str(config.pretrained)).parent
 
 
 def with_start(config: ExperimentConfig) -> ExperimentConfig:

@@ -19,10 +19,9 @@ from configs.machine import EngineOptions
 from configs.sweep import SweepOptions
 from evaluation.cells import find_cells
 from pruning.registry import BASELINE
-from sweep.chains import of_shard
 from sweep.engine import Ledger, Rules
 from sweep.forks import ForkPlan
-from sweep.plan import PlannedRun, plan_cells, plan_runs
+from sweep.plan import PlannedRun, of_shard, plan_cells, plan_runs
 from sweep.planned import remembered
 from sweep.status import survey
 from sweep.worker import Job, Outcome
