@@ -37,7 +37,7 @@ from reporting import tables
 RESULTS = Path(__file__).resolve().parent / "results"
 KEPT = ("cells", "summary", "comparisons", "releases", "exposure", "transfer")
 # Studies whose cells meet their own shadow models alone, and have no transfer: all pairs of so many would take hours.
-OWN_SHADOWS = ("zoo",)
+OWN_SHADOWS = ("zoo", "chain")
 CHEAP = tuple(name for name, attack in ATTACKS.items() if not attack.trains_network)
 CLOSE = 1e-9  # absolute and relative: other processors differ in last bits
 
