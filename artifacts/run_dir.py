@@ -116,6 +116,11 @@ class RunDir:
         return self.path / "signals.npz"
 
     @property
+    def traces(self) -> Path:
+        """Written with `--trace-losses` alone."""
+        return self.path / "loss_traces.npz"
+
+    @property
     def summary(self) -> Path:
         return self.path / OWN
 
@@ -189,7 +194,7 @@ class RunDir:
         """Delete this run's own files, the summary first; shadows and foreign files stay."""
         for path in (
             *(self.summary, self.failure, self.signals, self.model, self.checkpoint, self.older_checkpoint),
-            *(self.history, self.config, self.log),
+            *(self.traces, self.history, self.config, self.log),
             *(self.export / name for name in EXPORTED),  # of the weights that go
             *self.fork_states,
         ):

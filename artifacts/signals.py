@@ -118,7 +118,7 @@ def save_signals(path: Path, signals: Signals) -> None:
         "weights_hash": signals.weights_hash,
         "data_hash": signals.data_hash,
         "settings": dataclasses.asdict(signals.settings),
-        "digest": _digest(arrays),
+        "digest": digest_of(arrays),
     }
     text = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), dtype=np.uint8)
     write_atomic(path, lambda stream: np.savez(stream, allow_pickle=False, meta=text, **arrays))
@@ -131,7 +131,7 @@ def load_signals(path: Path) -> Signals:
         meta = json.loads(arrays.pop("meta").astype(np.uint8).tobytes().decode())
         if meta["format"] != FORMAT:
             raise RunError(f"{path} has format {meta['format']!r}, not {FORMAT}")
-        if meta["digest"] != _digest(arrays):
+        if meta["digest"] != digest_of(arrays):
             raise RunError(f"{path} is damaged (its digest differs)")
         settings = QuerySettings(**meta["settings"])
         _check(arrays, settings)
@@ -163,7 +163,8 @@ def _check(arrays: dict[str, NDArray[np.generic]], settings: QuerySettings) -> N
         raise KeyError("arrays")
 
 
-def _digest(arrays: dict[str, NDArray[np.generic]]) -> str:
+def digest_of(arrays: dict[str, NDArray[np.generic]]) -> str:
+    """SHA-256 (hex) over names, types, shapes and contents."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

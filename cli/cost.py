@@ -88,7 +88,7 @@ def folder_sizes(chosen: Sequence[PlannedRun], args: argparse.Namespace, forks: 
     kinds = [(one.config.cell_fingerprint(), len(forks.of_run(one.run).keep)) for one in chosen]
     one_of_each = {kind: one.config for kind, one in zip(kinds, chosen, strict=True)}
     sizes = {
-        kind: run_bytes(config, open_data(config, args.data_dir)[0], asked, kept=kind[1])
+        kind: run_bytes(config, open_data(config, args.data_dir)[0], asked, kind[1], args.trace_losses)
         for kind, config in one_of_each.items()
     }
     return [sizes[kind] for kind in kinds]

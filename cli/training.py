@@ -200,6 +200,8 @@ def train_planned(
     it. before: called once all is checked, if anything is to train.
     """
     forks = ForkPlan(everything, args.overwrite)
+    if args.trace_losses and not args.overwrite:
+        _say_untraced(planned)
     if args.dry_run:
         print_plan(planned, forks, getattr(args, "shard", None))
         if not args.quiet and (line := cost_in_words(planned, args, queries, forks, everything)):
@@ -215,6 +217,18 @@ def train_planned(
         return Trained(bool(chosen), train_runs(chosen, args, queries, group, forks))
     finally:
         forks.tidy()
+
+
+def _say_untraced(planned: Sequence[PlannedRun]) -> None:
+    """A finished run is not trained again for traces unasked."""
+    without = [one for one in planned if one.status.kind == "finished" and not one.run.traces.is_file()]
+    if without:
+        log.warning(
+            "finished runs that get no loss traces, for they were trained without --trace-losses: %d of %d "
+            "(--overwrite trains them again)",
+            len(without),
+            len(planned),
+        )
 
 
 def train_runs(

@@ -74,6 +74,12 @@ class Machine:
         low=1,
         shown="ten in all for a target, one at the end for a shadow",
     )
+    trace_losses: bool = knob(
+        False,
+        "keep each member's loss at every epoch (loss_traces.npz), from the forward passes of training itself; "
+        "--screen ranks members by it",
+        kind=bool,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

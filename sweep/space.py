@@ -16,10 +16,12 @@ NUMBER = 4  # bytes of a float32
 STATES = 3  # two checkpoints, and a third while it is written
 
 
-def run_bytes(config: ExperimentConfig, data: DataSet, queries: QuerySettings, kept: int = 0) -> int:
+def run_bytes(
+    config: ExperimentConfig, data: DataSet, queries: QuerySettings, kept: int = 0, traced: bool = False
+) -> int:
     """Bytes of one run's folder at its largest: weights, checkpoints and signals; the small files are left out.
 
-    kept: how many states it keeps for other runs.
+    kept: how many states it keeps for other runs. traced: whether each member's loss at every epoch is kept.
     """
     model = blank_model(config, data)
     numbers = sum(value.numel() for value in model.state_dict().values())
@@ -32,7 +34,8 @@ def run_bytes(config: ExperimentConfig, data: DataSet, queries: QuerySettings, k
     classes = data.num_classes * (2 if queries.samia else 1)
     population = min(queries.population, len(data.test_labels))
     signals = pool * (17 + NUMBER * (classes + queries.num_queries)) + NUMBER * population * queries.num_queries
-    return int(weights + STATES * state + kept * 2 * NUMBER * numbers + signals)
+    traces = 2 * config.total_epochs * config.train_fraction * pool if traced else 0  # of float16, in each state too
+    return int(weights + STATES * state + kept * (2 * NUMBER * numbers + traces) + signals + (STATES + 1) * traces)
 
 
 def shortfall(needed: Iterable[int], folder: Path) -> str | None:

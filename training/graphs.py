@@ -88,6 +88,7 @@ class _Recording:
     draws: Tensor
     loss: Tensor
     hits: Tensor
+    losses: Tensor
     replay: Callable[[], None] | None = None
     compared: int = 0
 
@@ -103,8 +104,9 @@ class RecordedStep(Step):
         augmenter: Augmenter,
         device: torch.device,
         recorder: Recorder,
+        trace_losses: bool = False,
     ) -> None:
-        super().__init__(config, model, pruner, augmenter, device)
+        super().__init__(config, model, pruner, augmenter, device, trace_losses)
         self.recorder = recorder
         self.rate = torch.zeros((), device=device)
         self.recordings: dict[tuple[int, int], _Recording] = {}
@@ -161,6 +163,7 @@ class RecordedStep(Step):
             draws=torch.zeros((2, size), dtype=torch.int64, device=self.device),
             loss=torch.zeros((), device=self.device),
             hits=torch.zeros((), dtype=torch.int64, device=self.device),
+            losses=torch.zeros(size if self.trace_losses else 0, device=self.device),
         )
 
     def _fill(self, to: _Recording, images: Tensor, labels: Tensor, batch: Tensor, draws: Tensor, rate: float) -> None:
@@ -174,6 +177,7 @@ class RecordedStep(Step):
     def _replay(self, recording: _Recording) -> tuple[Tensor, Tensor]:
         assert recording.replay is not None
         recording.replay()
+        self.losses = recording.losses
         # copies: a caller may keep what the next step overwrites
         return recording.loss.clone(), recording.hits.clone()
 
@@ -181,6 +185,7 @@ class RecordedStep(Step):
         loss, hits = self.run(recording.pictures, recording.labels, recording.draws, self.rate)
         recording.loss.copy_(loss)
         recording.hits.copy_(hits)
+        recording.losses.copy_(self.losses)
 
     def _compared(
         self, recording: _Recording, images: Tensor, labels: Tensor, batch: Tensor, draws: Tensor, rate: float
@@ -192,11 +197,14 @@ class RecordedStep(Step):
             if recording.replay is None:
                 self._record(recording, before)
             plain_loss = self.run(*inputs)[0]
+            plain_losses = self.losses
             plain = [tensor.clone() for tensor in self._state()]
             self._restore(before)
             self._fill(recording, images, labels, batch, draws, rate)
             loss, hits = self._replay(recording)
-            moved = zip([*before, torch.zeros_like(loss)], [*plain, plain_loss], [*self._state(), loss], strict=True)
+            start = [*before, torch.zeros_like(loss), torch.zeros_like(plain_losses)]
+            found = [*self._state(), loss, self.losses]
+            moved = zip(start, [*plain, plain_loss, plain_losses], found, strict=True)
             agree = all(agrees(*three) for three in moved)
             reason = "" if agree else "it does not do what the plain step does"
         except RuntimeError as error:
@@ -273,10 +281,11 @@ def open_step(
     augmenter: Augmenter,
     device: torch.device,
     recorder: Callable[[], Recorder],
+    trace_losses: bool = False,
 ) -> RecordedStep:
     """A recorded step for a new model: the kept one where it has the same shape and nobody trains in it any more."""
     global _kept
-    shape = _shape(config, data, device)
+    shape = (*_shape(config, data, device), trace_losses)
     if _kept is not None and _kept.owner() is not None:
         gc.collect()
     if _kept is not None and _kept.shape == shape and _kept.owner() is None:
@@ -284,7 +293,7 @@ def open_step(
         _kept.owner = weakref.ref(owner)
         return _kept.step
     forget()
-    step = RecordedStep(config, model, pruner, augmenter, device, recorder())
+    step = RecordedStep(config, model, pruner, augmenter, device, recorder(), trace_losses)
     _kept = _Kept(shape, step, weakref.ref(owner))
     return step
 

@@ -56,6 +56,8 @@ class Trainer:
 
     members: int64 positions in the training set that may enter a batch, and no others.
     recorder: records its steps (`graphs.recorder_for`); None: every operation is launched by itself.
+    traces: with `trace_losses`, float16 [epochs, members] on the device: each member's cross-entropy (nats) in the
+    forward pass of its step of the epoch, so on the augmented picture and before that step's update; else None.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Trainer:
         members: NDArray[np.int64],
         device: torch.device,
         recorder: Callable[[], Recorder] | None = None,
+        trace_losses: bool = False,
     ) -> None:
         self.config, self.data, self.device = config, data, device
         self.members = torch.from_numpy(np.asarray(members, dtype=np.int64))
@@ -79,14 +82,19 @@ class Trainer:
         self._seed()
         self.pruner = build_pruner(config, self.steps_per_epoch)
         if recorder is None:
-            self.step = Step(config, model, self.pruner, self.augmenter, device)
+            self.step = Step(config, model, self.pruner, self.augmenter, device, trace_losses)
         else:
-            self.step = open_step(self, config, data, model, self.pruner, self.augmenter, device, recorder)
+            parts = (model, self.pruner, self.augmenter, device, recorder, trace_losses)
+            self.step = open_step(self, config, data, *parts)
         self.model, self.optimizer = self.step.model, self.step.optimizer
         # Of the epoch under way: sums on the device, seconds, and each step's loss since this process took it up.
         self.loss_sum, self.correct = torch.zeros((), device=device), torch.zeros((), device=device)
         self.seconds = 0.0
         self.losses = torch.zeros(self.steps_per_epoch, device=device)
+        self.traces: Tensor | None = None
+        if trace_losses:
+            shape = (config.total_epochs, len(self.members))
+            self.traces = torch.full(shape, math.nan, dtype=torch.float16, device=device)
         self.row: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -148,6 +156,8 @@ class Trainer:
             self.losses[self.step_count - first] = loss
             self.loss_sum += loss * len(batch)
             self.correct += hits
+            if self.traces is not None:
+                self.traces[len(self.history)].index_copy_(0, batch, self.step.losses.to(torch.float16))
             self.step_count += 1
             self.seconds = time.perf_counter() - started
             after_step()
@@ -244,10 +254,14 @@ class Trainer:
             "row": self.row,
             "history": self.history,
             "best": self.best,
+            "traces": self.traces,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved; RunError, with nothing changed, where it is not of this model."""
+        """Restore what `state_dict` saved; RunError, with nothing changed, where it is not of this model.
+
+        Of a state without traces there will be none, for those of its epochs are gone.
+        """
         try:
             self._check_state(state)
         except (KeyError, TypeError, AttributeError) as error:
@@ -259,6 +273,7 @@ class Trainer:
         self.correct.copy_(state["sums"]["correct"])
         self.step_count, self.seconds, self.row = state["step"], state["epoch_seconds"], state["row"]
         self.history, self.best = state["history"], state["best"]
+        self._take_traces(state.get("traces"))
 
     def fork_state(self) -> dict[str, Any]:
         """At the end of an epoch, what other methods' runs of this number can go on from: nothing of the pruner."""
@@ -267,7 +282,14 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
+            "traces": None if self.traces is None else self.traces[: len(self.history)].clone(),
         }
+
+    def _take_traces(self, traces: Tensor | None) -> None:
+        if self.traces is not None and traces is not None:
+            self.traces[: len(traces)].copy_(traces)
+        else:
+            self.traces = None
 
     def fork_from(self, state: dict[str, Any]) -> None:
         """Go on from where a dense run of this number stood at the end of an epoch, with the pruner as it is at the
@@ -279,6 +301,10 @@ class Trainer:
             check_like(state["model"], self.model.state_dict(), "model")
             self._check_optimizer(state["optimizer"])
             history = [{**one, **row} for one in state["history"]]
+            if self.traces is not None:
+                if state.get("traces") is None:
+                    raise RunError("it has no loss traces, which --trace-losses asks for here")
+                check_like(state["traces"], self.traces[: len(history)], "traces")
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"its parts are not those of a training state ({one_line(error)[:80]})") from None
         if not 0 < state["step"] == len(history) * self.steps_per_epoch < self.total_steps:
@@ -293,6 +319,7 @@ class Trainer:
             pruner.leaf.copy_(pruner.weights.values)
         self.step.load_optimizer(state["optimizer"])
         self.step_count, self.history = state["step"], history
+        self._take_traces(state.get("traces"))
 
     def _check_optimizer(self, state: dict[str, Any]) -> None:
         check_like(state["param_groups"], self.optimizer.state_dict()["param_groups"], "optimizer")
@@ -313,6 +340,8 @@ class Trainer:
         steps = state["step"] - len(state["history"]) * self.steps_per_epoch
         if not 0 <= steps <= self.steps_per_epoch or len(rows) > self.config.total_epochs:
             raise RunError("its step does not fit its history")
+        if self.traces is not None and state.get("traces") is not None:
+            check_like(state["traces"], self.traces, "traces")
         if state["best"] is not None:
             check_like(state["best"]["weights"], ours["model"], "best")
             check_like(state["best"]["masks"], self.pruner.weights.by_name(self.pruner.mask.bool()), "best")

@@ -19,6 +19,7 @@ from artifacts.checkpoint import load_start_weights, load_state, save_model, sav
 from artifacts.forks import Forks
 from artifacts.locks import locked
 from artifacts.logs import log_file
+from artifacts.loss_traces import LossTraces, save_traces
 from artifacts.run_dir import RunDir, experiment_name, inspect_run, one_line
 from artifacts.signals import QuerySettings, save_signals
 from configs.errors import BadNumbers, RunError, StopRequested
@@ -110,7 +111,7 @@ def _train_and_finish(
     members = split.pool[split.members(config.model_index)]
     # what a stranger's hooks do beside tensors on the device would not be in a recording
     recorder = recorder_for(device, machine.cuda_graphs if config.built_in else "off")
-    trainer = Trainer(config, data, members, device, recorder)
+    trainer = Trainer(config, data, members, device, recorder, machine.trace_losses)
     keys: dict[str, Any] = {"fingerprint": config.fingerprint(), "data_hash": data_hash}
     keys["split_hash"] = split.split_hash()
     keys |= what_starts(config)
@@ -140,6 +141,7 @@ def _resume(
     """
     config = trainer.config
     there = [path for path in (run.checkpoint, run.older_checkpoint) if path.is_file()]
+    wanted = trainer.traces is not None
     for path in there:
         try:
             state = load_state(path, CHECKPOINT_KEYS)
@@ -161,6 +163,8 @@ def _resume(
             log.warning("%s cannot be resumed from (%s): %s", path, one_line(error), then)
             continue
         log.info("resuming %s at epoch %d, step %d", run.path, len(trainer.history), trainer.step_count)
+        if wanted and trainer.traces is None:
+            log.warning("%s gets no loss traces: it was begun without --trace-losses", run.path)
         _compare_machines(run, state["machine"], describe_machine(trainer.device))
         return float(state["seconds"]), {
             **{name: state.get(name, none) for name, none in NOTHING_SHARED.items()},
@@ -301,6 +305,9 @@ def _finish(
     model = load_for_query(config, data, run, device, weights_hash)
     signals = ask(model, config, data, keys["data_hash"], split, queries, weights_hash, device)
     save_signals(run.signals, signals)
+    if trainer.traces is not None:
+        traces = LossTraces(trainer.members.numpy(), trainer.traces.cpu().numpy(), weights_hash)
+        save_traces(run.traces, traces)
     test_logits = predict_logits(model, data.test_inputs, augmenter_for(data, "none", device))
     test_accuracy, test_loss = accuracy_and_loss(test_logits, data.test_labels.numpy())
     summary = {

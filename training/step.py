@@ -15,12 +15,24 @@ from training.device import to_device
 
 
 class Step:
-    """A model in training with its optimiser; a call is one step. Nothing in it waits for the device."""
+    """A model in training with its optimiser; a call is one step. Nothing in it waits for the device.
+
+    losses: with `trace_losses`, float32 [B] on the device: of each example of the last step, in its forward pass; the
+    next step may overwrite them.
+    """
 
     def __init__(
-        self, config: ExperimentConfig, model: nn.Module, pruner: Pruner, augmenter: Augmenter, device: torch.device
+        self,
+        config: ExperimentConfig,
+        model: nn.Module,
+        pruner: Pruner,
+        augmenter: Augmenter,
+        device: torch.device,
+        trace_losses: bool = False,
     ) -> None:
         self.device, self.augmenter, self.pruner = device, augmenter, pruner
+        self.trace_losses = trace_losses
+        self.losses = torch.zeros(0, device=device)
         self.bfloat16 = config.precision == "bfloat16"
         self.model = to_device(model, device)
         leaf = pruner.attach(self.model)
@@ -51,6 +63,8 @@ class Step:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             logits = self.model(inputs)
         loss = functional.cross_entropy(logits.float(), labels)
+        if self.trace_losses:  # beside the loss, not below its mean: the weights stay what they are without traces
+            self.losses = functional.cross_entropy(logits.detach().float(), labels, reduction="none")
         self.pruner.weights.grad.zero_()
         for parameter in self.others:
             parameter.grad = None
