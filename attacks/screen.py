@@ -1,4 +1,4 @@
-"""What one network's own outputs say of its leakage, without a shadow model: gaps, and the LOSS threshold's AUC."""
+"""What one network says of its leakage without a shadow model: gaps, the LOSS threshold's AUC, its loss traces."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ class Screen:
 def losses(phi: FloatArray) -> Float64Array:
     """Cross-entropy in nats, of the shape of phi = logit of the true class's probability: log(1 + exp(-phi))."""
     return np.logaddexp(0.0, -phi.astype(np.float64))
+
+
+def trace_iqr(losses: FloatArray) -> Float64Array:
+    """[n] nats: of each member's losses over the epochs of its training, [E, n], the 0.75 quantile minus the 0.25
+    quantile (linear between order statistics).
+
+    LT-IQR of Pollock et al. 2024 (arXiv 2411.05743), which ranks members: the larger, the more at risk. It needs what
+    only the one who trains can record, so it is no attack.
+    """
+    low, high = np.quantile(losses.astype(np.float64), (0.25, 0.75), axis=0)
+    return np.asarray(high - low)
 
 
 def screen(phi: FloatArray, membership: BoolArray, seed: int = 0) -> Screen:

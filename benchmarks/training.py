@@ -19,6 +19,7 @@ of either kind in turns, every epoch of a method between two dense ones, and the
 reported with its 95 % interval; on a CPU of the process's seconds, not the clock's. There an epoch has 16 steps, so
 that each holds one mask update of DPF and GMP, and SET and RigL are told to have one too, where their default is one
 in 100. The bar is 5 % (COST_BAR), to which methods whose papers ask for more in some steps are not held (COSTLY).
+`--cost-only --methods traced` measures what --trace-losses costs in the same way.
 mfu: of (b), three times the forward's multiply-adds at two operations each, against --peak-tflops or, on a GPU, against
 the operations a second of a large matrix product in the same precision, measured in the same run.
 
@@ -65,6 +66,7 @@ from training.loop import Trainer, new_model
 BATCH, SPARSITY, MASK_EVERY = 128, 0.9, 16
 COST_BAR = 0.05  # of method_cost
 COSTLY = ("rigl", "snip", "imp")
+TRACED = "traced"  # of method_cost: dense training with --trace-losses
 WRITTEN_OUT = ("dense", "static", "dpf")  # the methods of the plain loop
 
 
@@ -189,11 +191,12 @@ def _masks(weights: Sequence[Tensor]) -> list[Tensor]:
     return [(weight.detach().abs() >= threshold).to(weight) for weight in weights]
 
 
-def project(case: Case, graphs: str = "auto") -> Iterator[int]:
+def project(case: Case, graphs: str = "auto", trace_losses: bool = False) -> Iterator[int]:
     """Yields the number of pictures after every epoch of the project's loop."""
     device = torch.device(case.device)
     members = np.arange(case.members)
-    trainer = Trainer(case.config, pictures(case.members), members, device, recorder_for(device, graphs))
+    recorder = recorder_for(device, graphs)
+    trainer = Trainer(case.config, pictures(case.members), members, device, recorder, trace_losses)
     while True:
         trainer.run_epoch()
         trainer.close_epoch()
@@ -290,7 +293,7 @@ def epoch_ratios(case: Case, methods: Sequence[str], threads: int, seconds: floa
     """By method, how many times as long its epochs take as the dense ones before and after them, in one process."""
     torch.set_num_threads(threads)
     own_share(torch.device(case.device), 1)
-    loops = {method: project(dataclasses.replace(case, method=method)) for method in ("dense", *methods)}
+    loops = {method: _loop_of(case, method) for method in ("dense", *methods)}
 
     clock = time.perf_counter if case.on_gpu else time.process_time  # which others on the machine leave alone
 
@@ -312,6 +315,12 @@ def epoch_ratios(case: Case, methods: Sequence[str], threads: int, seconds: floa
             ratios[method].append(2 * own / (before + after))
             before = after
     return ratios
+
+
+def _loop_of(case: Case, method: str) -> Iterator[int]:
+    if method == TRACED:
+        return project(dataclasses.replace(case, method="dense"), trace_losses=True)
+    return project(dataclasses.replace(case, method=method))
 
 
 def method_costs(
@@ -427,9 +436,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods",
         nargs="+",
-        choices=list(METHODS),
+        choices=[*METHODS, TRACED],
         metavar="NAME",
-        help=f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)}; with --cost-only all)",
+        help=f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)}; with --cost-only all); with --cost-only "
+        f"also {TRACED}, dense training with --trace-losses",
     )
     parser.add_argument(
         "--cost-only", action="store_true", help="measure method_cost alone, all methods in turns in the same processes"
@@ -451,6 +461,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     methods = args.methods or (list(METHODS) if args.cost_only else list(WRITTEN_OUT))
     if args.cost_only and methods == ["dense"]:
         parser.error("argument --cost-only: the cost of dense is 0; give other --methods")
+    if TRACED in methods and not args.cost_only:
+        parser.error(f"argument --methods: {TRACED} needs --cost-only")
     precision = pick_precision(args.precision, torch.device(args.device))
     on_gpu = args.device.startswith("cuda")
     counts = sorted(set(args.processes or ([1, 2, 4, 8] if on_gpu else [cores()])))

@@ -25,7 +25,8 @@ def add_screen_flag(parser: argparse.ArgumentParser) -> None:
         "--screen",
         action="store_true",
         help="attack nothing: from the target's own outputs, its gaps in accuracy and in loss and the AUC of a "
-        "threshold on the loss, of each cell, with shadow models or without; writes screen.csv",
+        "threshold on the loss, of each cell, with shadow models or without; where it was trained with --trace-losses, "
+        "also how its members rank by their loss traces; writes screen.csv and screen_members.csv",
     )
 
 
@@ -38,26 +39,33 @@ def check_screen(args: argparse.Namespace) -> None:
 
 
 def run_screen(args: argparse.Namespace, cells: Sequence[Attackable]) -> int:
-    """Write screen.csv and print it."""
+    """Write screen.csv and print it; screen_members.csv where a target has loss traces."""
     import torch
 
     from artifacts.children import cores
     from evaluation.screen import screen_rows
-    from reporting.tables import SCREEN_COLUMNS, write_table
+    from reporting.tables import SCREEN_COLUMNS, SCREEN_MEMBER_COLUMNS, write_table
 
     torch.set_num_threads(args.num_threads or cores())
     places: Places = from_args(Places, args)
-    rows = screen_rows(cells, places, args.device)
-    path = Path(places.results_dir) / "screen.csv"
+    rows, members = screen_rows(cells, places, args.device)
+    path, ranked = (Path(places.results_dir) / name for name in ("screen.csv", "screen_members.csv"))
     write_table(path, rows, SCREEN_COLUMNS)
+    if members:
+        write_table(ranked, members, SCREEN_MEMBER_COLUMNS)
+    else:
+        ranked.unlink(missing_ok=True)
     for line in lines_of(rows):
         print(line)
-    print(f"table    {path}\n{WORTH}")
+    print(f"table    {path}")
+    if members:
+        print(f"table    {ranked}")
+    print(WORTH)
     return DONE if any(not row["reason"] for row in rows) else FAILED
 
 
 def lines_of(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A heading and a line per cell; its reason in place of figures."""
+    """A heading and a line per cell; its reason in place of figures. Below it what its loss traces say, if any."""
     width = max(len("cell"), *(len(str(row["experiment"])) for row in rows))
     lines = [f"{'cell':<{width}}  LOSS AUC [95 % over examples]  loss gap (nats)  accuracy gap"]
     for row in rows:
@@ -69,4 +77,13 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         shown = "" if gap is None else f"{100 * gap:+10.1f} %"
         interval = f"{row['loss_auc']:8.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
         lines.append(f"{lead}{interval:<30}{row['loss_gap']:+16.3f}  {shown:>12}".rstrip())
+        if row.get("trace_iqr_median") is not None:
+            lines.append(f"{'':<{width}}  {_traces_in_words(row)}")
     return lines
+
+
+def _traces_in_words(row: dict[str, Any]) -> str:
+    said = f"loss traces: IQR median {row['trace_iqr_median']:.3f}, top tenth above {row['trace_iqr_q90']:.3f} nats"
+    if row["trace_spearman"] is None:
+        return said
+    return f"{said}; rank correlation with Bayes LiRA over members {row['trace_spearman']:+.2f}"

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from artifacts.loss_traces import LossTraces
 from artifacts.signals import QuerySettings, Signals
 from configs.machine import Places
 from pruning.registry import METHODS
@@ -83,6 +84,10 @@ class Attackable(ABC):
     def summary_of(self, index: int) -> dict[str, Any]:
         """train_accuracy, heldout_accuracy, test_accuracy, num_members, num_pool, hashes, fingerprint, data_hash and
         split_hash of one model; None where not known. num_test, test examples, where that was recorded."""
+
+    def traces_of(self, index: int) -> LossTraces | None:
+        """The loss traces of one model; None where none were kept. RunError when they cannot be used."""
+        return None
 
     def summary(self) -> dict[str, Any] | None:
         """The target's, if it is there."""

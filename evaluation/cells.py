@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.atomic_writes import file_hash
+from artifacts.loss_traces import LossTraces, load_traces
 from artifacts.missing import check_runs
 from artifacts.progress import step
 from artifacts.run_dir import RunDir, experiment_name, inspect_run, one_line
@@ -110,6 +111,10 @@ class Cell(Attackable):
 
     def summary_of(self, index: int) -> dict[str, Any]:
         return self.models[index].read_summary()
+
+    def traces_of(self, index: int) -> LossTraces | None:
+        run = self.models[index]
+        return load_traces(run.traces, self.files_of(index)["weights"]) if run.traces.is_file() else None
 
 
 @dataclasses.dataclass(frozen=True)

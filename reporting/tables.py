@@ -139,8 +139,9 @@ CELL_COLUMNS = (
 )
 SCREEN_COLUMNS = (
     *(*_CELL, "dataset", "arch", "seed", "train_seed", "control", "accuracy_gap", "loss_gap", "loss_auc"),
-    *("ci_low", "ci_high", "num_examples", "reason"),
+    *("ci_low", "ci_high", "trace_iqr_median", "trace_iqr_q90", "trace_spearman", "num_examples", "reason"),
 )
+SCREEN_MEMBER_COLUMNS = (*_CELL, "index", "label", "trace_iqr")
 TRAINING_COLUMNS = (
     "experiment",
     "method",

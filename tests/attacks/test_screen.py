@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from attacks.screen import losses, screen
+from attacks.screen import losses, screen, trace_iqr
 
 
 def test_losses_are_cross_entropies() -> None:
@@ -42,3 +42,11 @@ def test_a_network_that_holds_nothing_is_at_one_half() -> None:
         gaps.append(found.loss_gap)
     assert inside >= 53  # of 57 expected
     assert np.mean(gaps) == pytest.approx(0.0, abs=4 * np.std(gaps) / math.sqrt(60))
+
+
+def test_the_range_of_a_trace_is_that_of_its_order_statistics() -> None:
+    """Of five epochs the quartiles are the second and the fourth smallest; of six they lie between two."""
+    traces = np.array([[4.0, 1.0], [2.0, 1.0], [1.0, 1.0], [0.5, 1.0], [0.25, 1.0]], dtype=np.float16)
+    assert list(trace_iqr(traces)) == [2.0 - 0.5, 0.0]
+    six = np.random.default_rng(0).permuted(np.array([[0.0, 1.0, 2.0, 4.0, 8.0, 16.0]]), axis=1).T
+    assert trace_iqr(six)[0] == pytest.approx((4.0 + 0.75 * (8.0 - 4.0)) - (1.0 + 0.25 * (2.0 - 1.0)))

@@ -79,8 +79,13 @@ def test_a_trace_is_the_loss_before_the_step_on_the_picture_of_the_step(
 
     batches: list[Tensor] = []
     call = Step.__call__
+
+    def noted(step: Step, *args: Any) -> Any:
+        batches.append(args[2])
+        return call(step, *args)
+
     monkeypatch.setattr(Step, "run", asked)
-    monkeypatch.setattr(Step, "__call__", lambda step, *args: (batches.append(args[2]), call(step, *args))[1])
+    monkeypatch.setattr(Step, "__call__", noted)
     trained(trainer, 2)
     assert trainer.traces is not None
     assert trainer.traces.dtype == torch.float16
