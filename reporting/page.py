@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from artifacts.atomic_writes import clear_temporaries, write_text
 from artifacts.progress import announced
@@ -18,7 +20,8 @@ from attacks.metrics import METRICS
 from attacks.registry import ATTACKS
 from configs.errors import UsageError
 from pruning.registry import BASELINE
-from reporting import exposure, headline, verdicts
+from reporting import exposure, glossary, headline, verdicts
+from reporting.choices import choices
 from reporting.columns import without_empty_columns
 from reporting.epsilon import epsilon_sentences
 from reporting.figures import (
@@ -57,6 +60,8 @@ KINDS = {
 MOST_ROWS = 40  # of comparisons that a page shows open; with more, those that were not planned are folded
 NOT_PLANNED = ("other_methods", "neighbouring_sparsity", "other_knobs", "matched_accuracy", "other_recipe")
 METRIC_TITLES = {"auc": "AUC", STRICT: "TPR@0.1%FPR", LOOSE: "TPR@1%FPR"}
+HERE = Path(__file__).parent
+WIDE = 5.0  # inches: a figure that takes a line of the page
 SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure")
 
 
@@ -79,6 +84,7 @@ class Block:
     agreement: list[dict[str, Any]]
     exposure: list[str]
     attacks: list[dict[str, Any]]
+    choices: dict[str, Any]
     attack: str
     strict_empty: bool
     num_targets: int
@@ -102,15 +108,22 @@ def write_report(results_dir: Path) -> list[Path]:
         )
     ]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": _data_uri, "slug": slug}
+    environment.filters |= {
+        "data_uri": _data_uri, "slug": slug, "linked": glossary.linked, "rows_of_two": _rows_of_two,
+    }  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     page = environment.get_template("report.html.j2").render(
+        style=Markup(_text("report.css")),
+        script=Markup(_text("report.js")),
+        glossary=glossary,
         blocks=blocks,
+        choices=[block.choices for block in blocks if block.choices["attacks"]],
         sections=SECTIONS,
         statistics=list(exposure.TITLES.values()),
         superseded="exposure" in inputs.superseded,
@@ -129,7 +142,7 @@ def write_report(results_dir: Path) -> list[Path]:
         notes=_grouped(inputs.about.get("notes", {})),
     )
     path = results_dir / "report.html"
-    write_text(path, without_empty_columns(page))
+    write_text(path, glossary.with_headings(without_empty_columns(page)))
     drawn = [figure for block in blocks for figures in block.figures.values() for figure in figures]
     return [path, *(results_dir / "figures" / f"{figure.name}.png" for figure in drawn)]
 
@@ -183,6 +196,7 @@ def _block(inputs: Inputs, experiments: list[str], title: str, folder: Path, suf
         agreement=exposure.agreement_table(exposed, labels),
         exposure=[exposure.SUPERSEDED] if superseded else exposure.exposure_sentences(exposed, cells, labels),
         attacks=_attacks(summary, cells, labels),
+        choices={"attack": attack, **choices(summary, compared, labels, named, (METRIC_TITLES, KINDS))},
         attack=attack_title(attack),
         strict_empty=bool(strict["mean"].isna().all()),
         num_targets=int(cells["num_targets"].max()),
@@ -305,6 +319,22 @@ def _grouped(by_experiment: dict[str, dict[str, str]]) -> list[tuple[str, str, l
         for attack, why in reasons.items():
             groups.setdefault((attack, why), []).append(experiment)
     return [(attack_title(attack), why, names) for (attack, why), names in groups.items()]
+
+
+def _rows_of_two(figures: Sequence[Figure]) -> list[list[Figure]]:
+    """Figures as they stand beside each other: a wide one by itself, of the others two, and one where one is left."""
+    rows: list[list[Figure]] = []
+    for figure in figures:
+        joins = rows and len(rows[-1]) == 1 and max(figure.width, rows[-1][0].width) <= WIDE
+        if joins:
+            rows[-1].append(figure)
+        else:
+            rows.append([figure])
+    return rows
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8").strip()
 
 
 def _data_uri(content: bytes | str, kind: str) -> str:

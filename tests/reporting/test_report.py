@@ -31,7 +31,7 @@ def page(folder: Path) -> str:
     """The report's text, tags removed, white space folded."""
     path = write_report(folder)[0]
     assert path == folder / "report.html"
-    body = re.sub(r"<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    body = re.sub(r"<(style|script)\b.*?</\1>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
@@ -259,8 +259,11 @@ def test_names_cannot_inject_anything(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     write_folder(tmp_path, [cell("dense", 0.0, experiment=evil), cell("dense", 0.0, experiment="b", reason=evil)])
     text = write_report(tmp_path)[0].read_text()
-    assert "<script" not in text
+    assert "<script>alert" not in text
+    assert text.count("<script") == text.count("</script>") == 2  # the page's own, and what that reads
     assert html.escape(evil) in text
+    (held,) = re.findall(r'<script type="application/json" id="choices">(.*?)</script>', text, re.DOTALL)
+    assert evil in json.loads(held)[0]["views"][0]["names"]
 
 
 def test_a_name_in_dollars_is_no_formula_to_matplotlib(tmp_path: Path) -> None:

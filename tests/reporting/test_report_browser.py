@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from reporting.page import write_report
+from tests.reporting.browsing import needs_browser, open_page
 from tests.reporting.reporting_examples import write_results
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium found; `make browser` installs one")
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -23,27 +20,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_results(folder, targets=9)
     write_report(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=quiet)
-        yield browser
-        browser.close()
-
-
-def open_page(browser: Browser, results: Path, width: int) -> tuple[Page, list[str], list[str]]:
-    """The page, what the console said, and every request that was made."""
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto((results / "report.html").as_uri())
-    return page, said, asked
 
 
 @pytest.mark.parametrize("width", [1280, 390])
