@@ -41,7 +41,7 @@ TERMS = (
     Term("Cell", CELL, r"cells?"),
     Term("Shadow model", "a network that the adversary trains as the target was trained, on examples of which it knows "
          "whether they are members", r"shadow models?"),
-    Term("Target", "a network that is attacked", r"targets?(?: networks?)?"),
+    Term("Target", "a network that is attacked", r"targets?(?: networks?)?(?! epoch)"),
     Term("Member", "an example that a network was trained on; any other example of the pool is a non-member",
          r"(?:non-)?members?"),
     Term("Signals", "what an attack reads off the networks' answers: a number or a few for each example and network, "
