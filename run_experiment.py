@@ -14,7 +14,7 @@ from cli.parser import CHOICES, add_places, add_training_flags, check_training_i
 from configs.attacks import AttackOptions
 from configs.experiment import ExperimentConfig
 from configs.knobs import NamesAndForms, add_flags
-from pruning.registry import METHODS
+from pruning.registry import BASELINE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train a pruned network; needs --prune-method, and --sparsity where the method has no fixed one",
     )
-    pruned = NamesAndForms([name for name in CHOICES["methods"] if METHODS[name].prunes], ("FILE.py:Class",))
+    pruned = NamesAndForms([name for name in CHOICES["methods"] if name != BASELINE], ("FILE.py:Class",))
     words = ", ".join([*pruned, *pruned.forms])
     run.add_argument("--prune-method", choices=pruned, metavar="NAME", help=f"how it is pruned: {words}")
     add_flags(parser, ExperimentConfig, "sparsity", CHOICES, only=("sparsity",))

@@ -37,7 +37,7 @@ from artifacts.atomic_writes import write_text
 from artifacts.children import REPOSITORY, cores
 from artifacts.run_dir import OWN, RunDir
 from cli.help_layout import HelpText
-from pruning.registry import BASELINE, METHODS
+from pruning.registry import BASELINE, always_there
 
 TOY = ["--methods", "dense", "--dataset", "digits", "--layers", "8", "--no-mia", "--quiet", "--device", "cpu"]
 
@@ -47,7 +47,7 @@ FORKS = [
 ]
 SWEEPS = {
     "paper": (("dense", "static", "dpf"), ("0.5", "0.7", "0.8", "0.9", "0.95")),
-    "methods": (tuple(METHODS), ("0.8", "0.95")),
+    "methods": (tuple(always_there()), ("0.8", "0.95")),
 }
 EPOCH = re.compile(r" epoch \d+/\d+: loss ")
 

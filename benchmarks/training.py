@@ -56,7 +56,7 @@ from configs.experiment import ExperimentConfig
 from data.base import ImageData, unpublished_normalisation
 from models.flops import layer_flops
 from models.registry import build_model
-from pruning.registry import METHODS
+from pruning.registry import always_there
 from pruning.weights import prunable_weights
 from sweep.plan import resolve
 from training.device import own_share, pick_precision, to_device
@@ -436,10 +436,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods",
         nargs="+",
-        choices=[*METHODS, TRACED],
+        choices=[*always_there(), TRACED],
         metavar="NAME",
-        help=f"any of {', '.join(METHODS)} (default: {' '.join(WRITTEN_OUT)}; with --cost-only all); with --cost-only "
-        f"also {TRACED}, dense training with --trace-losses",
+        help=f"any of {', '.join(always_there())} (default: {' '.join(WRITTEN_OUT)}; with --cost-only all); with "
+        f"--cost-only also {TRACED}, dense training with --trace-losses",
     )
     parser.add_argument(
         "--cost-only", action="store_true", help="measure method_cost alone, all methods in turns in the same processes"
@@ -458,7 +458,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peak-tflops", type=float, help="of the device, for mfu (default: measured on a GPU)")
     parser.add_argument("--output", type=Path, help="write the table to this CSV as well")
     args = parser.parse_args(argv)
-    methods = args.methods or (list(METHODS) if args.cost_only else list(WRITTEN_OUT))
+    methods = args.methods or (always_there() if args.cost_only else list(WRITTEN_OUT))
     if args.cost_only and methods == ["dense"]:
         parser.error("argument --cost-only: the cost of dense is 0; give other --methods")
     if TRACED in methods and not args.cost_only:

@@ -17,7 +17,7 @@ from configs.knobs import MethodKnobs, flag_name, later_fields
 from configs.machine import EngineOptions, Machine, Places, Talk, Tracking
 from configs.suggest import did_you_mean
 from configs.sweep import SweepOptions
-from pruning.registry import METHODS, prunes
+from pruning.registry import BASELINE, METHODS
 
 LARGEST = 100_000  # bytes of a configuration file
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -161,7 +161,7 @@ def _flags_of_stored(values: dict[str, Any], known: Mapping[str, argparse.Action
     flags = {name: value for name, value in values.items() if name not in STORED_ONLY}
     if isinstance(values.get("arch_file"), str):
         flags["arch"] = own_code.form_of(values["arch_file"], str(values.get("arch")))
-    if "prune_method" in known and isinstance(method, str) and prunes(method):
+    if "prune_method" in known and isinstance(method, str) and method != BASELINE:
         own = isinstance(values.get("method_file"), str)
         given = own_code.form_of(values["method_file"], method) if own else method
         flags |= {"prune": True, "prune_method": given, "sparsity": values.get("sparsity")}

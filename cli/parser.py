@@ -23,7 +23,7 @@ from configs.suggest import did_you_mean
 from configs.version import VERSION
 from data.registry import DATASETS
 from models.registry import ARCHITECTURES
-from pruning.registry import BASELINE, BUILT_IN_KNOBS, METHODS, trainable
+from pruning.registry import BASELINE, BUILT_IN_KNOBS, METHODS, always_there, trainable
 
 CHOICES = {
     "datasets": tuple(DATASETS),
@@ -112,7 +112,7 @@ def _defaults(name: str) -> str:
 def method_examples() -> Iterator[str]:
     """A command for every pruning method, with the flags of the example that it declares."""
     for name, method in METHODS.items():
-        if method.prunes:
+        if name != BASELINE:
             yield f"python train.py --preset quick --methods dense {name} {method.example}".rstrip()
 
 
@@ -219,7 +219,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         known = settings_of(parser)
         preset = {name: value for name, value in PRESETS[found.preset].items() if name in known}
         tokens += as_tokens(
-            {name: list(CHOICES[name]) if value is EVERY else value for name, value in preset.items()}, known
+            {name: always_there() if value is EVERY else value for name, value in preset.items()}, known
         )
     of_preset = len(tokens)
     if found.config is not None:

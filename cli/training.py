@@ -20,7 +20,7 @@ from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions, Machine, Places, Tracking
 from data.registry import DATASETS
-from pruning.registry import all_knobs
+from pruning.registry import all_knobs, is_private
 from sweep.forks import ForkPlan
 from sweep.plan import SPLIT_FIELDS, PlannedRun
 
@@ -200,8 +200,10 @@ def train_planned(
     it. before: called once all is checked, if anything is to train.
     """
     forks = ForkPlan(everything, args.overwrite)
-    if args.trace_losses and not args.overwrite:
-        _say_untraced(planned)
+    if args.trace_losses:
+        _check_traced(planned)
+        if not args.overwrite:
+            _say_untraced(planned)
     if args.dry_run:
         print_plan(planned, forks, getattr(args, "shard", None))
         if not args.quiet and (line := cost_in_words(planned, args, queries, forks, everything)):
@@ -217,6 +219,16 @@ def train_planned(
         return Trained(bool(chosen), train_runs(chosen, args, queries, group, forks))
     finally:
         forks.tidy()
+
+
+def _check_traced(planned: Sequence[PlannedRun]) -> None:
+    """UsageError where a method's batches leave members out by chance: such an epoch has no loss of each."""
+    private = next((one.config.method for one in planned if is_private(one.config.method)), None)
+    if private is not None:
+        raise UsageError(
+            f"argument --trace-losses: {private} draws its batches by chance, and an epoch leaves members out; leave "
+            "the flag out, or train that method by a command of its own"
+        )
 
 
 def _say_untraced(planned: Sequence[PlannedRun]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from configs.experiment import ExperimentConfig
 
-INIT_STREAM, EPOCH_STREAM, MASK_STREAM, STEP_STREAM = 0, 1, 2, 3
+INIT_STREAM, EPOCH_STREAM, MASK_STREAM, STEP_STREAM, NOISE_STREAM = 0, 1, 2, 3, 4
 
 
 def stream_seed(config: ExperimentConfig, *stream: int) -> int:

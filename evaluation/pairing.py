@@ -10,7 +10,7 @@ from typing import Any
 from evaluation import signature
 from evaluation.accuracy import MATCHED, accuracy_difference
 from evaluation.attack import Targets
-from pruning.registry import BASELINE, METHODS
+from pruning.registry import BASELINE, METHODS, is_held
 from sweep.controls import SAME_SIZE
 
 # Kinds whose comparisons are planned: what a pair of cells is trained for, or two files are handed over for.
@@ -119,7 +119,7 @@ def _at_equal_accuracy(group: Sequence[Targets], controls: Sequence[Targets]) ->
         if _method(dense) == BASELINE
     }
     whole = [dense for dense in group if ladders.get(dense.experiment)]
-    for pruned in _pruned_variants(group):
+    for pruned in _held_variants(group):
         for pair in _by_train_seed("equal_accuracy", pruned, whole) if whole else ():
             yield dataclasses.replace(pair, ladder=ladders[pair.b.experiment])
 
@@ -141,7 +141,7 @@ def _at_equal_size(group: Sequence[Targets], controls: Sequence[Targets]) -> Ite
         and kept_parameters(asked)
         and any(_conditions(asked, "channels") == _conditions(dense, "channels") for dense in whole)
     ]
-    for variant in _pruned_variants(group) if narrower else ():
+    for variant in _held_variants(group) if narrower else ():
         kept = kept_parameters(variant[0])
         if not kept:
             continue
@@ -193,7 +193,7 @@ def _says_nothing(a: Targets, b: Targets) -> bool:
 
 
 def _planned_pairs(group: Sequence[Targets]) -> Iterator[Pair]:
-    variants, pruned = _variants(group), _pruned_variants(group)
+    variants, pruned = _variants(group), _held_variants(group)
     yield from _trained_again(group)
     for one in pruned:
         for dense in variants:
@@ -225,7 +225,7 @@ def _matched(group: Sequence[Targets]) -> Iterator[Pair]:
 
     That is: the interval of the difference covers 0, or is not known. It does not say that they are equally accurate.
     """
-    for b, a in combinations(_pruned_variants(group), 2):
+    for b, a in combinations(_held_variants(group), 2):
         for pair in _by_train_seed("matched_accuracy", a, b):
             apart = accuracy_difference(pair.a.summaries, pair.b.summaries)
             if _method(pair.a) != _method(pair.b) and apart is not None and apart.cannot_be_told_apart(MATCHED):
@@ -236,8 +236,8 @@ def _unlike(earlier: Sequence[Targets], later: Sequence[Targets]) -> Iterator[Pa
     """Like for like across two recipes: a pruned cell and a dense one, two methods, or one, at one sparsity."""
     for a, b in ((a, b) for b in _variants(earlier) for a in _variants(later)):
         same_method = _method(a[0]) == _method(b[0])
-        if (_known(a[0]) and _known(b[0]) and _prunes(a[0]) != _prunes(b[0])) or _sparsity(a[0]) == _sparsity(b[0]):
-            swap = not same_method and _known(a[0]) and not _prunes(a[0])
+        if (_known(a[0]) and _known(b[0]) and _is_held(a[0]) != _is_held(b[0])) or _sparsity(a[0]) == _sparsity(b[0]):
+            swap = not same_method and _known(a[0]) and not _is_held(a[0])
             yield from _by_train_seed("other_recipe", *((b, a) if swap else (a, b)))
 
 
@@ -248,10 +248,10 @@ def _variants(group: Sequence[Targets]) -> list[Variant]:
     return [sorted(cells, key=lambda asked: _train_seed(asked) or 0) for cells in found.values()]
 
 
-def _pruned_variants(group: Sequence[Targets]) -> list[Variant]:
+def _held_variants(group: Sequence[Targets]) -> list[Variant]:
     """In the order of methods and sparsities."""
     known = _variants([asked for asked in group if _known(asked)])
-    return sorted((one for one in known if _prunes(one[0])), key=lambda one: _rank(one[0]))
+    return sorted((one for one in known if _is_held(one[0])), key=lambda one: _rank(one[0]))
 
 
 def _by_train_seed(kind: str, a: Variant, b: Variant) -> list[Pair]:
@@ -285,8 +285,8 @@ def _train_seed(asked: Targets) -> int | None:
     return seed
 
 
-def _prunes(asked: Targets) -> bool:
-    return METHODS[_method(asked)].prunes
+def _is_held(asked: Targets) -> bool:
+    return is_held(_method(asked))
 
 
 def _rank(asked: Targets) -> tuple[int, float]:

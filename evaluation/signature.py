@@ -18,7 +18,8 @@ from attacks.registry import ATTACKS, headline_of
 from configs.experiment import RECIPE, SETTING
 from configs.version import VERSION
 from evaluation.attack import CellScores, Targets
-from pruning.registry import METHODS, knobs_of
+from models.registry import ARCHITECTURES
+from pruning.registry import METHODS, is_private, knobs_of
 
 DIGITS = 8  # of a digest, in hexadecimal
 
@@ -54,7 +55,18 @@ def differing(a: Targets, b: Targets) -> dict[str, tuple[Any, Any]]:
         {**order, **conditions(one), **(knobs(one) if same_method else {}), "train_seed": one.cell.names["train_seed"]}
         for one in (a, b)
     )
+    ours, theirs = ours | by_method(a), theirs | by_method(b)
     return {name: (value, theirs.get(name)) for name, value in ours.items() if value != theirs.get(name)}
+
+
+def by_method(asked: Targets) -> dict[str, Any]:
+    """What a method brings along beside what it is named for, by name: DP-SGD draws its batches in another way, and
+    has GroupNorm where others have BatchNorm."""
+    names = asked.cell.names
+    private = is_private(str(names["method"]))
+    entry = ARCHITECTURES.get(str(names["arch"]))
+    found = {"batches": "Poisson" if private else "shuffled"}
+    return found if entry is None or entry.tables else {**found, "norm": "GroupNorm" if private else "BatchNorm"}
 
 
 def signature_columns(scored: Sequence[CellScores]) -> dict[str, dict[str, str]]:

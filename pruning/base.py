@@ -31,8 +31,10 @@ class Pruner:
     title: for people. summary: a line for the README. example: flags of the example in `--help`. prunes: whether it has
     a sparsity, hence a cell for each one of the grid; fixed_sparsity: the only one it can have, hence one cell.
     narrows: whether it masks whole channels, without which the network is then stored (`pruning.narrow`); networks: the
-    only architectures that it is for; empty: any. Knobs: what it is told beside its sparsity; flags, checks,
-    fingerprint, columns and the model card follow from the fields.
+    only architectures that it is for; empty: any. private: whether it trains with differential privacy
+    (`training.private`), in a network without BatchNorm. package: what must be installed for it, beside what this
+    project needs. named_by: the knob that stands in its cells' names for people. Knobs: what it is told beside its
+    sparsity; flags, checks, fingerprint, columns and the model card follow from the fields.
 
     dense_steps: for how many steps from the start its hooks do nothing and remember nothing, so that the run is the
     dense one of its number until then and may start from that one's state (`attach` sees the initial weights first).
@@ -48,6 +50,9 @@ class Pruner:
     fixed_sparsity: ClassVar[float | None] = None
     narrows: ClassVar[bool] = False
     networks: ClassVar[tuple[str, ...]] = ()
+    private: ClassVar[bool] = False
+    package: ClassVar[str | None] = None
+    named_by: ClassVar[str | None] = None
     Knobs: ClassVar[type[MethodKnobs]] = MethodKnobs
 
     def __init__(self, config: ExperimentConfig, steps_per_epoch: int) -> None:

@@ -30,6 +30,7 @@ _CLASSES = {
     "snip": "pruning.snip:SNIPPruner",
     "two_four": "pruning.two_four:TwoFourPruner",
     "channel": "pruning.channel:ChannelPruner",
+    "dp_sgd": "pruning.dp_sgd:DPSGD",
 }
 BASELINE = "dense"  # of "pruned minus dense", and of controls
 METHODS: dict[str, type[Pruner]] = {name: resolve_name(where) for name, where in _CLASSES.items()}
@@ -108,6 +109,22 @@ def prunes(method: str | None) -> bool:
 def narrows(method: str) -> bool:
     """Whether a method's networks are stored without the channels that it masks."""
     return method in METHODS and METHODS[method].narrows
+
+
+def is_held(method: str | None) -> bool:
+    """Whether a method's cells are held against dense training: all but the baseline's own, and those of which no
+    method is known."""
+    return method not in (None, BASELINE)
+
+
+def always_there() -> list[str]:
+    """The project's own methods that need no package beside what it needs itself."""
+    return [name for name in _CLASSES if METHODS[name].package is None]
+
+
+def is_private(method: str) -> bool:
+    """Whether a method trains with differential privacy."""
+    return method in METHODS and METHODS[method].private
 
 
 def sparsities_of(method: str, grid: Sequence[float]) -> Sequence[float]:

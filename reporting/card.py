@@ -10,7 +10,7 @@ from typing import Any
 
 from attacks.registry import ATTACKS
 from models.registry import entry_of
-from pruning.registry import METHODS, narrows, prunes
+from pruning.registry import METHODS, is_private, narrows, prunes
 from reporting.columns import filled
 from reporting.frames import is_empty
 
@@ -72,6 +72,12 @@ def _what(card: Card) -> Iterator[str]:
     if narrows(about["method"]):
         pruned = f"pruned ({title}) of channels, {share} of {_prunable(about)} left out"
     kind = pruned if prunes(about["method"]) else "not pruned"
+    if is_private(about["method"]):
+        kind = (
+            f"not pruned, trained by {title} for (epsilon, delta)-differential privacy with epsilon "
+            f"{card.recipe['epsilon']:g} and delta {card.recipe['delta']:g}, which does not hold for those who know "
+            "its seed"
+        )
     yield f"# {escaped(about['experiment'])}"
     yield ""
     depth = "" if about["layers"] is None else f"-{about['layers']}"
@@ -206,6 +212,7 @@ def _building(about: dict[str, Any]) -> tuple[str, str, str, str]:
     arguments = ", ".join(f"{name}={value!r}" for name, value in entry.arguments(*sizes).items())
     files = [f"{module.replace('.', '/')}.py", *(["models/layers.py"] if entry.name is None else ["configs/errors.py"])]
     files += ["pruning/narrow.py"] if narrows(about["method"]) else []
+    files += ["models/group_norm.py"] if is_private(about["method"]) else []
     named = " and ".join(f"`{file}`" for file in files)
     return module, function, arguments, f"nothing of the project but the files {named}"
 
@@ -232,9 +239,12 @@ def _loading(card: Card) -> Iterator[str]:
     yield f"from {module} import {function}"
     if narrows(about["method"]):
         yield "from pruning.narrow import fitted"
+    if is_private(about["method"]):
+        yield "from models.group_norm import group_normed"
     yield ""
     yield 'weights = torch.load("state_dict.pth", weights_only=True)'
     built = f"{function}({arguments})"
+    built = f"group_normed({built})" if is_private(about["method"]) else built
     yield f"model = {f'fitted({built}, weights)' if narrows(about['method']) else built}"
     yield "model.load_state_dict(weights)"
     yield "model.eval()"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from pruning.registry import prunes
+from pruning.registry import is_held
 from reporting.charts import FPR, HOLLOW, TPR, Draw, draw_curves, figures_of, guessing, name_replicates
 from reporting.legends import place_legend
 from reporting.style import GREY, TITLE_SIZE, line_style, method_colour, method_marker, method_title, shades
@@ -26,7 +26,7 @@ def sorted_cells(frame: pd.DataFrame) -> pd.DataFrame:
 
     frame: summary rows of one attack and metric, and whether each is of a `replicate`.
     """
-    pruned = frame[frame["method"].map(prunes) & ~frame["replicate"]]
+    pruned = frame[frame["method"].map(is_held) & ~frame["replicate"]]
     means = pruned.groupby("method")["mean"].mean().sort_values(ascending=False, kind="stable")
     order = {method: place for place, method in enumerate(means.index)}
     rows = pruned.assign(rank=pruned["method"].map(order)).sort_values(["rank", "sparsity"], kind="stable")
@@ -53,7 +53,7 @@ def by_cell(
         level = scale * guessing(str(frame["metric"].iloc[0]), frame)
         axes.axvline(level, color=GREY, linestyle=":", linewidth=0.9, label="Guessing")
         firsts = frame[~frame["replicate"]]
-        for method in dict.fromkeys(firsts["method"][[not prunes(method) for method in firsts["method"]]]):
+        for method in dict.fromkeys(firsts["method"][[not is_held(method) for method in firsts["method"]]]):
             _draw_level(axes, firsts[firsts["method"] == method], method, scale)
         for _, row in firsts.merge(rows[["experiment", "y"]]).iterrows():
             _draw_row(axes, row, scale, {"color": method_colour(row["method"]), "marker": method_marker(row["method"])})
@@ -87,7 +87,7 @@ def _draw_replicates(axes: Axes, rows: pd.DataFrame, again: pd.DataFrame, scale:
         colour, place = method_colour(row["method"]), places.get((row["method"], row["sparsity"]))
         if place is not None:
             axes.plot([scale * row["mean"]], [place], color=colour, marker=method_marker(row["method"]), **HOLLOW)
-        elif not prunes(row["method"]):
+        elif not is_held(row["method"]):
             axes.axvline(scale * row["mean"], color=colour, linestyle="--", linewidth=0.7)
     name_replicates(axes, again)
 
@@ -133,8 +133,8 @@ def roc_by_method(frame: pd.DataFrame, cells: pd.DataFrame, names: Mapping[str, 
 
     frame: roc.csv's rows; cells: the rows of cells.csv that are shown; names: by experiment, for the legends.
     """
-    unpruned = cells[[not prunes(method) for method in cells["method"]]]
-    methods = [method for method in dict.fromkeys(cells["method"]) if prunes(method)]
+    unpruned = cells[[not is_held(method) for method in cells["method"]]]
+    methods = [method for method in dict.fromkeys(cells["method"]) if is_held(method)]
     lines = -(-len(methods) // COLUMNS)
 
     def draw(figure: Figure) -> None:

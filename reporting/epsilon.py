@@ -23,6 +23,13 @@ def epsilon_sentences(cells: pd.DataFrame, attack: str, labels: Mapping[str, str
             "lowest not; it is right too often for any smaller epsilon. 0 proves nothing, and no bound is a guarantee: "
             "another attack may find more."
         )
+    guaranteed = cells[cells["epsilon"].notna() & (cells["delta"] <= DELTA)]
+    for _, cell in guaranteed[guaranteed["epsilon_lower"] > guaranteed["epsilon"]].iterrows():
+        yield (
+            f"Something is wrong with {labels[cell['experiment']]}: it is guaranteed an epsilon of "
+            f"{cell['epsilon']:g}, and the lower bound is {cell['epsilon_lower']:.3g}. By chance that happens to one "
+            f"cell in {round(1 / (1 - CONFIDENCE))} at most; else its training is not private, or the bound is wrong."
+        )
     known = cells[cells["epsilon_reason"].notna()]
     for reason, own in known.groupby("epsilon_reason", sort=False)["experiment"]:
         names = "any cell" if len(own) == len(cells) else ", ".join(labels[name] for name in own)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from attacks.exposure import SAME_ORDER, STATISTICS, has_changed, is_reliable
-from pruning.registry import prunes
+from pruning.registry import BASELINE
 from reporting.frames import is_empty
 
 TITLES = {
@@ -34,7 +34,7 @@ def exposure_sentences(rows: pd.DataFrame, cells: pd.DataFrame, labels: Labels) 
     """
     reliability = rows[rows["kind"] == "reliability"]
     firsts = list(dict.fromkeys(reliability["experiment_a"]))
-    unpruned = {row["experiment"] for _, row in cells.iterrows() if not prunes(row["method"])}
+    unpruned = {row["experiment"] for _, row in cells.iterrows() if row["method"] == BASELINE}
     pairs = [(a, b) if a in unpruned else (b, a) for a, b in combinations(firsts, 2) if {a, b} & unpruned]
     alone = reliability[reliability["reason"].notna()]
     reasons = dict(zip(alone["experiment_a"], alone["reason"], strict=True))

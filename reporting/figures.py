@@ -18,7 +18,7 @@ from reporting import charts, fonts, grids, tradeoff
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv, to_short_csv
 from reporting.inputs import Inputs, headline_attack
-from reporting.labels import controls, named_pair, replicates, told_apart
+from reporting.labels import controls, named_pair, naming_knobs, replicates, told_apart
 from reporting.style import (
     COLUMN,
     LABEL_SIZE,
@@ -129,7 +129,7 @@ class Gallery:
 
     def _tradeoff(self) -> Iterator[Figure]:
         points = self._means("auc", self.attack, held=True).merge(
-            self.cells[["experiment", "control", "epochs", *_UTILITY]]
+            self.cells[["experiment", "control", "epochs", *_UTILITY, *naming_knobs(self.cells["method"])]]
         )
         points = points[points["test_accuracy"].notna() & points["method"].notna()]
         if len(points) > 1:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from configs.experiment import RECIPE, SETTING
-from pruning.registry import all_knobs
+from pruning.registry import METHODS, all_knobs
 from reporting.frames import is_empty
 
 Row = Mapping[Any, Any]  # str keys; those of a frame are Hashable to a type checker
@@ -26,6 +26,18 @@ def control_words(cell: Row) -> str:
     """`, epochs 5` or `, channels 7`, to follow the name of a control; nothing for any other cell."""
     name = {"accuracy": "epochs", "size": "channels"}.get(str(cell.get("control")))
     return f", {name} {int(cell[name])}" if name else ""
+
+
+def naming_knobs(methods: Iterable[Any]) -> list[str]:
+    """The columns that `knob_words` reads for cells of these methods."""
+    found = dict.fromkeys(METHODS[method].named_by for method in methods if method in METHODS)
+    return [name for name in found if name is not None]
+
+
+def knob_words(cell: Row) -> str:
+    """` epsilon 8`, to follow the name of a method whose cells are named by a knob; nothing for any other."""
+    name = METHODS[cell["method"]].named_by if cell["method"] in METHODS else None
+    return "" if name is None or is_empty(cell.get(name)) else f" {name} {cell[name]:g}"
 
 
 def _values(cell: Row, names: Sequence[str]) -> tuple[Hashable, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from attacks.registry import ATTACKS
-from pruning.registry import prunes
+from pruning.registry import is_held, prunes
 from reporting import charts, dots, grids
 from reporting.figures import RATES, Figure, Gallery
 from reporting.inputs import Inputs
@@ -24,7 +24,7 @@ COLUMN_TITLES = {
 def gallery(inputs: Inputs, experiments: list[str], folder: Path, suffix: str) -> Gallery:
     """What draws the figures of these cells."""
     methods = inputs.of("cells", experiments)["method"].dropna()
-    many = sum(map(prunes, dict.fromkeys(methods))) > MOST_LINES
+    many = sum(map(is_held, dict.fromkeys(methods))) > MOST_LINES
     return (ManyMethods if many else Gallery)(inputs, experiments, folder, suffix)
 
 
@@ -72,7 +72,7 @@ class ManyMethods(Gallery):
     def _attacks(self, own: pd.DataFrame, auc: pd.DataFrame) -> Iterator[Figure]:
         """Every attack on every cell, in the order of the rows above."""
         order = [
-            *own["experiment"][[not prunes(method) for method in own["method"]]],
+            *own["experiment"][[not is_held(method) for method in own["method"]]],
             *dots.sorted_cells(own)["experiment"],
         ]
         attacks = [name for name in ATTACKS if name in set(auc["attack"])]

@@ -17,9 +17,9 @@ from PIL import Image, ImageChops, ImageStat
 
 from artifacts.atomic_writes import write_atomic
 from attacks.registry import ATTACKS
-from pruning.registry import METHODS, prunes
+from pruning.registry import METHODS, is_held, prunes
 from reporting.fonts import BASE
-from reporting.labels import Row, again, control_words
+from reporting.labels import Row, again, control_words, knob_words
 
 Colour = tuple[float, float, float]
 
@@ -146,22 +146,22 @@ def attack_title(attack: str) -> str:
 
 def cell_label(cell: Row) -> str:
     """`Static 80 %`; `Dense` where there is nothing to prune, `Dense, epochs 5` as a control, `Dense (train seed 1)`
-    where it is trained again."""
+    where it is trained again; `DP-SGD epsilon 8`."""
     title = method_title(cell["method"])
-    label = f"{title} {100 * cell['sparsity']:g} %" if prunes(cell["method"]) else title
+    label = f"{title} {100 * cell['sparsity']:g} %" if prunes(cell["method"]) else title + knob_words(cell)
     return label + control_words(cell) + again(cell.get("train_seed"))
 
 
 def method_colour(method: str) -> Colour:
-    """The same colour for a method in every figure: dark grey for those that do not prune."""
-    if not prunes(method):
+    """The same colour for a method in every figure: dark grey for dense training."""
+    if not is_held(method):
         return (0.2, 0.2, 0.2)
     return palette(_place(method))
 
 
 def _place(method: str) -> int:
-    pruning = [name for name in METHODS if prunes(name)]
-    return pruning.index(method) if method in pruning else len(pruning)
+    others = [name for name in METHODS if is_held(name)]
+    return others.index(method) if method in others else len(others)
 
 
 def method_marker(method: str) -> str:
@@ -170,8 +170,8 @@ def method_marker(method: str) -> str:
 
 
 def method_line(method: str) -> dict[str, Any]:
-    """The same dashes for a method in every figure; solid for the first that prunes and for those that do not."""
-    return line_style(_place(method) if prunes(method) else 0)
+    """The same dashes for a method in every figure; solid for the first beside dense training, and for that."""
+    return line_style(_place(method) if is_held(method) else 0)
 
 
 def shades(method: str, count: int) -> list[Colour]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pruning.registry import BASELINE, prunes
 from reporting.charts import HOLLOW, Draw, figures_of, name_replicates, percent
+from reporting.labels import knob_words
 from reporting.legends import lines_of, place_legend
 from reporting.placing import Label, place_labels
 from reporting.style import GREY, MOST_LINES, attack_title, method_colour, method_line, method_marker, method_title
@@ -54,7 +55,7 @@ def tradeoff(points: pd.DataFrame, attack: str) -> Draw:
         place_legend(figure, "upper", *axes.get_legend_handles_labels())
         shown = pd.concat([points, narrower])
         spots = list(zip(100 * shown["test_accuracy"], shown["mean"], strict=True))
-        place_labels(axes, [*_sparsities(firsts), *_epochs(rungs)], spots, LARGEST)
+        place_labels(axes, [*_sparsities(firsts), *_named(firsts), *_epochs(rungs)], spots, LARGEST)
 
     return draw
 
@@ -108,6 +109,15 @@ def _sparsities(points: pd.DataFrame) -> Iterator[Label]:
             label = Label(f"{percent(row['sparsity'])} %", (spot,), sides, method_colour(method))
             order[place > 1, place, method] = label
     return (order[key] for key in sorted(order, key=lambda key: key[:2]))
+
+
+def _named(points: pd.DataFrame) -> Iterator[Label]:
+    """The knob that names each cell of a method which has no sparsities."""
+    for _, row in points.iterrows():
+        words = knob_words(row.to_dict()).strip()
+        if words:
+            spot = (100 * row["test_accuracy"], row["mean"])
+            yield Label(words, (spot,), ((1, -1),), method_colour(row["method"]))
 
 
 def _epochs(rungs: pd.DataFrame) -> Iterator[Label]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -61,9 +62,20 @@ def resolve(config: ExperimentConfig, data_dir: str, knobs: Mapping[str, Any] | 
     network = entry_of(config.arch) or OWN
     entry = DATASETS[config.dataset]
     if method.networks and config.arch not in method.networks:
+        unknown = "what to put in the place of BatchNorm" if method.private else "which channels belong together"
         raise UsageError(
-            f"argument --arch: {config.method} needs to know which channels belong together, and does not for "
+            f"argument --arch: {config.method} needs to know {unknown}, and does not for "
             f"{config.arch}; give {', '.join(method.networks)}"
+        )
+    if method.private and config.pretrained is not None:
+        raise UsageError(
+            f"argument --pretrained: {config.method} guarantees nothing for weights that were trained before; leave "
+            "the flag out"
+        )
+    if method.package is not None and importlib.util.find_spec(method.package) is None:
+        raise UsageError(
+            f"argument --methods: {config.method} needs the package {method.package}, which is not installed; "
+            f"pip install {method.package}"
         )
     if config.image_size is not None and not entry.needs_folder:
         raise UsageError(f"argument --image-size: --dataset {config.dataset} has a fixed size; leave the flag out")

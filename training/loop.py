@@ -21,10 +21,12 @@ from configs.experiment import ExperimentConfig
 from configs.streams import EPOCH_STREAM, INIT_STREAM, STEP_STREAM, stream_seed
 from data.augment import augmenter_for
 from data.base import DataSet
+from models.group_norm import group_normed
 from models.registry import OWN, build_model, build_own, entry_of
-from pruning.registry import build_pruner
+from pruning.registry import build_pruner, is_private
 from training.graphs import Recorder, open_step
 from training.lr import learning_rate
+from training.private import PrivateStep
 from training.query import accuracy_and_loss, predict_logits
 from training.step import Step
 
@@ -40,7 +42,8 @@ def new_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
         if config.arch_hash is not None:
             return build_own(config.arch, config.arch_file or "", config.arch_hash, inputs, data.num_classes)
         sizes = (config.layers, config.width_mult, inputs, data.num_classes, config.channels)
-        return build_model(config.arch, *sizes)
+        model = build_model(config.arch, *sizes)
+        return group_normed(model) if is_private(config.method) else model
 
 
 def blank_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
@@ -81,7 +84,11 @@ class Trainer:
         self.step_count = 0
         self._seed()
         self.pruner = build_pruner(config, self.steps_per_epoch)
-        if recorder is None:
+        self.step: Step
+        if is_private(config.method):
+            sizes = (len(self.members), self.total_steps)
+            self.step = PrivateStep(config, model, self.pruner, self.augmenter, device, *sizes)
+        elif recorder is None:
             self.step = Step(config, model, self.pruner, self.augmenter, device, trace_losses)
         else:
             parts = (model, self.pruner, self.augmenter, device, recorder, trace_losses)
@@ -122,12 +129,8 @@ class Trainer:
         return self.step_count // self.steps_per_epoch
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Positions in `members` of one epoch: each exactly once, in batches of nearly equal size.
-
-        Nearly equal, so that no last batch of one or two examples disturbs BatchNorm.
-        """
-        order = torch.randperm(len(self.members), generator=generator)
-        yield from order.tensor_split(self.steps_per_epoch)
+        """Positions in `members` of one epoch, as the step wants them drawn."""
+        return self.step.batches(len(self.members), self.steps_per_epoch, generator)
 
     def epoch_batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch with their augmentation draws, on the device.
@@ -150,7 +153,9 @@ class Trainer:
         first = len(self.history) * self.steps_per_epoch
         generator = torch.Generator().manual_seed(stream_seed(self.config, EPOCH_STREAM, len(self.history)))
         self.model.train()
-        for batch, draws in islice(self.epoch_batches(generator), self.step_count - first, None):
+        batches = list(self.epoch_batches(generator))
+        drawn = max(1, sum(len(batch) for batch, _ in batches))  # the members, each once, but of DP-SGD
+        for batch, draws in islice(batches, self.step_count - first, None):
             rate = learning_rate(self.config, self.step_count, self.steps_per_epoch)
             loss, hits = self.train_step(batch, rate, draws)
             self.losses[self.step_count - first] = loss
@@ -166,8 +171,8 @@ class Trainer:
         self.row = {
             "epoch": self.epoch,
             "lr": learning_rate(self.config, self.step_count - 1, self.steps_per_epoch),
-            "train_loss": float(self.loss_sum) / len(self.members),
-            "train_accuracy": float(self.correct) / len(self.members),
+            "train_loss": float(self.loss_sum) / drawn,
+            "train_accuracy": float(self.correct) / drawn,
             "test_loss": None,
             "test_accuracy": None,
             "target_sparsity": state.target_sparsity,

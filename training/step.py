@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -58,7 +59,15 @@ class Step:
 
         draws: of `Augmenter.draw`; rate: a number or a tensor of one.
         """
-        inputs = self.augmenter.apply(pictures, draws)
+        loss, hits = self.backward(self.augmenter.apply(pictures, draws), labels)
+        self.pruner.after_backward()
+        self._set_rate(rate)
+        self.optimizer.step()
+        self.pruner.after_step()
+        return loss, hits
+
+    def backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave the gradient in every parameter's place for it; loss and hits."""
         # No weight is used twice in a forward, and a recording must not hold on to the cast of an earlier one.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             logits = self.model(inputs)
@@ -69,11 +78,14 @@ class Step:
         for parameter in self.others:
             parameter.grad = None
         loss.backward()
-        self.pruner.after_backward()
-        self._set_rate(rate)
-        self.optimizer.step()
-        self.pruner.after_step()
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def batches(self, members: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Positions in so many members of one epoch's batches: each exactly once, in batches of nearly equal size.
+
+        Nearly equal, so that no last batch of one or two examples disturbs BatchNorm.
+        """
+        yield from torch.randperm(members, generator=generator).tensor_split(steps)
 
     def _set_rate(self, rate: float | Tensor) -> None:
         for group in self.optimizer.param_groups:

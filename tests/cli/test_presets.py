@@ -31,7 +31,7 @@ def test_it_has_every_method_at_two_sparsities_and_both_controls() -> None:
         {"update_freq": args.update_freq},
     )
     for name, method in METHODS.items():
-        expected = 2 if method.prunes and method.fixed_sparsity is None else 1
+        expected = 0 if method.package else 2 if method.prunes and method.fixed_sparsity is None else 1
         assert len([one for one in cells if one.method == name and one.control is None]) == expected
     assert {one.control for one in cells} == {None, "accuracy", "size"}
     assert {one.num_models for one in cells} == {8}

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.experiment import ExperimentConfig
 from data.inputs import open_data, open_split
-from pruning.registry import METHODS
+from pruning.registry import always_there
 from tests.training.recording import TapeRecorder
 from training import graphs
 from training.loop import Trainer
@@ -109,7 +109,7 @@ def knobs_of(method: str) -> dict[str, object]:
     return knobs.get(method, {})
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", always_there())
 def test_no_step_reads_the_device(method: str, watch: Watch, make_config: Make) -> None:
     config = make_config(method=method, augment="standard", precision="bfloat16", **knobs_of(method))
     trainer = trainer_of(config)
@@ -150,7 +150,7 @@ def test_the_guard_notices(read: Callable[[Tensor], Any]) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("wanted", ["auto", "off"])
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", always_there())
 def test_cuda_sees_no_wait(method: str, wanted: str, make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch itself refuses to wait; the first epochs, which record, and the step that prunes are left out."""
     config = make_config(method=method, augment="standard", precision="bfloat16", epochs=8, **knobs_of(method))
