@@ -280,3 +280,10 @@ def test_the_report_names_it_by_its_epsilon_and_calls_out_a_bound_above_it() -> 
     assert wrong in said(epsilon_lower=9.5)
     assert "Something is wrong" not in said()
     assert "Something is wrong" not in said(epsilon_lower=9.5, delta=1e-3)  # the bound is at another delta
+
+
+def test_its_losses_are_not_traced(with_package: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = [*TINY, "--methods", "dense", "dp_sgd", "--trace-losses", "--runs-dir", str(tmp_path / "runs")]
+    assert call(TRAIN, argv) == 2
+    assert "argument --trace-losses: dp_sgd draws its batches by chance" in capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()
