@@ -8,7 +8,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+# The folder that holds this package and its siblings: the repository, or `pruning_mia` where that is installed.
 REPOSITORY = Path(__file__).resolve().parent.parent
+# As `python -m` does, but for the folder that the user happens to be in, whose modules may go by the names of ours.
+RUN = (
+    "import sys; sys.path[0] = sys.argv.pop(1); import runpy; runpy.run_module(sys.argv.pop(1), None, '__main__', True)"
+)
 
 
 def cores() -> int:
@@ -38,7 +43,7 @@ def start(
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-c", RUN, str(REPOSITORY), module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL if quiet else None,

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import binom
 
-from attacks.arrays import BoolArray, Float64Array
+from .arrays import BoolArray, Float64Array
 
 DELTA = 1e-5
 CONFIDENCE = 0.95

@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from attacks.arrays import BoolArray
-from attacks.inputs import AttackInputs
-from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
-from attacks.metrics import allowed_false_positives, evaluate_scores, expected_fpr
-from attacks.models import Models
-from attacks.registry import ATTACKS, STRONGEST
-from attacks.trimming import LEFT_OUT
+from .arrays import BoolArray
+from .inputs import AttackInputs
+from .interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
+from .metrics import allowed_false_positives, evaluate_scores, expected_fpr
+from .models import Models
+from .registry import ATTACKS, STRONGEST
+from .trimming import LEFT_OUT
 
 Row = dict[str, str | int | float | None]
 

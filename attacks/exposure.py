@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray
-from attacks.metrics import CHUNK_VALUES, WeightArray
-from attacks.trimming import drawn_together, partners
+from .arrays import BoolArray, Float64Array, FloatArray
+from .metrics import CHUNK_VALUES, WeightArray
+from .trimming import drawn_together, partners
 
 STATISTICS = ("pearson", "spearman", "pearson_across_models", "spearman_across_models")
 FEWEST_PER_SIDE = 2  # models that hold an example, and that do not: of one alone the noise is not known

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attacks.arrays import BoolArray, FloatArray, IntArray
-from attacks.interface import AttackUnavailable, Outputs, Scorer, TooFewShadows
-from attacks.trimming import partners
+from .arrays import BoolArray, FloatArray, IntArray
+from .interface import AttackUnavailable, Outputs, Scorer, TooFewShadows
+from .trimming import partners
 
 
 @dataclass(frozen=True, eq=False)

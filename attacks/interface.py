@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray
+from .arrays import BoolArray, Float64Array, FloatArray
 
 RECIPES = ("auto", "paper", "fast")
 

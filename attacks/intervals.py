@@ -39,8 +39,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from attacks.arrays import Float64Array, IntArray
-from attacks.jackknife import Deleted, networks_variance
+from .arrays import Float64Array, IntArray
+from .jackknife import Deleted, networks_variance
 
 CONFIDENCE = 0.95
 MOST_TARGETS = 4096  # that are looked for

@@ -26,10 +26,10 @@ from itertools import product
 
 import numpy as np
 
-from attacks.arrays import Float64Array
-from attacks.evaluate import learn, learn_each, score
-from attacks.interface import AttackResult, AttackSettings
-from attacks.models import Models
+from .arrays import Float64Array
+from .evaluate import learn, learn_each, score
+from .interface import AttackResult, AttackSettings
+from .models import Models
 
 MOST_GROUPS = 17  # the attacks are refitted for every pair of a group and a target outside it
 TRIMMINGS = 4  # of an attack that is fitted to each example's own few shadows, where it matters which of them serve

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from .arrays import BoolArray, Float64Array, FloatArray, IntArray
 
 CHUNK_VALUES = 1 << 20  # values per array and chunk of examples while sides are sorted: bounds memory at any pool size
 NOBODY = -1

@@ -26,14 +26,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_ndtr
 
-from attacks.arrays import Float64Array, FloatArray, IntArray
-from attacks.inputs import AttackInputs
-from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
-from attacks.leave_one_out import NOBODY, Moments, Side, left_out, make_side, moments, skipping
-from attacks.models import Models
-from attacks.streams import LIRA_PAIRS, LIRA_PARTNERS, stream
-from attacks.thresholds import NO_PAIRS, Calibration, calibrate, calibration
-from attacks.trimming import trim_keys
+from .arrays import Float64Array, FloatArray, IntArray
+from .inputs import AttackInputs
+from .interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
+from .leave_one_out import NOBODY, Moments, Side, left_out, make_side, moments, skipping
+from .models import Models
+from .streams import LIRA_PAIRS, LIRA_PARTNERS, stream
+from .thresholds import NO_PAIRS, Calibration, calibrate, calibration
+from .trimming import trim_keys
 
 ONLINE_SHADOWS = 31  # per side and example, from which the headline uses per-example spreads
 MIN_SHADOWS = 5  # gives two per side after leave-one-out and trimming

@@ -19,16 +19,16 @@ from functools import cached_property
 
 import numpy as np
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
-from attacks.inputs import AttackInputs
-from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
-from attacks.leave_one_out import NOBODY, Side, left_out, make_side, skipping
-from attacks.lira_bayes_definition import TRANSFORMS, Choice, Shadows, transform
-from attacks.lira_bayes_model import Predictive, by_out_level, criteria, learn_offline, predict_online
-from attacks.models import Models
-from attacks.streams import LIRA_PAIRS, LIRA_PARTNERS, stream
-from attacks.thresholds import Calibration, calibration
-from attacks.trimming import trim_keys
+from .arrays import BoolArray, Float64Array, FloatArray, IntArray
+from .inputs import AttackInputs
+from .interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
+from .leave_one_out import NOBODY, Side, left_out, make_side, skipping
+from .lira_bayes_definition import TRANSFORMS, Choice, Shadows, transform
+from .lira_bayes_model import Predictive, by_out_level, criteria, learn_offline, predict_online
+from .models import Models
+from .streams import LIRA_PAIRS, LIRA_PARTNERS, stream
+from .thresholds import Calibration, calibration
+from .trimming import trim_keys
 
 ONLINE, OFFLINE = "lira_bayes_online", "lira_bayes_offline"
 MIN_SHADOWS = 5  # gives two per side after leave-one-out and trimming

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from attacks.arrays import BoolArray, Float64Array
+from .arrays import BoolArray, Float64Array
 
 TRANSFORMS = (1.0, 2.0, 4.0, 8.0, np.inf)
 RATIO_TERMS = (0, 1, 2)  # rho is nothing, a constant, a line

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtr
 
-from attacks.arrays import Float64Array, IntArray
-from attacks.lira_bayes_definition import (
+from .arrays import Float64Array, IntArray
+from .lira_bayes_definition import (
     EQUAL,
     FLAT,
     LARGEST_RATIO,

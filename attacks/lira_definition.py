@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from attacks.arrays import BoolArray, Float64Array
-from attacks.inputs import AttackInputs
+from .arrays import BoolArray, Float64Array
+from .inputs import AttackInputs
 
 SPREAD_FLOOR = 0.1  # of the spread that all examples share: less is the luck of few shadow models
 

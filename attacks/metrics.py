@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from attacks.arrays import BoolArray, Float64Array
-from attacks.streams import BOOTSTRAP, stream
+from .arrays import BoolArray, Float64Array
+from .streams import BOOTSTRAP, stream
 
 FPR_LIMITS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
 FEWEST_FALSE_POSITIVES = 5  # below it, what FPR a threshold has is hardly known

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from attacks.arrays import BoolArray, FloatArray, IntArray
-from attacks.inputs import AttackInputs
-from attacks.interface import Outputs
-from attacks.trimming import Service, drawn_together, partners, service, trim_sides
+from .arrays import BoolArray, FloatArray, IntArray
+from .inputs import AttackInputs
+from .interface import Outputs
+from .trimming import Service, drawn_together, partners, service, trim_sides
 
 
 @dataclass(frozen=True, eq=False)

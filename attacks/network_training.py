@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attacks.arrays import BoolArray, Float64Array, IntArray
-from attacks.streams import NETWORK_PAIRS, stream
-from attacks.thresholds import best_threshold
+from .arrays import BoolArray, Float64Array, IntArray
+from .streams import NETWORK_PAIRS, stream
+from .thresholds import best_threshold
 
 if TYPE_CHECKING:
     import torch

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from attacks.arrays import BoolArray, FloatArray, IntArray
-from attacks.inputs import AttackInputs, require_pairs
-from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
-from attacks.network_training import Plan, Plans, fit, predict, rows_by_group, threshold
-from attacks.statistics import log_softmax
+from .arrays import BoolArray, FloatArray, IntArray
+from .inputs import AttackInputs, require_pairs
+from .interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
+from .network_training import Plan, Plans, fit, predict, rows_by_group, threshold
+from .statistics import log_softmax
 
 if TYPE_CHECKING:
     import torch

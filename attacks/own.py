@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from attacks.registry import SUITE_OF_OWN, Attack
+from .registry import SUITE_OF_OWN, Attack
 
 # What a function may say of itself, as attributes, and the kind of each; what it does not say is as in `own_attack`.
 ATTRIBUTES: dict[str, type] = {
@@ -65,7 +65,7 @@ def own_attack(
 def _guarded(
     function: Callable[..., Any], stem: str, keys: tuple[str, ...], failed: Callable[[BaseException], str]
 ) -> Callable[..., Any]:
-    from attacks.interface import AttackResult, AttackUnavailable, Outputs
+    from .interface import AttackResult, AttackUnavailable, Outputs
 
     def guard(work: Callable[[], Any]) -> Any:
         try:
@@ -105,9 +105,9 @@ def try_out(attack: Attack) -> str | None:
     """
     import numpy as np
 
-    from attacks.interface import AttackSettings, AttackUnavailable
-    from attacks.models import Models
-    from attacks.statistics import phi
+    from .interface import AttackSettings, AttackUnavailable
+    from .models import Models
+    from .statistics import phi
 
     rng = np.random.default_rng(0)
     models, examples, classes = max(attack.min_shadows, 8) + 1, 240, 3

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attacks.inputs import AttackInputs
-    from attacks.interface import AttackResult, AttackSettings, Scorer
-    from attacks.models import Models
+    from .inputs import AttackInputs
+    from .interface import AttackResult, AttackSettings, Scorer
+    from .models import Models
 
 SUITES = ("advanced", "wemem", "baseline")
 SUITE_OF_OWN = "own"  # of functions in files of the user's own: run where they are named, never with a suite
@@ -50,26 +50,31 @@ class Attack:
     def fit(self, inputs: AttackInputs, settings: AttackSettings) -> Scorer:
         """Learn from the shadows; imports the attack's module. Raises AttackUnavailable where it is not defined."""
         if inputs.num_shadows < self.min_shadows:
-            from attacks.interface import TooFewShadows
+            from .interface import TooFewShadows
 
             raise TooFewShadows(self.name, self.min_shadows, inputs.num_shadows)
         if self.needs_logits and inputs.target_logits is None:
-            from attacks.interface import AttackUnavailable
+            from .interface import AttackUnavailable
 
             raise AttackUnavailable(f"{self.name} needs logits; these signals hold phi alone")
-        attack: Callable[[AttackInputs, AttackSettings], Scorer] = self.function or resolve_name(self.implementation)
+        attack: Callable[[AttackInputs, AttackSettings], Scorer] = self.function or _named(self.implementation)
         return inputs.spread(attack(inputs.usable, settings))
 
     def fit_each(self, models: Models, settings: AttackSettings) -> Callable[[int], Scorer] | None:
         """What learns from the shadows of any target among the models; None where `fit` has to, target by target."""
         if self.each is None or len(models.membership) <= self.min_shadows:
             return None
-        prepare: Callable[[Models, AttackSettings], Callable[[int], Scorer] | None] = resolve_name(self.each)
+        prepare: Callable[[Models, AttackSettings], Callable[[int], Scorer] | None] = _named(self.each)
         return prepare(models, settings)
 
     def run(self, inputs: AttackInputs, settings: AttackSettings) -> dict[str, AttackResult]:
         """Learn from the shadows and score their own target. Raises as `fit` does."""
         return self.fit(inputs, settings)(inputs.target)
+
+
+def _named(implementation: str) -> Any:
+    """What `attacks.lira:lira` names, also where this package goes by another name (`pruning_mia.attacks`)."""
+    return resolve_name(f"{__package__}{implementation.removeprefix('attacks')}")
 
 
 LIRA_VARIANTS = (

@@ -26,11 +26,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attacks.arrays import BoolArray, Float64Array
-from attacks.interface import TooFewShadows
-from attacks.lira_bayes import MIN_SHADOWS, log_slope
-from attacks.lira_bayes_definition import PRIOR_FLOOR, TRANSFORMS, Choice, Shadows, transform
-from attacks.lira_bayes_model import Predictive, criteria, fit_trend, is_flat, spreads_of
+from .arrays import BoolArray, Float64Array
+from .interface import TooFewShadows
+from .lira_bayes import MIN_SHADOWS, log_slope
+from .lira_bayes_definition import PRIOR_FLOOR, TRANSFORMS, Choice, Shadows, transform
+from .lira_bayes_model import Predictive, criteria, fit_trend, is_flat, spreads_of
 
 FEWEST = 2  # shadow models per side: with one nothing is known of how networks vary together
 RIDGE = 1e-6  # of R: networks whose noise is one (a copy of the other, say) are told apart by it

@@ -29,12 +29,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, log_expit
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray
-from attacks.inputs import AttackInputs
-from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
-from attacks.leave_one_out import removals
-from attacks.streams import RMIA_EXAMPLES, RMIA_PARTNERS, stream
-from attacks.thresholds import NO_PAIRS, Calibration, calibration
+from .arrays import BoolArray, Float64Array, FloatArray
+from .inputs import AttackInputs
+from .interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer
+from .leave_one_out import removals
+from .streams import RMIA_EXAMPLES, RMIA_PARTNERS, stream
+from .thresholds import NO_PAIRS, Calibration, calibration
 
 ONLINE, OFFLINE, PUBLISHED = "rmia_online", "rmia_offline", "rmia_published"
 PUBLISHED_A = 0.3

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray
-from attacks.metrics import Metric, evaluate_scores
+from .arrays import BoolArray, Float64Array, FloatArray
+from .metrics import Metric, evaluate_scores
 
 
 @dataclass(frozen=True)

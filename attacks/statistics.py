@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from attacks.arrays import Float64Array, FloatArray, IntArray
+from .arrays import Float64Array, FloatArray, IntArray
 
 
 def log_probabilities(logits: FloatArray) -> tuple[Float64Array, Float64Array]:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks import statistics
-from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
-from attacks.inputs import AttackInputs, require_pairs
-from attacks.interface import AttackResult, AttackSettings, Outputs, Scorer
+from . import statistics
+from .arrays import BoolArray, Float64Array, FloatArray, IntArray
+from .inputs import AttackInputs, require_pairs
+from .interface import AttackResult, AttackSettings, Outputs, Scorer
 
 Statistic = Callable[[Outputs, IntArray], Float64Array]  # of [n] examples and their labels
 NO_PAIRS = "no shadow pairs of both sides to calibrate a threshold on"

@@ -33,8 +33,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attacks.arrays import BoolArray, Float64Array, FloatArray, IntArray
-from attacks.streams import TRIMMING, stream
+from .arrays import BoolArray, Float64Array, FloatArray, IntArray
+from .streams import TRIMMING, stream
 
 LEFT_OUT = 0.05  # of the examples, at most
 FEWEST_PER_SIDE = 2  # shadows for which examples are left out

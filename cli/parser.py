@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ CHOICES = {
     "methods": tuple(METHODS),
     "attacks": tuple(ATTACKS),
 }
+COMMAND = "pruning-mia"  # whose subcommands are the scripts, where this project is installed
 DATA_KNOBS = ("dataset", "image_size", "pool_size", "train_fraction", "split", "seed", "train_seed", "num_shadows")
 MODEL_KNOBS = ("arch", "layers", "width_mult", "channels", "prune_layers", "pretrained")
 
@@ -61,13 +63,11 @@ class OneLineParser(argparse.ArgumentParser):
 def new_parser(description: str, *examples: str) -> OneLineParser:
     """A parser with the flags that every script has."""
     parser = OneLineParser(
-        usage="%(prog)s [flags]",
-        description=description,
-        epilog="\n  ".join([f"example{'s' * (len(examples) > 1)}:", *examples]),
-        formatter_class=HelpText,
-        allow_abbrev=False,
-        add_help=False,
+        usage="%(prog)s [flags]", description=description, formatter_class=HelpText, allow_abbrev=False, add_help=False
     )
+    if parser.prog.startswith(f"{COMMAND} "):
+        examples = tuple(re.sub(r"^python \S+", parser.prog, example) for example in examples)
+    parser.epilog = "\n  ".join([f"example{'s' * (len(examples) > 1)}:", *examples])
     general = parser.add_argument_group("general")
     general.add_argument("-h", "--help", action="help", help="show this help and exit")
     general.add_argument("--version", action="version", version=VERSION, help="show the version and exit")

@@ -52,3 +52,13 @@ def test_contributing_names_files_and_commands_that_there_are() -> None:
     targets = re.findall(r"^([a-z-]+):", text("Makefile"), flags=re.MULTILINE)
     for target in re.findall(r"\bmake ([a-z-]+)$", page, flags=re.MULTILINE) + re.findall(r"`make ([a-z-]+)`", page):
         assert target in targets
+
+
+def test_the_package_is_of_this_licence_and_its_extras_of_the_listed_floors() -> None:
+    page = text("pyproject.toml")
+    assert '\nlicense = "MIT"\n' in page
+    assert VERSION not in page  # it stands in configs/version.py alone
+    listed = text("requirements.txt") + text("requirements-ray.txt")
+    extras = re.findall(r'^(?!requires)\w+ = \["([\w-]+>=[\d.]+)"\]$', page, flags=re.MULTILINE)
+    assert len(extras) == 5
+    assert all(re.search(rf"^(# )?{re.escape(extra)}\b", listed, flags=re.MULTILINE) for extra in extras)

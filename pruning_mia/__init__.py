@@ -1,0 +1,1 @@
+"""Networks, their pruning and membership inference, as an installed package: the command is `pruning-mia`."""
