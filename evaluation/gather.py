@@ -28,10 +28,11 @@ from evaluation.compare import compare, correct
 from evaluation.duplicates import DUPLICATES, duplicates_by_split
 from evaluation.epsilon import epsilon_columns
 from evaluation.estimates import Measured, common_weights, estimate, low_fpr, measured
-from evaluation.examples import example_risks, example_rows, risk_rows
+from evaluation.examples import example_risks, example_rows
 from evaluation.exposure_rows import exposed_rows, exposure_rows, exposures, left_out, open_examples
 from evaluation.pairing import pairs
 from evaluation.releases import release_rows
+from evaluation.risk import risk_rows
 from evaluation.roc_rows import roc_rows
 from evaluation.signature import signature_columns
 
@@ -281,11 +282,10 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
         evidence.notes += left_out(group)
         values = exposures(group)
         evidence.exposure_scores |= values
-        for one in group:
-            risks = example_risks(one)
-            if risks is not None:
-                evidence.examples += example_rows(one, risks)
-                evidence.risk += risk_rows(one, risks, weights.of(split))
+        known = [(one, risks) for one in group if (risks := example_risks(one)) is not None]
+        for one, risks in known:
+            evidence.examples += example_rows(one, risks)
+        evidence.risk += risk_rows(known, weights.of(split))
         group = [one for one in group if one.asked.experiment in values]
         if not group:
             continue

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
-from scipy.stats import norm
 
-from attacks.intervals import holm
 from reporting.figures import FOUND
 from reporting.frames import is_empty
 
@@ -19,18 +17,19 @@ GROUPS = {"class": "class", "answer": "answered", "difficulty": "difficulty, fif
 def risk_sentences(rows: pd.DataFrame, labels: Labels) -> Iterator[str]:
     """What the most exposed tenth makes up, cell by cell, and how far single predicted risks can be relied on.
 
-    rows: of risk.csv, of one setting. A tenth is said to make up more, or less, than the null only where the interval
-    of the difference leaves 0 out, and still after Holm's correction for as many cells as are told of.
+    rows: of risk.csv, of one setting. A tenth is said to make up more, or less, than the null, and another share than
+    with dense training, only where the interval of the difference leaves 0 out, and still after Holm's correction for
+    as many cells as are told of.
     """
     tenths = rows[(rows["kind"] == "exposed") & rows["difference"].notna()]
-    p_values = holm([_p_value(row) for _, row in tenths.iterrows()])
-    for (_, row), p_holm in zip(tenths.iterrows(), p_values, strict=True):
-        verdict = _verdict(row, p_holm, len(tenths))
+    for _, row in tenths.iterrows():
+        verdict = _verdict(row, len(tenths))
         yield (
             f"{labels[row['experiment']]}: the most exposed tenth makes up {_percent(row['share_found'])} of the found "
             f"members and {_percent(row['share_false_positives'])} of the false positives, the null; {verdict} "
             f"({_signed(row)})."
         )
+    yield from _beside_dense(rows[(rows["kind"] == "paired") & rows["difference"].notna()], labels)
     highest = rows[(rows["kind"] == "risk") & (rows["group"] == "10") & rows["false_positives"].notna()]
     said = [
         f"{labels[row['experiment']]} {_percent(row['false_positive_risk'])} predicted, "
@@ -44,16 +43,32 @@ def risk_sentences(rows: pd.DataFrame, labels: Labels) -> Iterator[str]:
         )
 
 
-def _p_value(row: pd.Series) -> float:
-    """Two-sided, of a normal distribution as wide as the 95 % interval."""
-    spread = (row["difference_high"] - row["difference_low"]) / (2 * norm.ppf(0.975))
-    return float(2 * norm.sf(abs(row["difference"]) / spread)) if spread > 0 else float(row["difference"] == 0)
+def _beside_dense(paired: pd.DataFrame, labels: Labels) -> Iterator[str]:
+    """A sentence for each pruned cell of which a difference is found, and one for all others."""
+    found = [_is_found(row) for _, row in paired.iterrows()]
+    for _, row in paired[found].iterrows():
+        more = "more" if row["difference"] > 0 else "less"
+        yield (
+            f"{labels[row['experiment']]}: beyond its null, the most exposed tenth makes up {more} of the found "
+            f"members than with {labels[row['against']]} ({_signed(row)})."
+        )
+    others = len(paired) - sum(found)
+    if others:
+        which = "the pruned cell" if len(paired) == 1 else f"{others} of {len(paired)} pruned cells"
+        yield (
+            "No change against dense training of what the most exposed tenth makes up beyond its null is found for "
+            f"{which}, after correction for {len(paired)}."
+        )
 
 
-def _verdict(row: pd.Series, p_holm: float | None, cells: int) -> str:
+def _is_found(row: pd.Series) -> bool:
+    return not row["difference_low"] <= 0 <= row["difference_high"] and row["p_holm"] < FOUND
+
+
+def _verdict(row: pd.Series, cells: int) -> str:
     if row["difference_low"] <= 0 <= row["difference_high"]:
         return "no difference is found"
-    if p_holm is None or p_holm >= FOUND:
+    if not _is_found(row):
         return f"a difference does not survive correction for {cells} cells"
     if row["difference"] > 0:
         return "its members are found more often than that explains"

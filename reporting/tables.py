@@ -83,9 +83,10 @@ EXAMPLE_COLUMNS = (
     *("num_held", "found", "agreement", "num_not_held", "false_positive_risk"),
 )
 RISK_COLUMNS = (
-    *("experiment", "kind", "group", "num_examples", "num_held", "found"),
+    *("experiment", "kind", "group", "num_examples", "num_held", "found", "found_low", "found_high"),
     *("num_not_held", "false_positives", "false_positive_risk"),
-    *("share_found", "share_false_positives", "difference", "difference_low", "difference_high"),
+    *("against", "share_found", "share_false_positives", "difference", "difference_low", "difference_high"),
+    *("p_value", "p_holm"),
 )
 # What an evaluation writes, by file name; the report is drawn from these alone.
 EVIDENCE_TABLES = {
@@ -104,7 +105,7 @@ EVIDENCE_TABLES = {
 _TEXT = re.compile(
     r"(.*_)?(experiment|method)(_[ab])?|dataset|arch|split|suite|attack|metric|kind|class_name|reason|.*hash|fingerprint"
     r"|scheduler|augment|precision|select|pretrained|prune_layers|family|differing|statistic|control"
-    r"|epsilon_reason|signature|experiments|better|group"
+    r"|epsilon_reason|signature|experiments|better|group|against"
 )
 _COMPARED = (
     "family",

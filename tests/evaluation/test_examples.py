@@ -18,7 +18,8 @@ from attacks.metrics import WeightArray, allowed_false_positives, evaluate_score
 from attacks.models import from_models
 from attacks.registry import ATTACKS
 from evaluation.attack import Answers, CellScores
-from evaluation.examples import FEWEST, concentration, example_risks, example_rows, most_exposed, risk_rows
+from evaluation.examples import example_risks, example_rows
+from evaluation.risk import FEWEST, Concentration, concentration, found_intervals, group_rows, most_exposed, risk_rows
 from reporting.tables import EXAMPLE_COLUMNS, RISK_COLUMNS
 from tests.attacks.test_releases import coins, networks
 from tests.evaluation.asked_cells import asked
@@ -57,7 +58,7 @@ def leaking() -> tuple[CellScores, list[dict[str, Any]], list[dict[str, Any]]]:
     cell = world(0, 1.5)
     risks = example_risks(cell)
     assert risks is not None
-    return cell, list(example_rows(cell, risks)), list(risk_rows(cell, risks, weights_of(cell)))
+    return cell, list(example_rows(cell, risks)), risk_rows([(cell, risks)], weights_of(cell))
 
 
 @pytest.mark.parametrize(("v1", "v0"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0)])
@@ -108,7 +109,8 @@ def test_the_mean_over_members_is_the_tpr_of_the_summary() -> None:
         found += (values["tpr_at_fpr_0.01"].value or 0.0) * inside.sum()
     assert every["found"] == pytest.approx(found / cell.asked.membership.sum())
     top = next(row for row in groups if row["kind"] == "exposed")
-    assert set(top) == set(RISK_COLUMNS)
+    assert set(top) | {"against", "found_low", "found_high"} == set(RISK_COLUMNS)
+    assert top["p_holm"] == top["p_value"] < 0.05  # a family of one
 
 
 def test_groups_share_out_all_pairs() -> None:
@@ -132,7 +134,7 @@ def test_predicted_risks_fit_what_is_counted() -> None:
     cell = attacked(phi, membership)
     risks = example_risks(cell)
     assert risks is not None
-    rows = [row for row in risk_rows(cell, risks, weights_of(cell)) if row["kind"] in ("all", "risk")]
+    rows = [row for row in group_rows(cell, risks, weights_of(cell)) if row["kind"] in ("all", "risk")]
     for row in rows:
         chance = np.sqrt(row["false_positive_risk"] / row["num_not_held"])
         assert abs(row["false_positives"] - row["false_positive_risk"]) < 4 * chance + 0.003
@@ -200,22 +202,96 @@ def test_the_top_tenth_is_chosen_on_other_pairs() -> None:
 
 
 def test_noise_gives_no_finding() -> None:
-    """Of networks whose members gain nothing, the spread of which differs by example; 5 % of draws may find one."""
-    wrong = 0
-    shares = []
+    """Of networks whose members gain nothing, the spread of which differs by example, by two sets of networks on the
+    same members: neither a cell by itself nor the two beside each other in more than 5 % of draws, nor in the mean."""
+    alone, between, values, shares = 0, 0, [], []
     for seed in range(DRAWS):
         membership = coins(8, EXAMPLES, 1000 + seed)
         rng = np.random.default_rng(seed)
-        phi = rng.normal(size=EXAMPLES) + rng.gamma(2.0, 0.5, EXAMPLES) * rng.normal(size=membership.shape)
-        cell = attacked(phi, membership)
-        top, risks = most_exposed(cell), example_risks(cell)
-        assert top is not None
-        assert risks is not None
-        row = concentration(risks, top, weights_of(cell))
-        wrong += not row["difference_low"] <= 0.0 <= row["difference_high"]
-        shares.append(row["share_false_positives"])
-    assert wrong <= 0.05 * DRAWS
+        level, spread = rng.normal(size=EXAMPLES), rng.gamma(2.0, 0.5, EXAMPLES)
+        first, second = (tenth_of(attacked(level + spread * rng.normal(size=(8, EXAMPLES)), membership)) for _ in "ab")
+        alone += leaves_zero_out(first.drawn)
+        between += leaves_zero_out(second.drawn - first.drawn)
+        values.append(first.difference)
+        shares.append(first.share_false_positives)
+    assert alone <= 0.05 * DRAWS
+    assert between <= 0.05 * DRAWS
+    assert abs(np.mean(values)) < 2.6 * np.std(values, ddof=1) / np.sqrt(DRAWS)
     assert np.mean(shares) > 0.15  # the null is not a tenth
+
+
+def tenth_of(cell: CellScores) -> Concentration:
+    top, risks = most_exposed(cell), example_risks(cell)
+    assert top is not None
+    assert risks is not None
+    found = concentration(risks, top, weights_of(cell))
+    assert found is not None
+    return found
+
+
+def leaves_zero_out(drawn: Float64Array) -> bool:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return not low <= 0.0 <= high
+
+
+def trained_twice(seed: int) -> tuple[CellScores, CellScores]:
+    """Two cells that leak alike, most of it in few examples, and share nothing but their examples."""
+    membership = coins(8, EXAMPLES, 500 + seed)
+    rng = np.random.default_rng(seed)
+    level, gap = rng.normal(size=EXAMPLES), rng.exponential(1.0, EXAMPLES)
+    a, b = (attacked(level + gap * membership + rng.normal(size=membership.shape), membership) for _ in "ab")
+    return a, b
+
+
+def test_another_train_seed_is_no_finding() -> None:
+    pairs = [[tenth_of(cell) for cell in trained_twice(seed)] for seed in range(DRAWS // 2)]
+    assert sum(leaves_zero_out(a.drawn - b.drawn) for a, b in pairs) <= 0.05 * DRAWS // 2
+    assert np.mean([a.difference for a, _ in pairs]) > 0.1  # there is something to be found in each
+
+
+def test_a_pruned_cell_stands_beside_dense() -> None:
+    """Leakage of few examples against leakage that all share: the rows, from two cells' own figures and resamples."""
+    dense = trained_twice(0)[0]
+    membership = dense.asked.membership
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=membership.shape)
+    even = attacked(rng.normal(size=EXAMPLES) + 1.5 * membership + noise, membership)
+    about = asked("static", 0.9, models=8, name="pruned")
+    kept = {name: getattr(even.asked, name) for name in ("index", "label", "membership")}
+    pruned = dataclasses.replace(even, asked=dataclasses.replace(about, **kept))
+    risks = [example_risks(cell) for cell in (dense, pruned)]
+    assert risks[0] is not None
+    assert risks[1] is not None
+    rows = risk_rows([(dense, risks[0]), (pruned, risks[1])], weights_of(dense))
+    (row,) = [row for row in rows if row["kind"] == "paired"]
+    ours, theirs = tenth_of(pruned), tenth_of(dense)
+    assert (row["experiment"], row["against"], row["group"]) == ("pruned", "cell", "top tenth")
+    assert row["difference"] == pytest.approx(ours.difference - theirs.difference)
+    low, high = np.quantile(ours.drawn - theirs.drawn, [0.025, 0.975])
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
+    assert row["difference_high"] < 0.0
+    assert row["p_holm"] == row["p_value"] < 0.05
+    tenths = [row for row in rows if row["kind"] == "exposed"]
+    assert all(row["p_holm"] >= row["p_value"] for row in tenths)
+    assert max(row["p_holm"] / row["p_value"] for row in tenths) == pytest.approx(2.0)  # a family of two
+    assert not [row for row in risk_rows([(dense, risks[0])], weights_of(dense)) if row["kind"] == "paired"]
+
+
+def test_intervals_of_groups_are_those_of_plain_resampling() -> None:
+    cell, _, rows = leaking()
+    risks, weights = example_risks(cell), weights_of(cell)
+    assert risks is not None
+    drawn = []
+    for times in weights:
+        picked = [i for i in np.repeat(np.arange(EXAMPLES), times) if i % 2]
+        held = risks.held[:, picked]
+        drawn.append((risks.claimed[:, picked] & held).sum() / held.sum())
+    row = next(row for row in rows if (row["kind"], row["group"]) == ("class", "1"))
+    ends = np.quantile(drawn, [0.025, 0.975])
+    assert (row["found_low"], row["found_high"]) == pytest.approx(tuple(ends), abs=1e-6)
+    assert row["found_low"] < row["found"] < row["found_high"]
+    nobody = dataclasses.replace(risks, claimed=np.zeros_like(risks.claimed))
+    assert found_intervals(nobody, [cell.asked.label == 1, cell.asked.label == 9], weights) == [(None, None)] * 2
 
 
 def test_no_top_tenth_without_pairs_and_no_shares_of_few() -> None:
@@ -230,7 +306,7 @@ def test_no_top_tenth_without_pairs_and_no_shares_of_few() -> None:
     assert risks is not None
     assert top is not None
     few = risks.claimed & (np.cumsum(risks.claimed & risks.held).reshape(top.shape) < FEWEST)
-    assert concentration(dataclasses.replace(risks, claimed=few), top, weights_of(cell)) == {}
+    assert concentration(dataclasses.replace(risks, claimed=few), top, weights_of(cell)) is None
 
 
 def test_equal_risks_share_a_tenth() -> None:
@@ -238,7 +314,7 @@ def test_equal_risks_share_a_tenth() -> None:
     risks = example_risks(cell)
     assert risks is not None
     tail = np.where(np.arange(EXAMPLES) < 1000, 0.0, risks.tail)
-    rows = list(risk_rows(cell, dataclasses.replace(risks, tail=tail), weights_of(cell)))
+    rows = list(group_rows(cell, dataclasses.replace(risks, tail=tail), weights_of(cell)))
     tenths = {row["group"]: row["num_not_held"] for row in rows if row["kind"] == "risk"}
     assert set(tenths) == {"1", "9", "10"}
     assert tenths["1"] == (risks.rest & (tail == 0.0)).sum()

@@ -15,9 +15,9 @@ from tests.reporting.reporting_examples import write_results
 LABELS = {"a": "dense", "b": "static 0.9"}
 
 
-def top(experiment: str, low: float, high: float) -> dict[str, Any]:
+def top(experiment: str, low: float, high: float, p_holm: float = 0.01) -> dict[str, Any]:
     shares = {"share_found": 0.4, "share_false_positives": 0.25, "difference": 0.15}
-    ends = {"difference_low": low, "difference_high": high}
+    ends = {"difference_low": low, "difference_high": high, "p_value": p_holm / 2, "p_holm": p_holm}
     return {"experiment": experiment, "kind": "exposed", "group": "top tenth", **shares, **ends}
 
 
@@ -35,12 +35,27 @@ def test_only_an_interval_without_zero_is_a_finding() -> None:
     )
     assert "no difference is found" in none
     assert "less often" in less
-    # by itself a finding, of five cells none
-    one = top("a", 0.03, 0.27)
-    assert "more often than that explains (" in next(risk_sentences(frame([one]), LABELS))
-    several = list(risk_sentences(frame([one, *[top("b", -0.05, 0.35)] * 4]), LABELS))
+    several = list(risk_sentences(frame([top("a", 0.03, 0.27, 0.07), *[top("b", -0.05, 0.35, 0.1)] * 4]), LABELS))
     assert "a difference does not survive correction for 5 cells" in several[0]
     assert list(risk_sentences(frame([{**top("a", 0.0, 0.0), "difference": None}]), LABELS)) == []
+
+
+def test_a_pruned_cell_is_told_of_beside_dense_where_there_is_something_to_say() -> None:
+    def paired(experiment: str, low: float, high: float, p_holm: float) -> dict[str, Any]:
+        return {**top(experiment, low, high, p_holm), "kind": "paired", "against": "a", "difference": (low + high) / 2}
+
+    less, more = (paired("b", *ends, 0.01) for ends in ((-0.3, -0.1), (0.1, 0.3)))
+    crossed, corrected = paired("b", -0.1, 0.2, 0.4), paired("b", 0.1, 0.3, 0.06)
+    found = list(risk_sentences(frame([less, more, crossed, corrected]), LABELS))
+    assert found[0] == (
+        "static 0.9: beyond its null, the most exposed tenth makes up less of the found members than with dense "
+        "(-20.0 points [-30.0, -10.0])."
+    )
+    assert "makes up more of the found members than with dense (+20.0 points" in found[1]
+    assert "is found for 2 of 4 pruned cells, after correction for 4." in found[2]
+    assert len(found) == 3
+    (alone,) = risk_sentences(frame([crossed]), LABELS)
+    assert "is found for the pruned cell, after" in alone
 
 
 def test_predicted_risks_stand_beside_what_is_counted() -> None:
