@@ -23,6 +23,7 @@ TENTHS = 10
 FIFTHS = 5
 FEWEST = 20  # members found, and non-members accused, of which shares are given: of few, resamples are all alike
 TOP = "top tenth"
+PAIRED = {"against_dense": "paired", "replicate": "replicate"}  # kinds of rows, by kind of comparison
 
 Record = dict[str, Any]
 Group = tuple[str, str, BoolArray]  # kind, name, and its examples or pairs: bool [n] or [T, n]
@@ -44,7 +45,10 @@ class Concentration:
 
 def risk_rows(cells: Sequence[tuple[CellScores, ExampleRisks]], weights: WeightArray) -> list[Record]:
     """Of the cells of one setting: the groups of each, its most exposed tenth, then pruned cells' minus that of dense
-    training. weights: [B, n], of the resamples of their examples, the same for all cells."""
+    training, and cells' minus their own, trained again; Holm's correction over the cells, and over the pruned ones.
+
+    weights: [B, n], of the resamples of their examples, the same for all cells.
+    """
     rows: list[Record] = []
     found: dict[str, Concentration] = {}
     for one, risks in cells:
@@ -70,13 +74,14 @@ def risk_rows(cells: Sequence[tuple[CellScores, ExampleRisks]], weights: WeightA
 
 def paired_rows(cells: Sequence[CellScores], found: Mapping[str, Concentration]) -> Iterator[Record]:
     """Each pruned cell's `Concentration.difference` minus that of the dense cell that comparisons.csv compares it with,
-    paired by resample: an example that is drawn twice counts twice in both. Of cells with the same models only."""
+    and, which is the null, a cell's minus its own when trained again; paired by resample: an example that is drawn
+    twice counts twice in both. Of cells with the same models only."""
     for pair in pairs([one.asked for one in cells]):
         names = [pair.a.experiment, pair.b.experiment]
-        if pair.kind != "against_dense" or pair.models is not None or not found.keys() >= set(names):
+        if pair.kind not in PAIRED or pair.models is not None or not found.keys() >= set(names):
             continue
         ours, theirs = (found[name] for name in names)
-        head = {"experiment": names[0], "kind": "paired", "group": TOP, "against": names[1]}
+        head = {"experiment": names[0], "kind": PAIRED[pair.kind], "group": TOP, "against": names[1]}
         yield head | _tested(ours.difference - theirs.difference, ours.drawn - theirs.drawn)
 
 

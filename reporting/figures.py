@@ -14,7 +14,7 @@ from artifacts.atomic_writes import write_text
 from artifacts.progress import step
 from attacks.registry import ATTACKS, headline_of
 from pruning.registry import prunes
-from reporting import charts, fonts, grids, tradeoff
+from reporting import charts, classes, fonts, grids, tradeoff
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv, to_short_csv
 from reporting.inputs import Inputs, headline_attack
@@ -70,8 +70,8 @@ class Gallery:
         self.names = labels_of(self.cells)
         self.replicates = replicates(self.cells.to_dict("records"))
         self.controls = controls(self.cells.to_dict("records"))
-        classes = inputs.of("exposed", self.experiments)["class_name"].dropna()
-        self.fonts = fonts.families([*self.names.values(), *classes])
+        class_names = inputs.of("exposed", self.experiments)["class_name"].dropna()
+        self.fonts = fonts.families([*self.names.values(), *class_names])
         self.respelled: dict[str, str] = {}
         self.labels = self._drawn(self.names)
         self.attack = headline_attack(self.summary)
@@ -86,6 +86,7 @@ class Gallery:
         yield from self._comparisons()
         yield from self._transfer()
         yield from self._exposed()
+        yield from self._classes()
 
     def _figure(
         self, name: str, section: str, size: tuple[float, float], draw: charts.Draw, data: pd.DataFrame, caption: str
@@ -293,6 +294,18 @@ class Gallery:
                     superseded="exposure" in self.inputs.superseded,
                 )
                 + self._note(),
+            )
+
+    def _classes(self) -> Iterator[Figure]:
+        first = self.cells[~self.cells["experiment"].isin(self.replicates)]
+        rows = classes.class_rows(self.inputs.of("risk", self.experiments), first, self._pictured())
+        panels = classes.panels_of(rows)
+        if panels and rows["x"].nunique() > 1:
+            draw = classes.by_class(rows, panels, self.labels, charts.cell_colours(self.cells))
+            yield self._figure(
+                *("leakage_by_class", "risk", classes.panels_size(len(panels)), draw, rows),
+                "Members that Bayes LiRA finds at 1 % FPR, by class, of pruned cells beside dense training. Bars are "
+                f"{charts.INTERVAL}s over examples; there is none where nothing varies.{self._note()}",
             )
 
     def _pictured(self) -> list[str]:

@@ -62,7 +62,7 @@ NOT_PLANNED = ("other_methods", "neighbouring_sparsity", "other_knobs", "matched
 METRIC_TITLES = {"auc": "AUC", STRICT: "TPR@0.1%FPR", LOOSE: "TPR@1%FPR"}
 HERE = Path(__file__).parent
 WIDE = 5.0  # inches: a figure that takes a line of the page
-SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure")
+SECTIONS = ("utility", "sparsity", "roc", "roc_cells", "comparisons", "transfer", "exposure", "risk")
 
 
 @dataclass(frozen=True)

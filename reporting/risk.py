@@ -29,6 +29,7 @@ def risk_sentences(rows: pd.DataFrame, labels: Labels) -> Iterator[str]:
             f"members and {_percent(row['share_false_positives'])} of the false positives, the null; {verdict} "
             f"({_signed(row)})."
         )
+    yield from _trained_again(rows[(rows["kind"] == "replicate") & rows["difference"].notna()], labels)
     yield from _beside_dense(rows[(rows["kind"] == "paired") & rows["difference"].notna()], labels)
     highest = rows[(rows["kind"] == "risk") & (rows["group"] == "10") & rows["false_positives"].notna()]
     said = [
@@ -40,6 +41,15 @@ def risk_sentences(rows: pd.DataFrame, labels: Labels) -> Iterator[str]:
         yield (
             "False-positive risks of single examples are predictions (examples.csv). Of the tenth of non-member pairs "
             f"with the highest: {'; '.join(said)}."
+        )
+
+
+def _trained_again(again: pd.DataFrame, labels: Labels) -> Iterator[str]:
+    said = [f"{labels[row['experiment']]} minus {labels[row['against']]} {_signed(row)}" for _, row in again.iterrows()]
+    if said:
+        yield (
+            "So much does it differ, beyond its null, between two trainings of one cell, which is chance: "
+            f"{'; '.join(said)}."
         )
 
 

@@ -17,7 +17,7 @@ from attacks.lira_bayes_model import Predictive
 from attacks.metrics import WeightArray, allowed_false_positives, evaluate_scores, example_weights
 from attacks.models import from_models
 from attacks.registry import ATTACKS
-from evaluation.attack import Answers, CellScores
+from evaluation.attack import Answers, CellScores, Targets
 from evaluation.examples import example_risks, example_rows
 from evaluation.risk import FEWEST, Concentration, concentration, found_intervals, group_rows, most_exposed, risk_rows
 from reporting.tables import EXAMPLE_COLUMNS, RISK_COLUMNS
@@ -249,6 +249,10 @@ def test_another_train_seed_is_no_finding() -> None:
     assert np.mean([a.difference for a, _ in pairs]) > 0.1  # there is something to be found in each
 
 
+def with_members(about: Targets, cell: CellScores) -> Targets:
+    return dataclasses.replace(about, **{name: getattr(cell.asked, name) for name in ("index", "label", "membership")})
+
+
 def test_a_pruned_cell_stands_beside_dense() -> None:
     """Leakage of few examples against leakage that all share: the rows, from two cells' own figures and resamples."""
     dense = trained_twice(0)[0]
@@ -256,9 +260,7 @@ def test_a_pruned_cell_stands_beside_dense() -> None:
     rng = np.random.default_rng(3)
     noise = rng.normal(size=membership.shape)
     even = attacked(rng.normal(size=EXAMPLES) + 1.5 * membership + noise, membership)
-    about = asked("static", 0.9, models=8, name="pruned")
-    kept = {name: getattr(even.asked, name) for name in ("index", "label", "membership")}
-    pruned = dataclasses.replace(even, asked=dataclasses.replace(about, **kept))
+    pruned = dataclasses.replace(even, asked=with_members(asked("static", 0.9, models=8, name="pruned"), even))
     risks = [example_risks(cell) for cell in (dense, pruned)]
     assert risks[0] is not None
     assert risks[1] is not None
@@ -274,6 +276,12 @@ def test_a_pruned_cell_stands_beside_dense() -> None:
     tenths = [row for row in rows if row["kind"] == "exposed"]
     assert all(row["p_holm"] >= row["p_value"] for row in tenths)
     assert max(row["p_holm"] / row["p_value"] for row in tenths) == pytest.approx(2.0)  # a family of two
+    again = dataclasses.replace(even, asked=with_members(asked("dense", models=8, train_seed=1, name="again"), even))
+    rows = risk_rows([(dense, risks[0]), (again, risks[1])], weights_of(dense))
+    (row,) = [row for row in rows if row["kind"] in ("paired", "replicate")]
+    assert (row["kind"], {row["experiment"], row["against"]}) == ("replicate", {"cell", "again"})
+    assert abs(row["difference"]) == pytest.approx(theirs.difference - ours.difference)
+    assert row.get("p_holm") is None
     assert not [row for row in risk_rows([(dense, risks[0])], weights_of(dense)) if row["kind"] == "paired"]
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
+import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from reporting.classes import by_class, class_rows, panels_of, panels_size
 from reporting.page import write_report
 from reporting.risk import risk_sentences, risk_table
+from reporting.style import STYLE
 from reporting.tables import EVIDENCE_TABLES, RISK_COLUMNS, write_table
 from tests.reporting.reporting_examples import write_results
 
@@ -54,7 +62,9 @@ def test_a_pruned_cell_is_told_of_beside_dense_where_there_is_something_to_say()
     assert "makes up more of the found members than with dense (+20.0 points" in found[1]
     assert "is found for 2 of 4 pruned cells, after correction for 4." in found[2]
     assert len(found) == 3
-    (alone,) = risk_sentences(frame([crossed]), LABELS)
+    again = {**crossed, "kind": "replicate"}
+    null, alone = risk_sentences(frame([again, crossed]), LABELS)
+    assert null.endswith("which is chance: static 0.9 minus dense +5.0 points [-10.0, +20.0].")
     assert "is found for the pruned cell, after" in alone
 
 
@@ -84,8 +94,58 @@ def test_the_section_is_there_with_rows_alone(tmp_path: Path) -> None:
     write_results(tmp_path, [("dense", 0.0)])
     assert 'id="risk"' not in write_report(tmp_path)[0].read_text(encoding="utf-8")
     rows = [top("dense", 0.05, 0.2), {"experiment": "dense", "kind": "class", "group": "3", "found": 0.125}]
+    rows.append({**rows[1], "group": "4", "found": 0.25})
     write_table(tmp_path / "risk.csv", rows, EVIDENCE_TABLES["risk"])
     page = write_report(tmp_path)[0].read_text(encoding="utf-8")
     assert 'href="#risk"' in page
     assert "its members are found more often than that explains" in page
     assert "<td>class 3</td><td>12.5 %</td>" in page
+    assert 'id="leakage_by_class"' in page
+    assert (tmp_path / "figures" / "leakage_by_class.png").is_file()
+
+
+def classes(experiments: Sequence[str], count: int) -> pd.DataFrame:
+    """Rows of classes, the highest class of the first cell found most often."""
+    shares = {name: 0.5 / (1 + place) for place, name in enumerate(experiments)}
+    return frame(
+        [
+            {
+                "experiment": name,
+                "kind": "class",
+                "group": str(number),
+                "found": share * number / count,
+                "found_low": share * number / count - 0.01 if number else None,
+                "found_high": share * number / count + 0.01 if number else None,
+            }
+            for name, share in shares.items()
+            for number in range(count)
+        ]
+    )
+
+
+@pytest.mark.parametrize(("count", "order"), [(20, list(range(20))), (100, list(range(99, -1, -1)))])
+def test_every_class_is_a_dot_beside_dense(count: int, order: list[int]) -> None:
+    cells = pd.DataFrame({"experiment": ["a", "b", "c"], "method": ["dense", "static", "dpf"]})
+    rows = class_rows(classes("abc", count), cells, ["b"])
+    assert set(rows["experiment"]) == {"a", "b"}  # dense always
+    assert panels_of(rows) == [("a", "b")]
+    assert list(rows[rows["experiment"] == "a"].sort_values("x")["group"].astype(int)) == order
+    with matplotlib.style.context(["default", STYLE]):
+        canvas = Figure(figsize=panels_size(1), layout="constrained")
+        FigureCanvasAgg(canvas)
+        by_class(rows, panels_of(rows), LABELS, {"a": (0.0, 0.0, 0.0), "b": (0.5, 0.5, 0.5)})(canvas)
+    (axes,) = canvas.axes
+    first, second = axes.lines
+    shown = rows[rows["experiment"] == "b"]
+    assert list(second.get_ydata()) == pytest.approx(list(100 * shown["found"]))
+    assert (np.asarray(first.get_xdata()) < np.asarray(second.get_xdata())).all()
+    assert [len(bars.get_segments()) for bars in axes.collections] == [count - 1] * 2  # nobody found: no interval
+    assert len(axes.get_xticks()) == (count if count <= 20 else 0)
+    assert axes.get_title() == LABELS["b"]
+
+
+def test_dense_alone_and_pruned_cells_alone_have_panels() -> None:
+    cells = pd.DataFrame({"experiment": ["a", "b"], "method": ["dense", "static"]})
+    assert panels_of(class_rows(classes("a", 3), cells, [])) == [("a", None)]
+    assert panels_of(class_rows(classes("b", 3), cells, ["b"])) == [(None, "b")]
+    assert panels_of(class_rows(frame([]), cells, ["b"])) == []
