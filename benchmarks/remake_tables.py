@@ -35,7 +35,7 @@ from evaluation.pairing import PLANNED
 from reporting import tables
 
 RESULTS = Path(__file__).resolve().parent / "results"
-KEPT = ("cells", "summary", "comparisons", "releases", "exposure", "transfer")
+KEPT = ("cells", "summary", "comparisons", "releases", "exposure", "risk", "transfer")
 # Studies whose cells meet their own shadow models alone, and have no transfer: all pairs of so many would take hours.
 OWN_SHADOWS = ("zoo", "chain")
 CHEAP = tuple(name for name, attack in ATTACKS.items() if not attack.trains_network)

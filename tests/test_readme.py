@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import re
 import shlex
@@ -84,3 +85,32 @@ def test_every_declared_part_is_documented(readme: str) -> None:
     text = (REPOSITORY / readme).read_text(encoding="utf-8")
     for name in (*ATTACKS, *DATASETS, *ARCHITECTURES, *METHODS):
         assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_figures_of_who_is_at_risk_are_those_of_the_tables(readme: str) -> None:
+    text = (REPOSITORY / readme).read_text(encoding="utf-8")
+    zoo, digits = (_risks(study) for study in ("zoo", "digits"))
+    dense, again = zoo["exposed", "dense_digits"], digits["exposed", "dense_digits_train_seed_1"]
+    for name in ("share_found", "share_false_positives"):
+        assert f"{100 * float(dense[name]):.0f} %" in text
+    for row, sign in ((dense, ""), (again, "+")):
+        low = f"{100 * float(row['difference_low']):{sign}.1f}"
+        ends = f"[{low}, {100 * float(row['difference_high']):+.1f}]"
+        assert ends in text
+        assert f"{100 * float(row['difference']):+.1f}" in text
+    exposed = {name: row for (kind, name), row in zoo.items() if kind == "exposed"}
+    paired = [row for (kind, _), row in zoo.items() if kind == "paired"]
+    assert (len(exposed), len(paired)) == (20, 19)
+    assert [name for name, row in exposed.items() if float(row["p_holm"]) < 0.05] == ["gmp_0.8_digits"]
+    assert min(float(row["p_holm"]) for row in paired) > 0.05
+    assert float(again["p_holm"]) < 0.05
+    widths = [100 * (float(row["difference_high"]) - float(row["difference_low"])) for row in paired]
+    assert re.search(rf"{min(widths):.0f}( to |~){max(widths):.0f}( points|%p)", text)
+
+
+def _risks(study: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows of a recorded study about the most exposed tenth, by kind and experiment."""
+    path = REPOSITORY / "benchmarks" / "results" / study / "risk.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {(row["kind"], row["experiment"]): row for row in csv.DictReader(stream) if row["group"] == "top tenth"}
