@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from sweep.plan import PlannedRun, of_shard, plan_cells, plan_runs
 from sweep.planned import remembered
 from sweep.status import survey
 from sweep.worker import Job, Outcome
+from tests.repository import REPOSITORY
 from tests.sweep.engine_jobs import ignore_done, job_of
 from training.start import what_starts
 
@@ -202,3 +204,23 @@ def test_a_run_from_other_weights_than_are_there_is_no_longer_finished(
 def test_a_chain_without_its_dense_cell_is_refused(sweep: dict[str, Any], words: str, make_config: Make) -> None:
     with pytest.raises(UsageError, match=words):
         plan_cells(make_config(pretrained="dense"), SweepOptions(**{"sparsities": (0.6,), **sweep}), "datasets")
+
+
+def test_the_readmes_quote_the_recorded_chain() -> None:
+    with (REPOSITORY / "benchmarks/results/chain/releases.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["experiments"]: row for row in csv.DictReader(file) if row["metric"] == "auc"}
+    static = {part: rows[f"dense_digits + static_{part}_digits"] for part in ("0.8", "0.95")}
+    assert float(static["0.95"]["p_holm"]) < 0.05 < float(static["0.8"]["p_holm"])
+    gains = [
+        f"{float(row['gain']):.3f} [{float(row['gain_low']):.3f}, {float(row['gain_high']):.3f}]"
+        for row in static.values()
+    ]
+    low, high = -float(static["0.95"]["beyond_null_high"]), -float(static["0.95"]["beyond_null_low"])
+    less = f"{-float(static['0.95']['beyond_null']):.3f} [{low:.3f}, {high:.3f}]"
+    for name in ("README.md", "README.ko.md"):
+        (line,) = [
+            line
+            for line in (REPOSITORY / name).read_text(encoding="utf-8").splitlines()
+            if "--preset chain`)" in line and "RMIA" in line
+        ]
+        assert all(figure in line for figure in (*gains, less)), name
