@@ -5,9 +5,7 @@ One file, longer than others: its sweeps are trained once for all of it.
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from attacks.interface import AttackSettings
 from attacks.models import from_models
 from attacks.registry import ATTACKS
 from tests.cli.scripts import FLAGS, TRAIN, UNIFIED, call, read
+from tests.reporting.reporting_examples import words_of
 
 CELLS = ("dense_synthetic", "static_0.6_synthetic", "dpf_0.6_synthetic")
 DIGITS = [
@@ -41,8 +40,7 @@ def scores_of(folder: Path, cell: str) -> dict[str, np.ndarray]:
 
 
 def report_text(folder: Path) -> str:
-    body = re.sub(r"<style>.*?</style>", "", (folder / "report.html").read_text(encoding="utf-8"), flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+    return words_of(folder / "report.html")
 
 
 def row_of(path: Path, **wanted: Any) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -167,3 +169,10 @@ def write_folder(folder: Path, cells: Sequence[dict[str, Any]], targets: int = 1
     np.savez(folder / "exposed_pictures.npz", allow_pickle=False, **pictures)
     about = {"versions": {"project": "0"}, "options": {"attacks": ["lira"]}, "machine": {"device": "cpu"}}
     (folder / "evaluation.json").write_text(json.dumps({**about, "problems": [], "left_out": []}))
+
+
+def words_of(page: Path) -> str:
+    """A report's text: styles, script and tags removed, white space folded."""
+    body = re.sub(r"<(style|script)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    body = re.sub(r"</?a\b[^>]*>", "", body)  # a link is a part of its sentence
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())

@@ -21,7 +21,7 @@ from reporting.headline import sentences
 from reporting.inputs import about_digest, read_inputs, settings_of
 from reporting.page import write_report
 from reporting.verdicts import comparison, finding
-from tests.reporting.reporting_examples import GRID, cell, compared, write_folder, write_results
+from tests.reporting.reporting_examples import GRID, cell, compared, words_of, write_folder, write_results
 from tests.repository import REPOSITORY
 
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
@@ -31,8 +31,7 @@ def page(folder: Path) -> str:
     """The report's text, tags removed, white space folded."""
     path = write_report(folder)[0]
     assert path == folder / "report.html"
-    body = re.sub(r"<(style|script)\b.*?</\1>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+    return words_of(path)
 
 
 def first_screen(folder: Path) -> str:

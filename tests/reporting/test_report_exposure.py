@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from reporting.frames import to_frame
 from reporting.inputs import read_inputs
 from reporting.page import write_report
 from reporting.tables import EXPOSURE_COLUMNS, SUMMARY_COLUMNS, SUPERSEDED, write_table
-from tests.reporting.reporting_examples import GRID, cell, write_folder, write_results
+from tests.reporting.reporting_examples import GRID, cell, words_of, write_folder, write_results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 OLD = Path(__file__).parents[1] / "fixtures" / "before_replicates" / "results"
@@ -146,11 +144,6 @@ def test_the_caption_says_how_far_the_pictures_can_be_trusted() -> None:
 
 def text_of(folder: Path) -> str:
     return words_of(write_report(folder)[0])
-
-
-def words_of(page: Path) -> str:
-    body = re.sub(r"<style>.*?</style>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
 def without_figures(folder: Path) -> None:
