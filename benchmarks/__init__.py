@@ -1,1 +1,1 @@
-"""Scripts that measure; a package, so that others of this name that are installed do not take its place."""
+"""Scripts that measure; a package, so that another of this name that is installed does not take its place."""

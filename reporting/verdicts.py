@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from pruning.registry import is_private
 from reporting.figures import FOUND, is_number
 
 LESS, MORE = "less", "more"
@@ -99,7 +100,7 @@ def comparison(row: pd.Series, labels: dict[str, str]) -> str:
     """One row of comparisons.csv as a sentence; "no difference was found" is never "equal"."""
     a, b = labels[row["experiment_a"]], labels[row["experiment_b"]]
     interval = f"AUC difference {difference(row)}"
-    tail = accuracy(row)
+    tail = accuracy(row) + _method_brings(row)
     return {
         LESS: f"{a} leaks less than {b}: {interval}; {tail}.",
         MORE: f"{a} leaks more than {b}: {interval}; {tail}.",
@@ -112,6 +113,13 @@ def comparison(row: pd.Series, labels: dict[str, str]) -> str:
         "the chance of training.",
         RECIPES: f"{a} against {b}: {interval}; no verdict, for their recipes differ ({row['differing']}); {tail}.",
     }[verdict(row)]
+
+
+def _method_brings(row: pd.Series) -> str:
+    """What differs beside what a private method is named for, to follow what a sentence says of it."""
+    if not (is_private(row["method_a"]) or is_private(row["method_b"])) or not isinstance(row["differing"], str):
+        return ""
+    return f"; they differ in more than noise and clipping ({row['differing']})"
 
 
 def accuracy(row: pd.Series) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -27,10 +28,11 @@ from reporting.epsilon import epsilon_sentences
 from reporting.frames import to_frame
 from reporting.style import cell_label, method_colour
 from reporting.tables import CELLS_COLUMNS
+from reporting.verdicts import comparison
 from sweep.plan import resolve
 from tests.cli.scripts import EXPERIMENT, TINY, TRAIN, call
 from tests.evaluation.asked_cells import asked
-from tests.reporting.reporting_examples import cell
+from tests.reporting.reporting_examples import cell, compared
 from tests.training.interruptions import Interruption
 from training.loop import Trainer
 from training.private import PrivateStep, noise_multiplier
@@ -265,6 +267,16 @@ def test_its_comparison_says_what_else_differs(with_package: None) -> None:
     table: dict[str, Any] = {"arch": "mlp", "dataset": "digits", "augment": "none"}
     (pair,) = pairs([asked("dense", **table), asked("dp_sgd", **table)])
     assert pair.differing == "batches: Poisson / shuffled"
+
+
+def test_a_sentence_about_it_says_what_else_differs() -> None:
+    one, dense = cell("dp_sgd", 0.0, epsilon=8.0), cell("dense", 0.0)
+    labels = {row["experiment"]: cell_label(row) for row in (one, dense)}
+    apart = {"differing": "batches: Poisson / shuffled", "accuracy_ci_low": None, "accuracy_ci_high": None}
+    row = pd.Series(compared(one, dense, "against_dense", **apart))
+    said = comparison(row, labels)
+    assert said.startswith("DP-SGD epsilon 8 leaks less than Dense: AUC difference -0.050 [-0.070, -0.030]; ")
+    assert said.endswith("; they differ in more than noise and clipping (batches: Poisson / shuffled).")
 
 
 def test_the_report_names_it_by_its_epsilon_and_calls_out_a_bound_above_it() -> None:
