@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from artifacts.arrays import half_of_memory
 from artifacts.foreign_about import Wrong
 from artifacts.signals import phi
+from artifacts.signals_parquet import arrays_of, holds_signals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,8 @@ def read_table_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Wrong, in words, where the file is no such table; OSError where it cannot be read.
     """
     frame = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+    if isinstance(frame, dict):
+        return frame
     classes = _check_columns(list(frame.columns))
     for name in ("query", *NUMBERS):
         if name in frame.columns:
@@ -79,7 +82,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path) -> pd.DataFrame | dict[str, NDArray[Any]]:
+    """A table of probabilities, or the arrays of `artifacts.signals_parquet`."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -89,7 +93,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         ) from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            _check_room(path, 8 * file.metadata.num_rows * file.metadata.num_columns)
+            groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+            numbers = sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
+            _check_room(path, 8 * numbers)
+            if holds_signals(file.schema_arrow):
+                return arrays_of(file.read())
             frame: pd.DataFrame = file.read().to_pandas(ignore_metadata=True)
     except pyarrow.ArrowException as error:
         raise Wrong(f"it cannot be read as parquet ({' '.join(str(error).split())[:120]})") from None

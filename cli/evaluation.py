@@ -27,6 +27,8 @@ from evaluation.attackable import Attackable
 from evaluation.cells import Cell
 from evaluation.gather import Evidence, gather
 from evaluation.network_time import is_long, seconds, trainings
+from evaluation.publish import publish
+from evaluation.record import check_whole
 from evaluation.write import write_evidence
 from reporting import tables
 from reporting.controls import sentences_of
@@ -195,9 +197,17 @@ def run_evaluation(
     check_shadows(attacker.options, most.num_shadows, most.experiment, most.more_shadows(needed))
     check_names(attacker.options, [cell.experiment for cell in cells])
     limits: Sequence[Limit] = getattr(args, "fail_above", None) or ()
+    signals_folder = getattr(args, "export_signals", None)
+    trained = [cell for cell in cells if isinstance(cell, Cell)] if signals_folder is not None else []
+    for cell in trained:
+        check_whole(cell)
     with results_folder(attacker, wide_file):
         evidence = evaluate(cells, attacker)
         code = finish(evidence, attacker, wide_file, Tracker())
+        if signals_folder is not None:
+            folder = Path(signals_folder)
+            total = publish(trained, evidence.cells, attacker.places, args.device, folder, attacker.options)
+            print(f"signals  {folder} ({len(trained)} cells, {total:,} bytes)")
     outcome, lines = judge(evidence, limits, attacker.options.num_targets == ALL_TARGETS)
     for line in lines:
         print(line)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from artifacts.run_dir import RunDir
+from artifacts.signals_parquet import NEEDS
 from configs.errors import RunError, UsageError
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,26 @@ def add_export_flag(parser: argparse.ArgumentParser) -> None:
         help="write the finished target into its folder export/: the kept weights with bit-packed masks (safetensors), "
         "a plain state dict, and a model card",
     )
+
+
+def add_export_signals_flag(parser: argparse.ArgumentParser) -> None:
+    """`--export-signals`."""
+    parser.add_argument_group("export").add_argument(
+        "--export-signals",
+        metavar="DIR",
+        help="write what every network said as parquet, a file a cell, with a data card that holds the signatures: "
+        "others attack the same networks with --signals, without training (docs/signals.md)",
+    )
+
+
+def check_export_signals(folder: str | None) -> None:
+    """UsageError, before anything is computed, where signals cannot be written into this folder."""
+    if folder is None:
+        return
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError(f"argument --export-signals: {NEEDS}")
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise UsageError(f"argument --export-signals: {folder} is a file; give a folder")
 
 
 def export_targets(targets: Iterable[RunDir], data_dir: str, results_dir: Path) -> list[str]:

@@ -15,7 +15,7 @@ from configs.machine import Places
 if TYPE_CHECKING:
     from evaluation.attackable import Attackable
 
-NOT_WITH = ("attacks", "fail_above")  # what attacks alone can answer
+NOT_WITH = ("attacks", "fail_above", "export_signals")  # what attacks alone can answer
 WORTH = "a first look: how far each figure orders cells and examples as Bayes LiRA does stands in docs/attacks.md"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from artifacts.missing import check_file, check_runs
 from attacks.registry import SUITES
+from cli.export import check_export_signals
 from cli.own_parts import add_trust_flag
 from cli.parser import CHOICES, add_places, new_parser
 from cli.screen import check_screen, run_screen
@@ -36,6 +37,7 @@ def suite_parser(
 def attack_all(args: argparse.Namespace, suites: Sequence[str], table: str = "mia_results.csv") -> int:
     """Attack every cell below --runs-dir; the wide table goes to --summary-dir where there is one."""
     check_runs(Path(args.runs_dir))
+    check_export_signals(getattr(args, "export_signals", None))
     if getattr(args, "screen", False):
         check_screen(args)
     from cli.evaluation import run_evaluation

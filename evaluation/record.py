@@ -15,6 +15,7 @@ from artifacts.atomic_writes import write_atomic
 from artifacts.foreign_about import COSTS, DRAWN, KINDS
 from artifacts.foreign_signals import ACCURACIES
 from artifacts.run_dir import MODEL_FILE
+from artifacts.signals import QuerySettings
 from configs.errors import UsageError
 from configs.machine import Places
 from data.inputs import open_data
@@ -34,9 +35,10 @@ def record(cells: Sequence[Cell], places: Places, device: str, folder: Path, pop
     """
     packed = {}
     for cell in cells:
-        _check_whole(cell)
+        check_whole(cell)
         stream = io.BytesIO()
-        pack_arrays(stream, _arrays(cell, places, device, population, logits))
+        queries = cell.queries(None, samia=False, population=population)
+        pack_arrays(stream, signals_of(cell, places, device, queries, np.float16 if logits else None))
         packed[f"{cell.experiment}.npz"] = stream.getvalue()
     total = sum(map(len, packed.values()))
     if logits and total > MAX_BYTES:
@@ -51,21 +53,24 @@ def record(cells: Sequence[Cell], places: Places, device: str, folder: Path, pop
     return total
 
 
-def _check_whole(cell: Cell) -> None:
+def check_whole(cell: Cell) -> None:
+    """UsageError, one line, where a cell lacks a model."""
     missing = (cell.planned_models or 0) - len(cell.models)
     if cell.reason or cell.problems or missing:
         why = cell.reason or "; ".join(cell.problems) or f"{missing} of its models are not finished"
         raise UsageError(f"argument --runs-dir: {cell.experiment} cannot be recorded: {why}")
 
 
-def _arrays(cell: Cell, places: Places, device: str, population: int, logits: bool) -> dict[str, Any]:
-    """A cell in the form of docs/signals.md."""
-    found = load_cell(cell, places, device, cell.queries(None, samia=False, population=population))
-    _check_whole(cell)
+def signals_of(
+    cell: Cell, places: Places, device: str, queries: QuerySettings, logits: type[np.floating] | None
+) -> dict[str, Any]:
+    """A cell in the form of docs/signals.md. logits: the type that they are kept in, None to leave them out."""
+    found = load_cell(cell, places, device, queries)
+    check_whole(cell)
     arrays: dict[str, Any] = {"labels": found.labels, "index": found.pool, "membership": found.membership}
     arrays |= {"phi": found.phi, "population_phi": found.population_phi, "audited": found.audited}
-    if logits:
-        arrays["logits"] = _half(cell, found.logits)
+    if logits is not None:
+        arrays["logits"] = _half(cell, found.logits) if logits is np.float16 else found.logits.astype(logits)
     summaries = [cell.summary_of(index) for index in found.indices]
     for name in ACCURACIES:
         values = [summary[name] for summary in summaries]

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 from attacks.registry import SUITES
+from cli.export import add_export_signals_flag
 from cli.gate import add_gate_flag
 from cli.main import run_main
 from cli.screen import add_screen_flag
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = suite_parser(__doc__, example, "results/mia", "runs_dir", "summary_dir")
     add_screen_flag(parser)
     add_gate_flag(parser)
+    add_export_signals_flag(parser)
     return parser
 
 
