@@ -70,7 +70,7 @@ def signals_of(
     arrays: dict[str, Any] = {"labels": found.labels, "index": found.pool, "membership": found.membership}
     arrays |= {"phi": found.phi, "population_phi": found.population_phi, "audited": found.audited}
     if logits is not None:
-        arrays["logits"] = _half(cell, found.logits) if logits is np.float16 else found.logits.astype(logits)
+        arrays["logits"] = _half(cell, found.logits) if logits is np.float16 else np.asarray(found.logits, dtype=logits)
     summaries = [cell.summary_of(index) for index in found.indices]
     for name in ACCURACIES:
         values = [summary[name] for summary in summaries]
