@@ -2,6 +2,7 @@
 # make test   install, then format check, linter, type checker and tests
 # make bench  install, then measure training, attacks and the growth of a sweep; tables in build/bench (half an hour)
 # make faults install, then kill, stop, fill, flip and forge: every fault test, with its table  (half an hour on two cores)
+# make site   install, then build the pages of docs/ as a site in build/site
 # make install-dev  the development tools as well: what `make test`, the hooks and CONTRIBUTING.md use
 # make browser   install Chromium and a Korean font for two of the report's tests, where apt-get may do so
 # make lock   write the lock files anew from requirements*.txt (needs uv: pip install uv)
@@ -15,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get -qq update >/dev/null 2>&1 \
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null 2>&1; }
 
-.PHONY: demo test bench faults lock install install-dev browser
+.PHONY: demo test bench faults lock site install install-dev browser
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -60,6 +61,10 @@ bench: $(VENV)/.installed
 faults: $(VENV)/.installed-dev
 	@mkdir -p build
 	$(BIN)/python tests/faults/run.py --jobs 2 --output build/faults.csv
+
+site: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 $(VENV)/.installed: requirements.lock
 	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"

@@ -1,4 +1,5 @@
-"""The READMEs' commands parse, their links lead somewhere, both name the same, and tables hold what is declared."""
+"""The commands of the READMEs and their pages parse, links lead somewhere, both name the same, and tables hold what is
+declared."""
 
 from __future__ import annotations
 
@@ -14,12 +15,23 @@ from cli.parser import parse
 from tests.repository import REPOSITORY
 
 READMES = ("README.md", "README.ko.md")
+KOREAN = "docs/ko"  # a page there has its English counterpart in docs/
+
+
+def pages(readme: str) -> list[str]:
+    """A README, and the pages that go on in its language."""
+    names = sorted(path.name for path in (REPOSITORY / KOREAN).glob("*.md"))
+    return [readme, *(f"{'docs' if readme == 'README.md' else KOREAN}/{name}" for name in names)]
+
+
+def written(readme: str) -> str:
+    """All that is written in its language."""
+    return "\n".join((REPOSITORY / page).read_text(encoding="utf-8") for page in pages(readme))
 
 
 def commands(readme: str) -> list[str]:
-    """Every line of a code block that runs one of the scripts."""
-    text = (REPOSITORY / readme).read_text(encoding="utf-8")
-    blocks = re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL)
+    """Every line of a code block that runs one of the scripts, of its pages as well."""
+    blocks = re.findall(r"```\w*\n(.*?)```", written(readme), flags=re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.startswith("python ")]
 
 
@@ -42,9 +54,10 @@ def test_both_languages_give_the_same_commands() -> None:
 
 @pytest.mark.parametrize("readme", READMES)
 def test_links_lead_to_files(readme: str) -> None:
-    text = (REPOSITORY / readme).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (REPOSITORY / target).exists(), target
+    for page in pages(readme):
+        text = (REPOSITORY / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (REPOSITORY / page).parent.joinpath(target).exists(), (page, target)
 
 
 def needs_of(attack: Attack) -> str:
@@ -63,7 +76,7 @@ def test_tables_hold_what_is_declared() -> None:
     from models.registry import ARCHITECTURES
     from pruning.registry import METHODS
 
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "methods.md").read_text(encoding="utf-8")
     summaries = {name: method.summary for name, method in METHODS.items()}
     summaries |= {name: entry.summary for name, entry in ARCHITECTURES.items()}
     summaries |= {name: entry.summary for name, entry in DATASETS.items()}
@@ -82,14 +95,14 @@ def test_every_declared_part_is_documented(readme: str) -> None:
     from models.registry import ARCHITECTURES
     from pruning.registry import METHODS
 
-    text = (REPOSITORY / readme).read_text(encoding="utf-8")
+    text = written(readme)
     for name in (*ATTACKS, *DATASETS, *ARCHITECTURES, *METHODS):
         assert f"`{name}`" in text, name
 
 
 @pytest.mark.parametrize("readme", READMES)
 def test_figures_of_who_is_at_risk_are_those_of_the_tables(readme: str) -> None:
-    text = (REPOSITORY / readme).read_text(encoding="utf-8")
+    text = written(readme)
     zoo, digits = (_risks(study) for study in ("zoo", "digits"))
     dense, again = zoo["exposed", "dense_digits"], digits["exposed", "dense_digits_train_seed_1"]
     for name in ("share_found", "share_false_positives"):
