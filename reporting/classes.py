@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,5 +101,5 @@ def _draw_dots(axes: Axes, part: pd.DataFrame, shift: float, label: str, colour:
     low, high = (scale * part[name].to_numpy(dtype=float) for name in ("found_low", "found_high"))
     known = ~np.isnan(low)
     axes.vlines(places[known], low[known], high[known], color=colour, linewidth=0.9 if few else 0.4, alpha=0.8)
-    shown, size = scale * part["found"].to_numpy(dtype=float), 3.0 if few else 1.6
-    axes.plot(places, shown, linestyle="none", marker=marker, markersize=size, color=colour, label=label)
+    look: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 3.0 if few else 1.6, "color": colour}
+    axes.plot(places, scale * part["found"].to_numpy(dtype=float), label=label, **look)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from reporting.classes import by_class, class_rows, panels_of, panels_size
@@ -138,10 +137,9 @@ def test_every_class_is_a_dot_beside_dense(count: int, order: list[int]) -> None
     (axes,) = canvas.axes
     first, second = axes.lines
     shown = rows[rows["experiment"] == "b"]
-    assert np.asarray(second.get_ydata()).tolist() == pytest.approx(list(100 * shown["found"]))
+    assert list(np.asarray(second.get_ydata())) == pytest.approx(list(100 * shown["found"]))
     assert (np.asarray(first.get_xdata()) < np.asarray(second.get_xdata())).all()
-    bars = [one for one in axes.collections if isinstance(one, LineCollection)]
-    assert [len(one.get_segments()) for one in bars] == [count - 1] * 2  # nobody found: no interval
+    assert [len(bars.get_paths()) for bars in axes.collections] == [count - 1] * 2  # nobody found: no interval
     assert len(axes.get_xticks()) == (count if count <= 20 else 0)
     assert axes.get_title() == LABELS["b"]
 
