@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from artifacts.progress import announced, step
 from artifacts.run_dir import MODEL_FILE
@@ -35,6 +36,8 @@ from evaluation.releases import release_rows
 from evaluation.risk import risk_rows
 from evaluation.roc_rows import roc_rows
 from evaluation.signature import signature_columns
+from reporting.frames import to_frame
+from reporting.tables import EXAMPLE_COLUMNS
 
 TRANSFER_METRICS = ("auc", "tpr_at_fpr_0.01")
 TRANSFER_RESAMPLES = 200  # the grid has a cell's share of work for every other cell
@@ -45,7 +48,8 @@ Key = tuple[str, str, str]  # experiment, attack, metric
 
 @dataclasses.dataclass
 class Evidence:
-    """Everything an evaluation found; each list holds the rows of the table of that name.
+    """Everything an evaluation found; each list holds the rows of the table of that name, `examples` a frame per cell,
+    which takes a small part of what so many records would.
 
     scored: the attacked cells. exposure_scores: by experiment, exposures [n]. exposed_pictures: by experiment, uint8
     [k, H, W, ch] in the order of `exposed`. problems: what could not be used, in words. notes: what was left out.
@@ -60,7 +64,7 @@ class Evidence:
     releases: list[Record] = dataclasses.field(default_factory=list)
     exposure: list[Record] = dataclasses.field(default_factory=list)
     exposed: list[Record] = dataclasses.field(default_factory=list)
-    examples: list[Record] = dataclasses.field(default_factory=list)
+    examples: list[pd.DataFrame] = dataclasses.field(default_factory=list)
     risk: list[Record] = dataclasses.field(default_factory=list)
     exposed_pictures: dict[str, Any] = dataclasses.field(default_factory=dict)
     exposure_scores: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -284,7 +288,7 @@ def _expose_all(evidence: Evidence, weights: Resamples, attacker: Attacker) -> N
         evidence.exposure_scores |= values
         known = [(one, risks) for one in group if (risks := example_risks(one)) is not None]
         for one, risks in known:
-            evidence.examples += example_rows(one, risks)
+            evidence.examples.append(to_frame(list(example_rows(one, risks)), EXAMPLE_COLUMNS))
         evidence.risk += risk_rows(known, weights.of(split))
         group = [one for one in group if one.asked.experiment in values]
         if not group:

@@ -34,7 +34,9 @@ def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wi
     _say_what_changed(results_dir, wide_file)
     files = {}
     for name, columns in tables.EVIDENCE_TABLES.items():
-        files[f"{name}.csv"] = tables.write_table(results_dir / f"{name}.csv", getattr(evidence, name), columns)
+        rows = getattr(evidence, name)
+        write = tables.write_frames if name == "examples" else tables.write_table
+        files[f"{name}.csv"] = write(results_dir / f"{name}.csv", rows, columns)
     files[wide_file.name] = tables.write_csv(wide_file, tables.wide_table(evidence.cells, evidence.summary))
     suites = {row["suite"] for row in evidence.summary}
     for suite in sorted(suites & set(SUITE_FOLDERS)) if len(suites) > 1 else ():

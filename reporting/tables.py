@@ -189,6 +189,11 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
     return write_csv(path, to_frame(list(records), _with_own(columns)))
 
 
+def write_frames(path: Path, frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> str:
+    """Write tables of one kind, which have these columns, as one; returns the sha256."""
+    return write_csv(path, pd.concat(frames, ignore_index=True) if frames else to_frame([], columns))
+
+
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table that `write_table` wrote, empty fields as NaN (numbers) or None (text), as are columns of ADDED_COLUMNS
     that it lacks; no rows of a SUPERSEDED one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from attacks.registry import ATTACKS
 from evaluation.attack import Answers, CellScores, Targets
 from evaluation.examples import example_risks, example_rows
 from evaluation.risk import FEWEST, Concentration, concentration, found_intervals, group_rows, most_exposed, risk_rows
-from reporting.tables import EXAMPLE_COLUMNS, RISK_COLUMNS
+from reporting.frames import to_frame
+from reporting.tables import EXAMPLE_COLUMNS, RISK_COLUMNS, write_frames, write_table
 from tests.attacks.test_releases import coins, networks
 from tests.evaluation.asked_cells import asked
 
@@ -97,6 +99,17 @@ def test_examples_are_what_plain_counting_gives() -> None:
         assert row["difficulty"] == pytest.approx(np.mean([other < hardness[i] for other in hardness]))
         assert row["right"] == (i % 3 > 0)
     assert set(rows[0]) == set(EXAMPLE_COLUMNS)
+
+
+def test_frames_of_cells_are_written_as_their_rows_would_be(tmp_path: Path) -> None:
+    _, rows, _ = leaking()
+    other = [{**row, "experiment": "=other", "right": float("nan")} for row in rows]
+    frames = [to_frame(part, EXAMPLE_COLUMNS) for part in (rows, other)]
+    write_frames(tmp_path / "frames.csv", frames, EXAMPLE_COLUMNS)
+    write_table(tmp_path / "rows.csv", [*rows, *other], EXAMPLE_COLUMNS)
+    assert (tmp_path / "frames.csv").read_bytes() == (tmp_path / "rows.csv").read_bytes()
+    write_frames(tmp_path / "none.csv", [], EXAMPLE_COLUMNS)
+    assert (tmp_path / "none.csv").read_text() == ",".join(EXAMPLE_COLUMNS) + "\n"
 
 
 def test_the_mean_over_members_is_the_tpr_of_the_summary() -> None:
