@@ -24,6 +24,7 @@ from configs.experiment import ExperimentConfig
 from configs.machine import Places, Tracking
 from data.inputs import open_data, open_split
 from sweep.forks import dense_of, fork_epoch
+from sweep.space import run_bytes
 from sweep.worker import Job
 from tests.training.interruptions import MACHINE, Make
 from tests.training.recording import TapeRecorder
@@ -195,6 +196,15 @@ def test_recorded_steps_give_the_same_traces(make_config: Make) -> None:
     del recorded
     assert trainer_of(config, TapeRecorder, trace_losses=False).step is not step  # another recording
     graphs.forget()
+
+
+def test_their_room_on_the_disk_is_counted(make_config: Make) -> None:
+    """Two bytes a member and epoch, in the file, in three checkpoints and in what is kept for others."""
+    config = make_config()
+    data, asked = open_data(config, "datasets")[0], QuerySettings()
+    for kept in (0, 2):
+        more = run_bytes(config, data, asked, kept, traced=True) - run_bytes(config, data, asked, kept)
+        assert more == 2 * 4 * 60 * (4 + kept)
 
 
 def test_the_flag_travels_with_a_job(make_config: Make) -> None:

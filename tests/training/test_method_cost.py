@@ -70,6 +70,25 @@ def test_what_is_above_the_bar_is_said(
     assert list(table["method_cost"]) == list(costs.values())
 
 
+def test_traces_are_measured_as_a_method_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[tuple[str, bool]] = []
+
+    def project(case: training.Case, trace_losses: bool = False) -> Iterator[int]:
+        made.append((case.method, trace_losses))
+        while True:
+            yield 1
+
+    monkeypatch.setattr(training, "project", project)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    assert list(training.epoch_ratios(CASE, ["traced"], 1, 0.0)) == ["traced"]
+    assert made == [("dense", False), ("dense", True)]
+    with pytest.raises(SystemExit):
+        training.main(["--methods", "traced"])
+    assert "traced needs --cost-only" in capsys.readouterr().err
+
+
 def test_dense_has_no_cost(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         training.main(["--cost-only", "--methods", "dense"])
