@@ -164,8 +164,8 @@ def test_a_chain_goes_on_where_it_was_and_to_the_same_bytes(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_run_from_other_weights_than_are_there_is_no_longer_finished(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_from_other_weights_than_are_there_is_not_finished_and_does_not_go_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(home)
     run, start = cell(home, "static"), cell(home, "dense")
@@ -178,6 +178,10 @@ def test_a_run_from_other_weights_than_are_there_is_no_longer_finished(
         start.write_summary({name: value for name, value in summary.items() if name != "hashes"})
         status = inspect_run(run, config)
         assert (status.kind, "it started from other weights than" in status.detail) == ("damaged", True)
+        run.summary.rename("summary")  # as if it had been stopped after its last checkpoint
+        assert train.main([*FLAGS, "--skip-existing"]) == 3
+        assert "checkpoint.pth began with other weights than" in capfd.readouterr().err
+        Path("summary").rename(run.summary)
         start.write_summary({"fingerprint": "other"})
         with pytest.raises(RunError, match="holds another experiment than the one to start from"):
             what_starts(config)
