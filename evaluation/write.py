@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib.util
 import json
 import logging
 import platform
@@ -37,6 +39,7 @@ def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wi
         rows = getattr(evidence, name)
         write = tables.write_frames if name == "examples" else tables.write_table
         files[f"{name}.csv"] = write(results_dir / f"{name}.csv", rows, columns)
+    files |= _write_parquet(results_dir / "examples.parquet", evidence)
     files[wide_file.name] = tables.write_csv(wide_file, tables.wide_table(evidence.cells, evidence.summary))
     suites = {row["suite"] for row in evidence.summary}
     for suite in sorted(suites & set(SUITE_FOLDERS)) if len(suites) > 1 else ():
@@ -52,6 +55,16 @@ def write_evidence(evidence: Evidence, attacker: Attacker, results_dir: Path, wi
     about["digest"] = about_digest(about)
     write_text(results_dir / ABOUT, json.dumps(about, indent=2) + "\n")
     return page.write_report(results_dir)
+
+
+def _write_parquet(path: Path, evidence: Evidence) -> dict[str, str]:
+    """The rows of examples.csv, which are many, where the package for it is there; its sha256 by name."""
+    if importlib.util.find_spec("pyarrow") is None:
+        path.unlink(missing_ok=True)  # an earlier evaluation's, which had the package
+        return {}
+    frame = tables.joined(evidence.examples, tables.EVIDENCE_TABLES["examples"])
+    write = functools.partial(frame.to_parquet, engine="pyarrow", compression="zstd", index=False)
+    return {path.name: write_atomic(path, write)}
 
 
 def _say_what_changed(results_dir: Path, wide_file: Path) -> None:

@@ -191,7 +191,12 @@ def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -
 
 def write_frames(path: Path, frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> str:
     """Write tables of one kind, which have these columns, as one; returns the sha256."""
-    return write_csv(path, pd.concat(frames, ignore_index=True) if frames else to_frame([], columns))
+    return write_csv(path, joined(frames, columns))
+
+
+def joined(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Tables of one kind, which have these columns, as one."""
+    return pd.concat(frames, ignore_index=True) if frames else to_frame([], columns)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
