@@ -109,7 +109,7 @@ def test_a_dry_run_shows_the_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train.main([*FLAGS, "--shard", "2/4", "--dry-run"]) == 0
+    assert train.main([*FLAGS, "--shard", "2/4", "--dry-run", "--quiet"]) == 0
     assert capfd.readouterr().out.splitlines() == [
         "new      runs/static/sparsity_0.6/synthetic",
         "new      runs/dense/synthetic/shadow_003",
