@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from artifacts.run_dir import RunDir
-from artifacts.signals_parquet import NEEDS
 from configs.errors import RunError, UsageError
 
 log = logging.getLogger(__name__)
@@ -40,6 +39,8 @@ def check_export_signals(folder: str | None) -> None:
     if folder is None:
         return
     if importlib.util.find_spec("pyarrow") is None:
+        from artifacts.signals_parquet import NEEDS
+
         raise UsageError(f"argument --export-signals: {NEEDS}")
     if Path(folder).exists() and not Path(folder).is_dir():
         raise UsageError(f"argument --export-signals: {folder} is a file; give a folder")

@@ -10,6 +10,7 @@ from artifacts.arrays import read_forms
 from attacks import networks
 from attacks.network_training import Plan
 from configs.attacks import AttackOptions
+from configs.errors import RunError
 from evaluation.cells import Cell
 
 # Steps in all that are some seconds of any machine.
@@ -35,9 +36,12 @@ def trainings(cells: Sequence[Cell], names: Sequence[str], options: AttackOption
     """
     found = []
     for cell in cells:
-        if cell.reason or not cell.models[0].signals.is_file():
+        if cell.reason:
             continue
-        examples, num_classes = read_forms(cell.models[0].signals)["logits"][0]
+        try:
+            examples, num_classes = read_forms(cell.models[0].signals)["logits"][0]
+        except RunError:
+            continue  # asked anew, or refused, where it is read
         targets = min(options.targets_of(trains_network=True), len(cell.models))
         shadows = cell.num_shadows - (cell.config.split == "pairs")  # a target's partner is none
         for name in names:

@@ -29,7 +29,7 @@ LABEL_SIZE, TITLE_SIZE = 7, 4.5  # font sizes of ticks and legends, and of the t
 MOST_LINES = 4  # pruning methods that a reader can follow as lines in one picture
 GREY: Colour = (0.45, 0.45, 0.45)
 # Those that look alike once they are hollow come late.
-MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">", "d", "*", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">", "d", "*", "P", "X", "h", "8")
 # Chosen one after the other, each as far as can be from those before it and from GREY in OKLab, to readers with and
 # without red-green blindness, and none too pale for a white page. In OKLab the nearest two are .08 apart (the first
 # twenty .10), to a colour-blind reader .058.

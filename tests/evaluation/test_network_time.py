@@ -54,6 +54,8 @@ def test_networks_by_hand(cell: Cell) -> None:
     two = AttackOptions(samia_examples=128, num_targets=2, attack_recipe="fast")
     assert len(trainings([cell], NAMES, two)) == 6
     assert max(one.plan.steps for one in trainings([cell], NAMES, two)) == 500
+    cell.models[0].signals.write_bytes(b"damaged")
+    assert trainings([cell], NAMES, two) == []
     cell.models[0].signals.unlink()
     assert trainings([cell], NAMES, two) == []
 
