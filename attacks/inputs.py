@@ -12,7 +12,7 @@ import numpy as np
 
 from .arrays import BoolArray, FloatArray, IntArray
 from .interface import AttackUnavailable, Outputs, Scorer, TooFewShadows
-from .trimming import partners
+from .trimming import partners, whole_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,11 @@ class AttackInputs:
     def partners(self) -> IntArray | None:
         """Of complementary pairs each shadow's partner, [S], as `attacks.trimming.partners` finds them."""
         return partners(self.shadow_in)
+
+    @property
+    def whole_pairs(self) -> IntArray | None:
+        """Of shadows that all serve in complementary pairs, the pairs, [P, 2]; else None."""
+        return whole_pairs(self.partners, np.asarray((self.shadow_in | self.shadow_out).any(axis=1)))
 
     @property
     def has_pairs(self) -> bool:

@@ -143,6 +143,19 @@ def removals(side: BoolArray, drawn: IntArray, partners: IntArray | None = None)
     return np.where(side, np.arange(side.shape[0])[:, None], other)
 
 
+def left_out_pairs(held: BoolArray, away: IntArray, pairs: IntArray) -> tuple[IntArray, IntArray]:
+    """Who of either side does not serve a target, int64 [G, n] each, where those who serve are whole pairs.
+
+    held: bool [n, M]; away: the target and the models tied to it; pairs: [P, 2], of complementary pairs. Row g of both
+    sides is one pair, or a model without a partner and NOBODY.
+    """
+    gone = pairs[np.isin(pairs, away).all(axis=1)]
+    alone = away[~np.isin(away, gone)]
+    one, other = np.append(gone[:, 0], alone), np.append(gone[:, 1], np.full(alone.size, NOBODY))
+    on = held[:, one].T
+    return np.where(on, one[:, None], other[:, None]), np.where(on, other[:, None], one[:, None])
+
+
 def left_out(held: BoolArray, away: IntArray, surplus: IntArray, keys: FloatArray) -> IntArray:
     """Who of a side does not serve a target: those of `away`, and what `attacks.trimming.trim` drops, int64 [G, n].
 

@@ -2,7 +2,8 @@
 
 `attacks.lira_bayes_definition` has the formulas and is the plain form of the same; `attacks.lira_bayes_model` is the
 model for all examples at once. Here is which shadows serve: every example's values enter as sums and sums of squares
-about a centre, a pair for each side and transform, so that leaving a model out is a subtraction.
+about a centre, for each side and transform, and of complementary pairs as sums of the partners' products, so that
+leaving a model or a pair out is a subtraction.
 
 Thresholds: shadows play the target, served by the others, trimmed again: one shadow fewer per side than the target
 itself has, fitted anew, with the transform and the form of rho that were chosen with all. Of many shadows, a few drawn
@@ -14,7 +15,7 @@ with the seed do, CALIBRATING or more since models differ, as examples do: about
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,13 +23,13 @@ import numpy as np
 from .arrays import BoolArray, Float64Array, FloatArray, IntArray
 from .inputs import AttackInputs
 from .interface import AttackResult, AttackSettings, AttackUnavailable, Outputs, Scorer, TooFewShadows
-from .leave_one_out import NOBODY, Side, left_out, make_side, skipping
+from .leave_one_out import NOBODY, Side, left_out, left_out_pairs, make_side, skipping
 from .lira_bayes_definition import TRANSFORMS, Choice, Shadows, transform
 from .lira_bayes_model import Predictive, by_out_level, criteria, learn_offline, predict_online
 from .models import Models
 from .streams import LIRA_PAIRS, LIRA_PARTNERS, stream
 from .thresholds import Calibration, calibration
-from .trimming import trim_keys
+from .trimming import mutual_pairs, trim_keys, whole_pairs
 
 ONLINE, OFFLINE = "lira_bayes_online", "lira_bayes_offline"
 MIN_SHADOWS = 5  # gives two per side after leave-one-out and trimming
@@ -55,7 +56,14 @@ class Sums:
         return self.kept, centre + away, np.maximum(self.squares - self.total * away, 0.0)
 
 
-Sides = tuple[Sums, Sums]  # IN, OUT
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Both sides under one transform. products: sum over complementary pairs of the product of the partners' values
+    about the centre, [n]; None where the models do not come in whole pairs."""
+
+    inside: Sums
+    outside: Sums
+    products: Float64Array | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +71,7 @@ class Cell:
     """R models on n examples, each on one side of an example or on neither.
 
     phi: [R, n], the mean over queries. sides: IN and OUT. centres: [n] by transform; sums: of both sides by transform,
-    over all models of the side; slopes: sum of log h' over both sides, by transform.
+    over all models of the side and all pairs; slopes: sum of log h' over both sides, by transform.
     """
 
     phi: Float64Array
@@ -83,12 +91,12 @@ def log_slope(phi: Float64Array, c: float) -> Float64Array:
     return np.asarray(-0.5 * np.log1p((phi / c) ** 2))
 
 
-def make_cell(phi: FloatArray, inside: BoolArray, outside: BoolArray) -> Cell:
-    """phi: [R, n, Q]; inside, outside: bool [R, n]."""
+def make_cell(phi: FloatArray, inside: BoolArray, outside: BoolArray, pairs: IntArray | None) -> Cell:
+    """phi: [R, n, Q]; inside, outside: bool [R, n]; pairs: [P, 2], of complementary pairs, or None."""
     values = mean_phi(phi)
     middle = values.mean(axis=0)
     centres = {c: transform(middle, c) for c in TRANSFORMS}
-    sums = {c: (_sum(values, inside, c, centres[c]), _sum(values, outside, c, centres[c])) for c in TRANSFORMS}
+    sums = {c: _sum(values, inside, outside, c, centres[c], pairs) for c in TRANSFORMS}
     slopes = dict.fromkeys(TRANSFORMS, 0.0)
     for c in TRANSFORMS:
         for own, serves in zip(values, inside | outside, strict=True):
@@ -97,14 +105,25 @@ def make_cell(phi: FloatArray, inside: BoolArray, outside: BoolArray) -> Cell:
     return Cell(values, sides, centres, sums, slopes)
 
 
-def _sum(values: Float64Array, side: BoolArray, c: float, centre: Float64Array) -> Sums:
-    """Of one side; a model at a time to bound memory."""
-    total, squares = np.zeros((2, centre.size))
-    for own, on in zip(values, side, strict=True):
-        away = np.where(on, transform(own, c) - centre, 0.0)
-        total += away
-        squares += away**2
-    return Sums(total, squares, 0)
+def _sum(
+    values: Float64Array, inside: BoolArray, outside: BoolArray, c: float, centre: Float64Array, pairs: IntArray | None
+) -> Sides:
+    """Of all models; one at a time to bound memory."""
+    total, squares = np.zeros((2, 2, centre.size))
+    for own, *held in zip(values, inside, outside, strict=True):
+        away = transform(own, c) - centre
+        for side, on in enumerate(held):
+            here = np.where(on, away, 0.0)
+            total[side] += here
+            squares[side] += here**2
+    sides = Sums(total[0], squares[0], 0), Sums(total[1], squares[1], 0)
+    if pairs is None:
+        return Sides(*sides, None)
+    products = np.zeros(centre.size)
+    for pair in pairs:
+        one, other = (transform(values[model], c) - centre for model in pair)
+        products += one * other
+    return Sides(*sides, products)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +132,7 @@ class Serving:
 
     rows: [S], the shadows among the R models. gone: int64 [G, n] per side, on it and left out, NOBODY where there are
     fewer. kept: shadows per side that are left, the same for every example. partners: int64 [R] of complementary
-    pairs, else None.
+    pairs, else None. whole: whether those that serve come in whole pairs; row g of both sides of `gone` is one then.
     """
 
     cell: Cell
@@ -121,7 +140,8 @@ class Serving:
     gone: tuple[IntArray, IntArray]
     kept: tuple[int, int]
     seed: int
-    partners: IntArray | None = None
+    partners: IntArray | None
+    whole: bool
 
     @cached_property
     def lost(self) -> tuple[Float64Array, Float64Array]:
@@ -132,21 +152,23 @@ class Serving:
 
     def sums(self, c: float) -> Sides:
         """Of both sides under the transform c, what is left."""
-        return self.less(self.cell.sums[c], c, self.lost, self.kept)
+        sums = self.cell.sums[c]
+        return self.less(sums if self.whole else replace(sums, products=None), c, self.lost, self.kept)
 
     def less(self, sums: Sides, c: float, lost: tuple[Float64Array, Float64Array], kept: tuple[int, int]) -> Sides:
-        """Sums without the models whose phi [G, n] is `lost`, side by side."""
-        inside, outside = (
-            side.without(np.nan_to_num(transform(away, c) - self.cell.centres[c], copy=False), left)
-            for side, away, left in zip(sums, lost, kept, strict=True)
-        )
-        return inside, outside
+        """Sums without the models whose phi [G, n] is `lost`, side by side; of whole pairs, row by row a pair."""
+        away_in, away_out = (np.nan_to_num(transform(away, c) - self.cell.centres[c], copy=False) for away in lost)
+        products = None if sums.products is None else sums.products - (away_in * away_out).sum(axis=0)
+        return Sides(sums.inside.without(away_in, kept[0]), sums.outside.without(away_out, kept[1]), products)
 
     def shadows(self, sums: Sides, c: float) -> Shadows:
-        """Means, sums of squares about them and levels."""
-        (k_in, mean_in, rss_in), (k_out, mean_out, rss_out) = (side.moments(self.cell.centres[c]) for side in sums)
+        """Means, sums of squares about them, levels, and products about the means."""
+        (k_in, mean_in, rss_in), (k_out, mean_out, rss_out) = (
+            side.moments(self.cell.centres[c]) for side in (sums.inside, sums.outside)
+        )
         level = (k_in * mean_in + k_out * mean_out) / (k_in + k_out)
-        return Shadows(k_in, k_out, mean_in, mean_out, rss_in, rss_out, level)
+        cross = None if sums.products is None else sums.products - sums.inside.total * sums.outside.total / k_in
+        return Shadows(k_in, k_out, mean_in, mean_out, rss_in, rss_out, level, cross)
 
     def learn(self) -> dict[str, Knowledge]:
         """By variant, what is chosen on these shadows, and what they say under that transform."""
@@ -242,9 +264,11 @@ def _scorer(predictions: dict[str, Predictive], learned: dict[str, Calibration])
 def _of_inputs(inputs: AttackInputs) -> Serving:
     inside, outside = inputs.shadow_in, inputs.shadow_out
     nobody = np.empty((0, inputs.num_examples), dtype=np.int64)
-    rows = np.flatnonzero((inside | outside).any(axis=1))
-    cell = make_cell(inputs.shadow_phi, inside, outside)
-    return Serving(cell, rows, (nobody, nobody), (inputs.in_count, inputs.out_count), inputs.seed, inputs.partners)
+    serves, found = np.asarray((inside | outside).any(axis=1)), inputs.partners
+    pairs = whole_pairs(found, serves)
+    cell = make_cell(inputs.shadow_phi, inside, outside, pairs)
+    counts = inputs.in_count, inputs.out_count
+    return Serving(cell, np.flatnonzero(serves), (nobody, nobody), counts, inputs.seed, found, pairs is not None)
 
 
 def lira_bayes(inputs: AttackInputs, settings: AttackSettings) -> Scorer:
@@ -293,19 +317,26 @@ def lira_bayes_each(models: Models, settings: AttackSettings) -> Callable[[int],
     services = [models.service(target) for target in range(len(held))]
     if any(who.scored is not None or min(who.kept) < 2 for who in services):
         return None
-    cell = make_cell(models.phi, held, ~held)
+    pairs = None if models.partners is None else mutual_pairs(models.partners)
+    cell = make_cell(models.phi, held, ~held, pairs)
     counts = tuple(side.count for side in cell.sides)
     keys = [np.ascontiguousarray(drawn.T) for drawn in trim_keys((len(held) - 1, held.shape[1]), models.seed)]
 
     def fit(target: int) -> Scorer:
         away = np.append(target, np.flatnonzero(services[target].tied))
-        gone, kept = [], []
-        for side, count, drawn in zip(cell.sides, counts, keys, strict=True):
-            left = count - side.held[:, away].sum(axis=1)
-            kept.append(int(left.min()))
-            gone.append(left_out(side.held, away, left - kept[-1], drawn))
-        rows = np.delete(np.arange(len(held)), away)
-        serving = Serving(cell, rows, (gone[0], gone[1]), (kept[0], kept[1]), models.seed, models.partners)
+        serves = ~np.isin(np.arange(len(held)), away)
+        whole = whole_pairs(models.partners, serves) is not None
+        left = [count - side.held[:, away].sum(axis=1) for side, count in zip(cell.sides, counts, strict=True)]
+        kept = int(left[0].min()), int(left[1].min())
+        if whole and pairs is not None:
+            gone = left_out_pairs(cell.sides[0].held, away, pairs)
+        else:
+            gone_in, gone_out = (
+                left_out(side.held, away, own - least, drawn)
+                for side, own, least, drawn in zip(cell.sides, left, kept, keys, strict=True)
+            )
+            gone = gone_in, gone_out
+        serving = Serving(cell, np.flatnonzero(serves), gone, kept, models.seed, models.partners, whole)
         found = serving.learn()
         predictions = {key: _predict(key, own.shadows, own.choice) for key, own in found.items()}
         return _scorer(predictions, serving.calibrations(found) if settings.calibrate else {})

@@ -10,16 +10,23 @@ all k + k'. "Spline in l": least squares, linear, knots at the 25, 50 and 75 % q
 
     s2(l)    spline fitted to (v_in + v_out) / 2, at least 1 % of the mean of that
     rho(l)   fitted to (v_in - v_out) / (2 s2) as nothing, a constant or a line, within +-0.8
-    s2_in = s2 (1 + rho),   s2_out = s2 (1 - rho),   noise = s2_out / k' + s2_in / k
+    s2_in = s2 (1 + rho),   s2_out = s2 (1 - rho)
+    r        mean of cov over examples / mean of sqrt(s2_in s2_out), within +-0.9
+    C = r sqrt(s2_in s2_out) / k,   noise = s2_out / k' + s2_in / k - 2 C
     d(l)     spline fitted to m_in - m_out with weights 1 / noise
     w2       mean of (m_in - m_out - d)^2 - noise
     m0, t2   mean of m_out, and its variance - mean of s2_out / k'
 
+cov: where the shadows come in complementary pairs, each pair gives an example one IN and one OUT value (so k' = k), and
+the two share the luck of their split with opposite signs: the sum over pairs of (in - m_in)(out - m_out), over k - 1.
+Where they do not, and for k = 1, where nothing is known of it, r is 0. The bound keeps the gap's noise above a tenth of
+what it would be without the correlation.
+
 c and the form of rho maximise the Bayesian information criterion of the shadows (`evidence`).
 
-Model of one example: mu ~ N(m0, t2), g ~ N(d, w2), m_out ~ N(mu, s2_out / k'), m_in ~ N(mu + g, s2_in / k). The score
-is log N(x; M1, V1) - log N(x; M0, V0), M1 = E[mu + g], V1 = s2_in + Var[mu + g], M0 = E[mu], V0 = s2_out + Var[mu]
-given m_in and m_out, made monotone in x (`log_ratio`).
+Model of one example: mu ~ N(m0, t2), g ~ N(d, w2), (m_in, m_out) normal about (mu + g, mu) with variances s2_in / k
+and s2_out / k' and covariance C. The score is log N(x; M1, V1) - log N(x; M0, V0), M1 = E[mu + g], V1 = s2_in +
+Var[mu + g], M0 = E[mu], V0 = s2_out + Var[mu] given m_in and m_out, made monotone in x (`log_ratio`).
 """
 
 from __future__ import annotations
@@ -30,13 +37,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from .arrays import BoolArray, Float64Array
+from .arrays import BoolArray, Float64Array, IntArray
 
 TRANSFORMS = (1.0, 2.0, 4.0, 8.0, np.inf)
 RATIO_TERMS = (0, 1, 2)  # rho is nothing, a constant, a line
 QUANTILES = (0.25, 0.5, 0.75)
 LEAST_SHARE = 0.01  # of the mean variance
 LARGEST_RATIO = 0.8
+LARGEST_CORRELATION = 0.9  # of partners
 SMALLEST_VARIANCE = 1e-12
 PRIOR_FLOOR = 1e-9  # of the mean s2; w2 and t2 are differences, and may come out below zero
 TILT = 0.001
@@ -54,7 +62,10 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Shadows:
-    """What the shadows say under one transform: k, k', and m_in, m_out, RSS_in, RSS_out and the level, [n] each."""
+    """What the shadows say under one transform: k, k', and m_in, m_out, RSS_in, RSS_out and the level, [n] each.
+
+    cross: sum over complementary pairs of (in - m_in)(out - m_out), [n]; None where shadows do not come in such.
+    """
 
     k_in: int
     k_out: int
@@ -63,6 +74,7 @@ class Shadows:
     rss_in: Float64Array
     rss_out: Float64Array
     level: Float64Array
+    cross: Float64Array | None = None
 
 
 def transform(phi: Float64Array, c: float) -> Float64Array:
@@ -71,38 +83,35 @@ def transform(phi: Float64Array, c: float) -> Float64Array:
 
 
 def online_scores(
-    x: Float64Array, phi: Float64Array, inside: BoolArray, outside: BoolArray, choice: Choice | None = None
+    x: Float64Array,
+    phi: Float64Array,
+    inside: BoolArray,
+    outside: BoolArray,
+    choice: Choice | None = None,
+    pairs: IntArray | None = None,
 ) -> tuple[Float64Array, Choice]:
     """The online score of each example, [n], higher = member, and what was chosen.
 
     x: [n], the target's phi; phi: [S, n], the shadows'; inside, outside: bool [S, n], as many True in every column.
-    choice: given rather than made, as where one shadow a side is left to calibrate with.
+    choice: given rather than made, as where one shadow a side is left to calibrate with. pairs: int [k, 2], of shadows
+    in complementary pairs, or None.
     """
     choice = choice or best_choice(phi, inside, outside, offline=False)
-    shadows = summarise(phi, inside, outside, choice.c, offline=False)
+    shadows = summarise(phi, inside, outside, choice.c, offline=False, pairs=pairs)
     k_in, k_out, m_in, m_out, level = shadows.k_in, shadows.k_out, shadows.m_in, shadows.m_out, shadows.level
     s2_in, s2_out = (spread(level) for spread in spreads(shadows, choice.terms))
-    noise = s2_out / k_out + s2_in / k_in
+    shared = pair_correlation(shadows, s2_in, s2_out) * np.sqrt(s2_in * s2_out) / k_in  # C
+    noise = s2_out / k_out + s2_in / k_in - 2.0 * shared
     d = spline(level, m_in - m_out, 1.0 / noise)(level)
     floor = PRIOR_FLOOR * np.mean((s2_in + s2_out) / 2.0)
     w2 = floor if min(k_in, k_out) < 2 else max(np.mean((m_in - m_out - d) ** 2 - noise), floor)
     m0, t2 = out_prior(m_out, s2_out / k_out, floor)
     scores = np.empty(x.size)
+    seen = np.array([[1.0, 1.0], [1.0, 0.0]])  # m_in and m_out are mu + g and mu, and noise
     for i in range(x.size):
-        precision = np.array(
-            [
-                [1.0 / t2 + k_out / s2_out[i] + k_in / s2_in[i], k_in / s2_in[i]],
-                [k_in / s2_in[i], 1.0 / w2 + k_in / s2_in[i]],
-            ]
-        )
-        right = np.array(
-            [
-                m0 / t2 + k_out * m_out[i] / s2_out[i] + k_in * m_in[i] / s2_in[i],
-                d[i] / w2 + k_in * m_in[i] / s2_in[i],
-            ]
-        )
-        covariance = np.linalg.inv(precision)
-        mean = covariance @ right  # of mu and g
+        weight = seen.T @ np.linalg.inv([[s2_in[i] / k_in, shared[i]], [shared[i], s2_out[i] / k_out]])
+        covariance = np.linalg.inv(np.diag([1.0 / t2, 1.0 / w2]) + weight @ seen)
+        mean = covariance @ ([m0 / t2, d[i] / w2] + weight @ [m_in[i], m_out[i]])  # of mu and g
         scores[i] = log_ratio(
             float(transform(x[i], choice.c)),
             mean[0] + mean[1],
@@ -121,15 +130,17 @@ def offline_scores(
     inside: BoolArray,
     outside: BoolArray,
     choice: Choice | None = None,
+    pairs: IntArray | None = None,
 ) -> tuple[Float64Array, Choice]:
     """The offline score of each asked example, [a], from its OUT values alone, and what was chosen.
 
     x: [a]; asked_phi, asked_out: [S, a]; phi, inside, outside: [S, n], examples that some shadows hold, to learn from.
-    Nobody holds an asked example, so the level is m_out here. With u = E[mu | m_out] and noise = Var[mu] + s2_in / k,
-    d(u) is fitted to m_in - u with weights 1 / noise, and w2 = mean of (m_in - u - d(u))^2 - noise.
+    Nobody holds an asked example, so the level is m_out here. u = E[mu | m_out] moves by b = Var[mu] k' / s2_out for
+    every unit of m_out, hence with noise = Var[mu] + s2_in / k - 2 b C, d(u) is fitted to m_in - u with weights
+    1 / noise, and w2 = mean of (m_in - u - d(u))^2 - noise. pairs: as in `online_scores`, of phi.
     """
     choice = choice or best_choice(phi, inside, outside, offline=True)
-    shadows = summarise(phi, inside, outside, choice.c, offline=True)
+    shadows = summarise(phi, inside, outside, choice.c, offline=True, pairs=pairs)
     spread_in, spread_out = spreads(shadows, choice.terms)
     s2_in, s2_out = spread_in(shadows.level), spread_out(shadows.level)
     floor = PRIOR_FLOOR * np.mean((s2_in + s2_out) / 2.0)
@@ -140,7 +151,8 @@ def offline_scores(
         return (m0 / t2 + k_out * m_out / s2_out) / precision, 1.0 / precision
 
     u, variance = posterior(shadows.m_out, s2_out, shadows.k_out)
-    noise = variance + s2_in / shadows.k_in
+    shared = pair_correlation(shadows, s2_in, s2_out) * np.sqrt(s2_in * s2_out) / shadows.k_in  # C
+    noise = variance + s2_in / shadows.k_in - 2.0 * shared * variance * shadows.k_out / s2_out
     gap = spline(u, shadows.m_in - u, 1.0 / noise)
     few = min(shadows.k_in, shadows.k_out) < 2
     w2 = floor if few else max(np.mean((shadows.m_in - u - gap(u)) ** 2 - noise), floor)
@@ -172,14 +184,21 @@ def log_ratio(x: float, m1: float, v1: float, m0: float, v0: float) -> float:
     return float(ratio + TILT * (x - reached))
 
 
-def summarise(phi: Float64Array, inside: BoolArray, outside: BoolArray, c: float, offline: bool) -> Shadows:
-    rows = []
+def summarise(
+    phi: Float64Array, inside: BoolArray, outside: BoolArray, c: float, offline: bool, pairs: IntArray | None = None
+) -> Shadows:
+    rows, cross = [], []
     for i in range(phi.shape[1]):
         held, rest = transform(phi[inside[:, i], i], c), transform(phi[outside[:, i], i], c)
         level = rest.mean() if offline else np.concatenate([held, rest]).mean()
         rss_in, rss_out = ((held - held.mean()) ** 2).sum(), ((rest - rest.mean()) ** 2).sum()
         rows.append((held.mean(), rest.mean(), rss_in, rss_out, level))
-    return Shadows(int(inside[:, 0].sum()), int(outside[:, 0].sum()), *np.array(rows).T)
+        if pairs is not None:
+            away = transform(phi[:, i], c) - np.where(inside[:, i], held.mean(), rest.mean())
+            cross.append(sum(away[one] * away[other] for one, other in pairs))
+    m_in, m_out, rss_in, rss_out, level = np.array(rows).T
+    k_in, k_out = int(inside[:, 0].sum()), int(outside[:, 0].sum())
+    return Shadows(k_in, k_out, m_in, m_out, rss_in, rss_out, level, None if pairs is None else np.array(cross))
 
 
 def best_choice(phi: Float64Array, inside: BoolArray, outside: BoolArray, offline: bool) -> Choice:
@@ -246,6 +265,14 @@ def spline(level: Float64Array, y: Float64Array, weights: Float64Array | None = 
     root = np.sqrt(np.ones(level.size) if weights is None else weights)
     coefficients = np.linalg.lstsq(basis(level) * root[:, None], y * root, rcond=None)[0]
     return lambda at: basis(at) @ coefficients
+
+
+def pair_correlation(shadows: Shadows, s2_in: Float64Array, s2_out: Float64Array) -> float:
+    """r."""
+    if shadows.cross is None or shadows.k_in < 2:
+        return 0.0
+    found = np.mean(shadows.cross) / (shadows.k_in - 1) / np.mean(np.sqrt(s2_in * s2_out))
+    return float(np.clip(found, -LARGEST_CORRELATION, LARGEST_CORRELATION))
 
 
 def out_prior(m_out: Float64Array, noise: Float64Array, floor: float) -> tuple[float, float]:

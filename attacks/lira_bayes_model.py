@@ -25,6 +25,7 @@ from .lira_bayes_definition import (
     Choice,
     Shadows,
     out_prior,
+    pair_correlation,
     transform,
 )
 
@@ -195,20 +196,30 @@ def predict_online(shadows: Shadows, choice: Choice) -> Predictive:
     k_in, k_out, m_in, m_out = shadows.k_in, shadows.k_out, shadows.m_in, shadows.m_out
     spreads = spreads_of(shadows, choice.terms)
     s2_in, s2_out = spreads.inside, spreads.outside
-    noise = s2_out / k_out + s2_in / k_in
-    d = fit_trend(shadows.level, m_in - m_out, 1.0 / noise)[1]
-    w2, floor = _gap_spread(shadows, m_in - m_out - d, noise, spreads)
+    r = pair_correlation(shadows, s2_in, s2_out)
+    d, w2, floor = gap_prior(shadows, spreads, r)
     m0, t2 = out_prior(m_out, s2_out / k_out, floor)
-    a, c = 1.0 / t2 + k_out / s2_out, k_in / s2_in
-    held, rest = c * m_in, m0 / t2 + k_out * m_out / s2_out
-    whole = a + c * (1.0 + a * w2)  # the precisions' determinant times w2
+    # m_in - beta m_out has noise of its own, of precision c: with r = 0 it is m_in
+    beta = r * np.sqrt(s2_in / s2_out)
+    a, c, own = 1.0 / t2 + k_out / s2_out, k_in / (s2_in * (1.0 - r * r)), 1.0 - beta
+    held, rest = c * (m_in - beta * m_out), m0 / t2 + k_out * m_out / s2_out
+    whole = a + c * (own * own + a * w2)  # the precisions' determinant times w2
+    left = w2 * rest - own * d
     return Predictive(
         choice,
-        m1=(rest + held + a * (d + w2 * held)) / whole,
-        v1=s2_in + (1.0 + a * w2) / whole,
-        m0=(rest + held + c * (w2 * rest - d)) / whole,
+        m1=(rest + own * held + a * (d + w2 * held) + beta * c * left) / whole,
+        v1=s2_in + (1.0 + a * w2 + beta * beta * c * w2) / whole,
+        m0=(rest + own * held + c * left) / whole,
         v0=s2_out + (1.0 + c * w2) / whole,
     )
+
+
+def gap_prior(shadows: Shadows, spreads: Spreads, r: float) -> tuple[Float64Array, float, float]:
+    """d at the shadows' levels, [n], w2, and the floor of both priors' variances. r: correlation of partners."""
+    gap, s2_in, s2_out = shadows.m_in - shadows.m_out, spreads.inside, spreads.outside
+    noise = s2_out / shadows.k_out + s2_in / shadows.k_in - 2.0 * r * np.sqrt(s2_in * s2_out) / shadows.k_in
+    d = fit_trend(shadows.level, gap, 1.0 / noise)[1]
+    return d, *_gap_spread(shadows, gap - d, noise, spreads)
 
 
 def _gap_spread(shadows: Shadows, residual: Float64Array, noise: Float64Array, spreads: Spreads) -> tuple[float, float]:
@@ -250,7 +261,8 @@ def learn_offline(shadows: Shadows, choice: Choice) -> OffLine:
     floor = PRIOR_FLOOR * float(np.mean(spreads.inside + spreads.outside)) / 2.0
     m0, t2 = out_prior(m_out, noise_out, floor)
     u, variance = posterior(m_out, noise_out, m0, t2)
-    noise = variance + spreads.inside / shadows.k_in
+    r = pair_correlation(shadows, spreads.inside, spreads.outside)
+    noise = variance + spreads.inside / shadows.k_in - 2.0 * r * variance * np.sqrt(spreads.inside / spreads.outside)
     gap, d = fit_trend(u, shadows.m_in - u, 1.0 / noise)
     return OffLine(choice, spreads, m0, t2, gap, _gap_spread(shadows, shadows.m_in - u - d, noise, spreads)[0])
 

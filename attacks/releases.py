@@ -7,12 +7,18 @@ diagonal matrices of the networks' standard deviations s_in, s_out at a level, a
 models' residuals (model j of every network was trained on the same members, so its residuals belong together) with a
 ridge of 1e-6,
 
-    S_in = D_in R D_in,   S_out = D_out R D_out,   noise = S_out / k' + S_in / k
+    S_in = D_in R D_in,   S_out = D_out R D_out,   C = D_in Q D_out / k,   noise = S_out / k' + S_in / k - C - C'
     d(l)    of each network its spline of m_in - m_out, with weights 1 / noise
     W       mean of (m_in - m_out - d)(m_in - m_out - d)' - noise, made positive semidefinite
     m0, T   mean of m_out, and its covariance - mean of S_out / k', made positive semidefinite
 
-mu ~ N(m0, T), g ~ N(d, W), m_out ~ N(mu, S_out / k') and m_in ~ N(mu + g, S_in / k) give M1 = E[mu + g], V1 = S_in +
+Q: what r is there, where shadow models come in complementary pairs. Its entry i, j is the correlation of network i's
+residual that is IN with network j's of the partner, which is OUT, mean product over mean s_in s_out; it is assumed that
+which of the two networks is IN makes no difference, so Q is symmetric. The eigenvalues of R^-1/2 Q R^-1/2 are kept
+within +-0.9, by which the covariance of (m_in, m_out) is positive definite. Without pairs Q is 0.
+
+mu ~ N(m0, T), g ~ N(d, W) and (m_in, m_out) normal about (mu + g, mu), with covariances S_in / k and S_out / k' and C
+between the two, give M1 = E[mu + g], V1 = S_in +
 Var[mu + g], M0 = E[mu] and V0 = S_out + Var[mu]. The score is the scalar one (`lira_bayes_definition.log_ratio`, with
 its monotone rule) of a'h(x), whose means and variances are a'M and a'Va. The weights are a = (V1 + V0)^-1 e, e being
 M1 - M0 where that is above 0, and 0 elsewhere: a network that expects a member below a non-member says nothing. They
@@ -26,10 +32,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .arrays import BoolArray, Float64Array
+from .arrays import BoolArray, Float64Array, IntArray
 from .interface import TooFewShadows
 from .lira_bayes import MIN_SHADOWS, log_slope
-from .lira_bayes_definition import PRIOR_FLOOR, TRANSFORMS, Choice, Shadows, transform
+from .lira_bayes_definition import (
+    LARGEST_CORRELATION,
+    PRIOR_FLOOR,
+    TRANSFORMS,
+    Choice,
+    Shadows,
+    transform,
+)
 from .lira_bayes_model import Predictive, criteria, fit_trend, is_flat, spreads_of
 
 FEWEST = 2  # shadow models per side: with one nothing is known of how networks vary together
@@ -65,11 +78,14 @@ def learn_network(phi: Float64Array, inside: BoolArray, outside: BoolArray) -> N
     return max(found, key=lambda one: one[0])[1]
 
 
-def joint_scores(x: Float64Array, networks: Sequence[Network], inside: BoolArray, outside: BoolArray) -> Float64Array:
+def joint_scores(
+    x: Float64Array, networks: Sequence[Network], inside: BoolArray, outside: BoolArray, pairs: IntArray | None = None
+) -> Float64Array:
     """The score of each example, [n], higher = member, from K networks together.
 
     x: [K, n], the targets' phi (means over queries); networks: of their shadow models, K; inside, outside: bool [S, n],
-    those that the networks were learned with, which are one for all.
+    those that the networks were learned with, which are one for all; pairs: [P, 2], of those S that all serve in
+    complementary pairs, or None (`AttackInputs.whole_pairs`).
     """
     shadows = [one.shadows for one in networks]
     level = _common_level([one.level for one in shadows])
@@ -79,13 +95,15 @@ def joint_scores(x: Float64Array, networks: Sequence[Network], inside: BoolArray
     cov_in, cov_out = (s[:, :, None] * correlation * s[:, None, :] for s in (s_in, s_out))
     m_in, m_out = (np.stack([getattr(one, side) for one in shadows], axis=1) for side in ("m_in", "m_out"))
     noise_out, noise_in = cov_out / shadows[0].k_out, cov_in / shadows[0].k_in
-    noise, gap = noise_out + noise_in, m_in - m_out
+    between = _pair_correlation(networks, inside, pairs, s_in, s_out, correlation) / shadows[0].k_in
+    shared = s_in[:, :, None] * between * s_out[:, None, :]
+    noise, gap = noise_out + noise_in - shared - shared.transpose(0, 2, 1), m_in - m_out
     d = np.stack([fit_trend(level, gap[:, i], 1.0 / noise[:, i, i])[1] for i in range(len(networks))], axis=1)
     scale = np.sqrt(np.mean(s_in**2 + s_out**2, axis=0) / 2.0)
     w = _semidefinite((gap - d).T @ (gap - d) / len(gap) - noise.mean(axis=0), scale)
     m0 = m_out.mean(axis=0)
     t = _semidefinite((m_out - m0).T @ (m_out - m0) / len(m_out) - noise_out.mean(axis=0), scale)
-    mean_mu, mean_held, var_mu, var_held = _posterior(m_out - m0, m_in - m0 - d, t, w, noise_out, noise_in)
+    mean_mu, mean_held, var_mu, var_held = _posterior(m_out - m0, m_in - m0 - d, t, w, noise_out, noise_in, shared)
     mean_out, mean_in = m0 + mean_mu, m0 + d + mean_held
     v0, v1 = cov_out + var_mu, cov_in + var_held
     a = _weights(mean_in - mean_out, v0 + v1)
@@ -128,6 +146,32 @@ def _correlation(
     return (1.0 - RIDGE) * correlation + RIDGE * np.eye(len(correlation))
 
 
+def _pair_correlation(
+    networks: Sequence[Network],
+    inside: BoolArray,
+    pairs: IntArray | None,
+    s_in: Float64Array,
+    s_out: Float64Array,
+    correlation: Float64Array,
+) -> Float64Array:
+    """Q [K, K]."""
+    if pairs is None:
+        return np.zeros_like(correlation)
+    one, other = pairs.T
+    held, rest = [], []
+    for network in networks:
+        values, shadows = network.values, network.shadows
+        first, second = (values[rows] - np.where(inside[rows], shadows.m_in, shadows.m_out) for rows in (one, other))
+        held.append(np.where(inside[one], first, second).ravel())
+        rest.append(np.where(inside[one], second, first).ravel())
+    products, size = np.stack(held) @ np.stack(rest).T / (len(pairs) - 1), s_in.T @ s_out
+    q = (products + products.T) / (size + size.T)
+    root = np.linalg.cholesky(correlation)
+    found, vectors = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, q).T))
+    vectors = root @ vectors
+    return np.asarray((vectors * np.clip(found, -LARGEST_CORRELATION, LARGEST_CORRELATION)) @ vectors.T)
+
+
 def _semidefinite(matrix: Float64Array, scale: Float64Array) -> Float64Array:
     """The nearest covariance in units of `scale` [K], no direction below PRIOR_FLOOR (a difference may be negative)."""
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
@@ -141,16 +185,20 @@ def _posterior(
     w: Float64Array,
     noise_out: Float64Array,
     noise_in: Float64Array,
+    shared: Float64Array,
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Means [n, K] and covariances [n, K, K] of mu and mu + g, less their prior means, given both sides' means.
 
-    out, held: [n, K], m_out and m_in less their prior means. Without inverses of priors, which may be singular.
+    out, held: [n, K], m_out and m_in less their prior means; shared: of m_in (rows) with m_out, [n, K, K]. Without
+    inverses of priors, which may be singular.
     """
     size = len(t)
     prior = np.block([[t, t], [t, t + w]])  # of (mu, mu + g)
     seen = np.broadcast_to(prior, (len(out), 2 * size, 2 * size)).copy()
     seen[:, :size, :size] += noise_out
     seen[:, size:, size:] += noise_in
+    seen[:, size:, :size] += shared
+    seen[:, :size, size:] += shared.transpose(0, 2, 1)
     gain = np.linalg.solve(seen, np.broadcast_to(prior, seen.shape)).transpose(0, 2, 1)  # both are symmetric
     mean = np.einsum("nij,nj->ni", gain, np.concatenate([out, held], axis=1))
     covariance = prior - gain @ prior

@@ -57,6 +57,24 @@ def partners(membership: BoolArray) -> IntArray | None:
     return found if len(found) >= FEWEST_PAIRED and 2 * paired > len(found) else None
 
 
+def mutual_pairs(found: IntArray) -> IntArray:
+    """The pairs of models that are each other's partner, int64 [P, 2], ascending. found: of `partners`."""
+    every = np.arange(len(found))
+    return np.asarray(np.stack([every, found], axis=1)[(found > every) & (found[found] == every)])
+
+
+def whole_pairs(found: IntArray | None, serving: BoolArray) -> IntArray | None:
+    """The complementary pairs that serve, int64 [P, 2]; None unless every model that serves is in one.
+
+    found: of `partners`; serving: bool [M].
+    """
+    if found is None:
+        return None
+    pairs = mutual_pairs(found)
+    pairs = pairs[serving[pairs].all(axis=1)]
+    return pairs if 2 * len(pairs) == int(serving.sum()) else None
+
+
 def drawn_together(found: IntArray | None, models: int) -> list[list[int]]:
     """The models whose memberships were drawn together: pairs of complements, else each model by itself.
 

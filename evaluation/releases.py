@@ -131,7 +131,7 @@ class _Shared:
         inputs = from_models(None, some, self.membership[kept], asked.label, place, asked.cell.seed + trimming)
         rows = inputs.scored
         columns = slice(None) if rows is None else rows
-        inside, outside = inputs.shadow_in[:, columns], inputs.shadow_out[:, columns]
+        inside, outside, pairs = inputs.shadow_in[:, columns], inputs.shadow_out[:, columns], inputs.whole_pairs
         networks: dict[str, Network] = {}
         for experiment in dict.fromkeys(name for names in releases for name in names):
             shadows = np.delete(self.phi[experiment][kept], place, axis=0)[:, columns]
@@ -140,7 +140,7 @@ class _Shared:
         return {
             names: AttackResult(
                 joint_scores(
-                    np.stack([x[name] for name in names]), [networks[name] for name in names], inside, outside
+                    np.stack([x[name] for name in names]), [networks[name] for name in names], inside, outside, pairs
                 ),
                 rows=rows,
             )

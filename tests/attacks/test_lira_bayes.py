@@ -11,8 +11,28 @@ from sklearn.metrics import roc_auc_score
 from attacks.inputs import AttackInputs
 from attacks.interface import AttackResult, AttackSettings, AttackUnavailable, TooFewShadows
 from attacks.lira_bayes import ONLINE, _of_inputs, lira_bayes, lira_bayes_each, mean_phi
-from attacks.lira_bayes_definition import PRIOR_FLOOR, TILT, Choice, log_ratio, offline_scores, online_scores
-from attacks.lira_bayes_model import OffLine, Predictive, Spreads, Trend
+from attacks.lira_bayes_definition import (
+    PRIOR_FLOOR,
+    TILT,
+    Choice,
+    Shadows,
+    log_ratio,
+    offline_scores,
+    online_scores,
+    out_prior,
+    pair_correlation,
+    summarise,
+)
+from attacks.lira_bayes_model import (
+    OffLine,
+    Predictive,
+    Spreads,
+    Trend,
+    fit_trend,
+    gap_prior,
+    predict_online,
+    spreads_of,
+)
 from attacks.models import Models
 from attacks.registry import Attack
 from attacks.thresholds import calibration
@@ -24,9 +44,18 @@ IDENTITY = Choice(np.inf, 0)
 
 
 def made_up(
-    models: int, examples: int, seed: int, gap: float = 1.0, split: str = "balanced", scatter: float = 0.3
+    models: int,
+    examples: int,
+    seed: int,
+    gap: float = 1.0,
+    split: str = "balanced",
+    scatter: float = 0.3,
+    r: float = 0.0,
 ) -> Models:
-    """Examples differ in level; the gap falls with it, give or take `scatter`; members' values spread less."""
+    """Examples differ in level; the gap falls with it, give or take `scatter`; members' values spread less.
+
+    r: correlation of what partners of a pair differ by at random.
+    """
     rng = np.random.default_rng(seed)
     if split == "pairs":
         coins = rng.random((models // 2, examples)) < 0.5
@@ -37,7 +66,10 @@ def made_up(
     level = 2.0 + 2.0 * rng.normal(size=examples)
     leak = gap * np.maximum(2.0 - 0.3 * level + scatter * rng.normal(size=examples), 0.0)
     spread = (1.0 + 0.1 * np.abs(level)) * np.where(membership, 1.0 - 0.3 * min(gap, 1.0), 1.0)
-    plain = level + membership * leak + spread * rng.normal(size=membership.shape)
+    luck = rng.normal(size=membership.shape)
+    if split == "pairs":
+        luck[1::2] = r * luck[0::2] + np.sqrt(1.0 - r**2) * luck[1::2]
+    plain = level + membership * leak + spread * luck
     phi = np.stack([plain, plain + 0.3 * rng.normal(size=plain.shape)], axis=2).astype(np.float32)
     return Models(None, phi, membership, rng.integers(3, size=examples), seed)
 
@@ -51,13 +83,18 @@ def plain_arrays(inputs: AttackInputs) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return mean_phi(inputs.target_phi), mean_phi(inputs.shadow_phi), inputs.shadow_in, inputs.shadow_out
 
 
-@pytest.mark.parametrize(("models", "examples"), [(6, 40), (9, 120), (13, 60), (8, 12)])
-def test_scores_are_those_of_the_definition(models: int, examples: int) -> None:
-    inputs = made_up(models, examples, seed=models).leave_out(1)
+@pytest.mark.parametrize(
+    ("models", "examples", "split"),
+    [(6, 40, "balanced"), (9, 120, "balanced"), (13, 60, "balanced"), (8, 12, "balanced"), (8, 120, "pairs")],
+)
+def test_scores_are_those_of_the_definition(models: int, examples: int, split: str) -> None:
+    inputs = made_up(models, examples, seed=models, split=split, r=-0.5).leave_out(1)
     x, phi, inside, outside = plain_arrays(inputs)
+    pairs = inputs.whole_pairs
+    assert (pairs is None) == (split == "balanced")
     results = run(inputs)
-    online, chosen = online_scores(x, phi, inside, outside)
-    offline, chosen_offline = offline_scores(x, phi, outside, phi, inside, outside)
+    online, chosen = online_scores(x, phi, inside, outside, pairs=pairs)
+    offline, chosen_offline = offline_scores(x, phi, outside, phi, inside, outside, pairs=pairs)
     assert tuple(results) == KEYS
     assert results["lira_bayes"] is results["lira_bayes_online"]
     np.testing.assert_allclose(results["lira_bayes_online"].scores, online, rtol=1e-8, atol=1e-10)
@@ -66,9 +103,11 @@ def test_scores_are_those_of_the_definition(models: int, examples: int) -> None:
     assert results["lira_bayes_offline"].chosen == {"c": chosen_offline.c}
 
 
-def test_every_c_and_form_of_rho_is_that_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = made_up(10, 80, seed=0).leave_out(0)
+@pytest.mark.parametrize("split", ["balanced", "pairs"])
+def test_every_c_and_form_of_rho_is_that_of_the_definition(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = made_up(10, 80, seed=0, split=split, r=-0.4).leave_out(0)
     x, phi, inside, outside = plain_arrays(inputs)
+    pairs = inputs.whole_pairs
     for c in (1.0, 4.0, np.inf):
         for terms in (0, 1, 2):
             low = [-np.inf] * 3
@@ -76,8 +115,8 @@ def test_every_c_and_form_of_rho_is_that_of_the_definition(monkeypatch: pytest.M
             monkeypatch.setattr("attacks.lira_bayes.TRANSFORMS", (c,))
             monkeypatch.setattr("attacks.lira_bayes.criteria", lambda shadows, slopes, values=low: values)
             results, choice = run(inputs), Choice(c, terms)
-            online = online_scores(x, phi, inside, outside, choice)[0]
-            offline = offline_scores(x, phi, outside, phi, inside, outside, choice)[0]
+            online = online_scores(x, phi, inside, outside, choice, pairs)[0]
+            offline = offline_scores(x, phi, outside, phi, inside, outside, choice, pairs)[0]
             np.testing.assert_allclose(results["lira_bayes_online"].scores, online, rtol=1e-8, atol=1e-10)
             np.testing.assert_allclose(results["lira_bayes_offline"].scores, offline, rtol=1e-8, atol=1e-10)
 
@@ -102,10 +141,12 @@ def test_without_in_shadows_of_the_asked_it_is_offline() -> None:
 
 @pytest.mark.parametrize(
     ("models", "examples", "split"),
-    [(6, 30, "balanced"), (9, 150, "balanced"), (12, 50, "balanced"), (8, 200, "pairs")],
+    [(6, 30, "balanced"), (9, 150, "balanced"), (12, 50, "balanced"), (8, 200, "pairs"), (10, 200, "pairs")],
 )
 def test_every_model_a_target_at_once_is_every_target_by_itself(models: int, examples: int, split: str) -> None:
-    signals = made_up(models, examples, seed=models, split=split)
+    signals = made_up(models, examples, seed=models, split=split, r=-0.5)
+    if models == 10:  # one without a partner, which serves nobody
+        signals, models = replace(signals, phi=signals.phi[:9], membership=signals.membership[:9]), 9
     each = lira_bayes_each(signals, SETTINGS)
     assert each is not None
     for target in range(models):
@@ -113,7 +154,8 @@ def test_every_model_a_target_at_once_is_every_target_by_itself(models: int, exa
         expected, got = run(inputs), each(target)(signals.outputs(target))
         assert list(got) == list(expected)
         if split == "pairs":
-            assert inputs.in_count + inputs.out_count <= models - 2  # without the partner
+            assert inputs.whole_pairs is not None
+            assert inputs.in_count == inputs.out_count == len(inputs.whole_pairs) == (4 if target == 8 else 3)
         for key, result in expected.items():
             np.testing.assert_allclose(got[key].scores, result.scores, rtol=1e-8, atol=1e-10)
             assert got[key].threshold == pytest.approx(result.threshold, rel=1e-8)
@@ -142,9 +184,86 @@ def test_log_ratio_by_hand() -> None:
         assert one.scores(np.array([x])) == pytest.approx([expected], abs=1e-12)
 
 
+def test_without_pairs_the_sides_are_independent() -> None:
+    """The posterior from two independent means, to the last bit; with pairs it is not."""
+    inputs = made_up(9, 150, seed=2).leave_out(0)
+    serving = _of_inputs(inputs)
+    one = serving.shadows(serving.sums(4.0), 4.0)
+    assert one.cross is None
+    spreads = spreads_of(one, 2)
+    s2_in, s2_out, gap = spreads.inside, spreads.outside, one.m_in - one.m_out
+    noise = s2_out / one.k_out + s2_in / one.k_in
+    d = fit_trend(one.level, gap, 1.0 / noise)[1]
+    w2 = float(np.mean((gap - d) ** 2 - noise))
+    m0, t2 = out_prior(one.m_out, s2_out / one.k_out, 0.0)
+    a, c = 1.0 / t2 + one.k_out / s2_out, one.k_in / s2_in
+    held, rest = c * one.m_in, m0 / t2 + one.k_out * one.m_out / s2_out
+    whole = a + c * (1.0 + a * w2)
+    assert w2 > 0
+    got = predict_online(one, Choice(4.0, 2))
+    assert np.array_equal(got.m1, (rest + held + a * (d + w2 * held)) / whole)
+    assert np.array_equal(got.v1, s2_in + (1.0 + a * w2) / whole)
+    assert np.array_equal(got.m0, (rest + held + c * (w2 * rest - d)) / whole)
+    assert np.array_equal(got.v0, s2_out + (1.0 + c * w2) / whole)
+    paired = replace(one, cross=-0.4 * np.sqrt(one.rss_in * one.rss_out))
+    assert not np.allclose(predict_online(paired, Choice(4.0, 2)).m1, got.m1)
+
+
+def test_the_correlation_of_partners_by_hand() -> None:
+    """Two pairs: residuals (1, -1) and (-2, 2) multiply to -4, beside a mean spread of 5; bounded by 0.9."""
+    three = np.ones(3)
+    shadows = Shadows(2, 2, three, three, 2.0 * three, 8.0 * three, three, -4.0 * three)
+    assert pair_correlation(shadows, 5.0 * three, 5.0 * three) == pytest.approx(-0.8)
+    assert pair_correlation(shadows, 2.0 * three, 8.0 * three) == -0.9
+    assert pair_correlation(replace(shadows, cross=None), three, three) == 0.0
+    assert pair_correlation(replace(shadows, k_in=1, k_out=1, cross=0.0 * three), three, three) == 0.0
+    inside = np.array([[True], [False], [True], [False]])
+    found = summarise(
+        np.array([[3.0], [-2.0], [1.0], [2.0]]), inside, ~inside, np.inf, False, np.array([[0, 1], [2, 3]])
+    )
+    assert found.cross == pytest.approx([-4.0])
+
+
+def test_of_correlated_partners_the_gaps_spread_is_unbiased_and_scores_are_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Gaps N(1, 0.1), partners' residuals correlated by -0.4: taken as independent, the gaps seem to spread by more."""
+    truth, found, gains = 0.1, [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        coins = rng.random((4, 1500)) < 0.5
+        membership = np.stack([coins, ~coins], axis=1).reshape(8, 1500)
+        luck = rng.normal(size=(8, 1500))
+        luck[1::2] = -0.4 * luck[0::2] + np.sqrt(1.0 - 0.16) * luck[1::2]
+        level, gap = 2.0 * rng.normal(size=1500), 1.0 + np.sqrt(truth) * rng.normal(size=1500)
+        models = Models(None, (level + membership * gap + luck)[:, :, None], membership, np.zeros(1500, np.int64), 0)
+        aucs = []
+        for correlate in (pair_correlation, lambda *_: 0.0):
+            monkeypatch.setattr("attacks.lira_bayes_model.pair_correlation", correlate)
+            each = lira_bayes_each(models, AttackSettings(calibrate=False))
+            assert each is not None
+            values = [each(target)(models.outputs(target))["lira_bayes"].scores for target in range(8)]
+            aucs.append([roc_auc_score(own, one) for own, one in zip(membership, values, strict=True)])
+        gains.append(np.mean(np.subtract(*aucs)))
+        serving = _of_inputs(models.leave_out(0))
+        shadows = serving.shadows(serving.sums(np.inf), np.inf)
+        spreads = spreads_of(shadows, 0)
+        r = pair_correlation(shadows, spreads.inside, spreads.outside)
+        noise = (spreads.inside + spreads.outside) / 3.0
+        residual = shadows.m_in - shadows.m_out - gap_prior(shadows, spreads, r)[0]
+        found.append([np.mean(residual**2 - (1.0 - one) * noise) for one in (r, 0.0)])
+        if found[-1][0] > 0.0:
+            assert gap_prior(shadows, spreads, r)[1] == pytest.approx(found[-1][0], rel=1e-9)
+    error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
+    correlated, independent = np.mean(found, axis=0)
+    assert abs(correlated - truth) < 4.0 * error[0]
+    assert independent - truth > 0.2
+    assert np.mean(gains) > 4.0 * np.std(gains, ddof=1) / np.sqrt(len(gains))
+
+
 @pytest.mark.parametrize("score", ["online", "offline"])
 def test_scores_rise_with_phi(score: str) -> None:
-    inputs = made_up(8, 100, seed=3).leave_out(0)
+    inputs = made_up(8, 100, seed=3, split="pairs", r=-0.6).leave_out(0)
     key = f"lira_bayes_{score}"
     fit = lira_bayes(inputs, SETTINGS)
     values = [fit(replace(inputs.target, phi=np.full((100, 2), x)))[key].scores for x in np.linspace(-30, 40, 141)]
@@ -185,12 +304,13 @@ def test_one_shadow_a_side_by_hand() -> None:
     np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_noise_stays_at_one_half() -> None:
+@pytest.mark.parametrize("split", ["balanced", "pairs"])
+def test_noise_stays_at_one_half(split: str) -> None:
     """Memberships that no model used."""
     aucs: dict[str, list[float]] = {key: [] for key in KEYS}
     quick = AttackSettings(calibrate=False)
     for seed in range(120):
-        models = made_up(8, 200, seed=seed, gap=0.0)
+        models = made_up(8, 200, seed=seed, gap=0.0, split=split, r=-0.6)
         inputs = models.leave_out(0)
         for key, result in lira_bayes(inputs, quick)(inputs.target).items():
             aucs[key].append(roc_auc_score(models.membership[0], result.scores))
@@ -217,10 +337,10 @@ def test_the_targets_membership_is_not_looked_at(split: str) -> None:
             assert second[key].threshold == pytest.approx(result.threshold, rel=1e-8)
 
 
-@pytest.mark.parametrize("models", [6, 8])
-def test_thresholds_come_from_shadows_in_the_targets_place(models: int) -> None:
+@pytest.mark.parametrize(("models", "split"), [(6, "balanced"), (8, "balanced"), (6, "pairs"), (8, "pairs")])
+def test_thresholds_come_from_shadows_in_the_targets_place(models: int, split: str) -> None:
     """By the definition, shadow by shadow: with six models one shadow a side is left to serve."""
-    inputs = made_up(models, 40, seed=models).leave_out(0)
+    inputs = made_up(models, 40, seed=models, split=split, r=-0.5).leave_out(0)
     results = run(inputs)
     _, phi, inside, outside = plain_arrays(inputs)
     serving = _of_inputs(inputs)
@@ -232,7 +352,12 @@ def test_thresholds_come_from_shadows_in_the_targets_place(models: int) -> None:
         assert set(left_out.sum(axis=0)) == {inputs.out_count - 1}
         assert not (left_in | left_out)[shadow].any()
         assert serves.size == (inside | outside)[shadow].sum()
-        scores.append(online_scores(phi[shadow], phi, left_in, left_out, choice)[0][serves])
+        pairs = inputs.whole_pairs
+        if pairs is not None:  # the shadow's partner is the one that goes with it
+            pairs = pairs[(pairs != shadow).all(axis=1)]
+            assert len(pairs) == inputs.in_count - 1
+            assert (left_in | left_out)[pairs].all()
+        scores.append(online_scores(phi[shadow], phi, left_in, left_out, choice, pairs)[0][serves])
         is_in.append(inside[shadow, serves])
     expected = calibration(np.concatenate(scores), np.concatenate(is_in))
     assert results["lira_bayes"].threshold == pytest.approx(expected.threshold, rel=1e-6)

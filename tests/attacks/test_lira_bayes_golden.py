@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import norm
 
@@ -38,14 +39,23 @@ def integral(values: np.ndarray, mu: np.ndarray, g: np.ndarray) -> float:
     return float(trapezoid(trapezoid(values, g, axis=1), mu))
 
 
-def test_online_is_the_ratio_of_predictive_densities_by_quadrature() -> None:
-    _, phi, inside, outside = plain_arrays(made_up(9, 400, seed=2).leave_out(0))
+@pytest.mark.parametrize("split", ["balanced", "pairs"])
+def test_online_is_the_ratio_of_predictive_densities_by_quadrature(split: str) -> None:
+    inputs = made_up(9 if split == "balanced" else 10, 400, seed=2, split=split, scatter=0.6, r=-0.5).leave_out(0)
+    _, phi, inside, outside = plain_arrays(inputs)
+    pairs = inputs.whole_pairs
     held, rest = side_values(phi, inside), side_values(phi, outside)
     k_in, k_out = len(held[0]), len(rest[0])
     m_in, m_out = (np.array([np.mean(values) for values in side]) for side in (held, rest))
     level = np.array([np.mean([*a, *b]) for a, b in zip(held, rest, strict=True)])
     s_in, s_out = spreads_by_hand(level, held, rest)
-    noise = s_in / k_in + s_out / k_out
+    shared = np.zeros(400)
+    if pairs is not None:
+        of_pairs = [np.where(inside[pairs[:, 0], i], pairs.T, pairs.T[::-1]) for i in range(400)]  # IN, then OUT
+        covariances = [np.cov(phi[a, i], phi[b, i])[0, 1] for i, (a, b) in enumerate(of_pairs)]
+        shared = np.mean(covariances) / np.mean(np.sqrt(s_in * s_out)) * np.sqrt(s_in * s_out) / k_in
+        assert (shared < 0).all()
+    noise = s_in / k_in + s_out / k_out - 2 * shared
     d = fitted(level, m_in - m_out, 1 / noise)
     w2 = float(np.mean((m_in - m_out - d) ** 2 - noise))
     m0, t2 = prior(m_out, s_out / k_out)
@@ -56,13 +66,15 @@ def test_online_is_the_ratio_of_predictive_densities_by_quadrature() -> None:
         mu, g = np.linspace(m_out[i] - 6, m_out[i] + 6, 801), d[i] + np.sqrt(w2) * np.linspace(-7, 7, 401)
         of_mu = norm.pdf(mu, m0, np.sqrt(t2)) * norm.pdf(m_out[i], mu, np.sqrt(s_out[i] / k_out))
         both = mu[:, None] + g
-        weight = of_mu[:, None] * norm.pdf(g, d[i], np.sqrt(w2)) * norm.pdf(m_in[i], both, np.sqrt(s_in[i] / k_in))
+        expected_in = both + shared[i] / (s_out[i] / k_out) * (m_out[i] - mu[:, None])  # of m_in, given m_out
+        spread_in = np.sqrt(s_in[i] / k_in - shared[i] ** 2 / (s_out[i] / k_out))
+        weight = of_mu[:, None] * norm.pdf(g, d[i], np.sqrt(w2)) * norm.pdf(m_in[i], expected_in, spread_in)
         member, other = (integral(weight * mean, mu, g) for mean in (both, mu[:, None] + 0 * g))
         x[i] = (0.3 * member + 0.7 * other) / integral(weight, mu, g)  # between the means the ratio rises
         in_density = integral(weight * norm.pdf(x[i], both, np.sqrt(s_in[i])), mu, g)
         expected[i] = np.log(in_density / integral(weight * norm.pdf(x[i], mu[:, None], np.sqrt(s_out[i])), mu, g))
         assert member > other
-    got = online_scores(np.nan_to_num(x), phi, inside, outside, Choice(np.inf, 2))[0]
+    got = online_scores(np.nan_to_num(x), phi, inside, outside, Choice(np.inf, 2), pairs)[0]
     np.testing.assert_allclose(got[checked], expected[checked], rtol=1e-7, atol=1e-7)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from attacks.arrays import BoolArray, Float64Array
+from attacks.arrays import BoolArray, Float64Array, IntArray
 from attacks.interface import AttackSettings, TooFewShadows
 from attacks.lira_bayes_definition import PRIOR_FLOOR, Choice, log_ratio, spline, spreads, summarise, transform
 from attacks.metrics import evaluate_scores
@@ -21,12 +21,19 @@ def coins(models: int, examples: int, seed: int) -> BoolArray:
     return np.stack([side for one in heads for side in (one, ~one)])
 
 
-def networks(membership: BoolArray, gaps: tuple[float, ...], seed: int, shared: float = 0.5) -> Float64Array:
-    """phi [K, M, n] of networks whose members gain `gaps`, and of which model j of each shares noise."""
+def networks(
+    membership: BoolArray, gaps: tuple[float, ...], seed: int, shared: float = 0.5, r: float = -0.3
+) -> Float64Array:
+    """phi [K, M, n] of networks whose members gain `gaps`, and of which model j of each shares noise.
+
+    r: correlation of the noise of the models of a pair, of what networks share and of what is each one's own.
+    """
     rng = np.random.default_rng(seed)
     level = rng.normal(1.0, 2.0, size=membership.shape[1])
     common = rng.normal(size=membership.shape)
     own = rng.normal(size=(len(gaps), *membership.shape))
+    for noise in (common, *own):
+        noise[1::2] = r * noise[::2] + np.sqrt(1.0 - r**2) * noise[1::2]
     rise = 1.0 + rng.exponential(size=membership.shape[1]) * (level < 1.0)
     noise = np.sqrt(shared) * common + np.sqrt(1.0 - shared) * own
     return np.asarray(level + np.array(gaps)[:, None, None] * rise * membership + noise)
@@ -37,7 +44,7 @@ def attack(phi: Float64Array, membership: BoolArray, target: int, which: tuple[i
     inputs = from_models(None, phi[which[0]][:, :, None], membership, labels, target, 0)
     inside, outside = inputs.shadow_in, inputs.shadow_out
     learned = [learn_network(np.delete(phi[k], target, axis=0), inside, outside) for k in which]
-    return joint_scores(phi[list(which), target], learned, inside, outside)
+    return joint_scores(phi[list(which), target], learned, inside, outside, inputs.whole_pairs)
 
 
 def auc(scores: Float64Array, inside: BoolArray) -> float:
@@ -59,7 +66,7 @@ def test_one_network_is_bayes_lira(gap: float, seed: int) -> None:
 
 
 def written_out(
-    x: Float64Array, phi: Float64Array, inside: BoolArray, outside: BoolArray, choices: list[Choice]
+    x: Float64Array, phi: Float64Array, inside: BoolArray, outside: BoolArray, choices: list[Choice], pairs: IntArray
 ) -> Float64Array:
     """The docstring's formulas, an example at a time, with the posterior from inverses of precisions."""
     count, n = len(phi), phi.shape[2]
@@ -83,7 +90,22 @@ def written_out(
     correlation = (1.0 - RIDGE) * correlation + RIDGE * np.eye(count)
     cov_in, cov_out = (np.array([np.diag(one) @ correlation @ np.diag(one) for one in side]) for side in s)
     m_in, m_out = (np.stack([getattr(one, name) for one in own], axis=1) for name in ("m_in", "m_out"))
-    noise = (cov_in + cov_out) / k
+    between = np.zeros((count, count))
+    for i in range(count):
+        for j in range(count):
+            products, sizes = 0.0, 0.0
+            for example in range(n):
+                for pair in pairs:
+                    a, b = pair if inside[pair[0], example] else pair[::-1]  # IN and OUT
+                    for one, other in ((i, j), (j, i)):
+                        held = values[one, a, example] - own[one].m_in[example]
+                        products += held * (values[other, b, example] - own[other].m_out[example]) / (k - 1)
+                sizes += s[0, example, i] * s[1, example, j] + s[0, example, j] * s[1, example, i]
+            between[i, j] = products / sizes
+    assert (between < -0.1).any()
+    assert np.abs(np.linalg.eigvals(np.linalg.solve(correlation, between))).max() < 0.9
+    shared = np.array([np.diag(one) @ between @ np.diag(other) for one, other in zip(s[0], s[1], strict=True)]) / k
+    noise = (cov_in + cov_out) / k - shared - shared.transpose(0, 2, 1)
     gap = m_in - m_out
     d = np.stack([spline(level, gap[:, i], 1.0 / noise[:, i, i])(level) for i in range(count)], axis=1)
 
@@ -97,18 +119,15 @@ def written_out(
     m0 = m_out.mean(axis=0)
     t = positive(np.cov(m_out.T, bias=True).reshape(count, count) - cov_out.mean(axis=0) / k)
     scores = np.empty(n)
+    eye, nothing = np.eye(count), np.zeros((count, count))
+    seen_as = np.block([[eye, eye], [eye, nothing]])  # m_in and m_out, of mu and g
+    before = np.block([[np.linalg.inv(t), nothing], [nothing, np.linalg.inv(w)]])
     for example in range(n):
-        to_in, to_out = k * np.linalg.inv(cov_in[example]), k * np.linalg.inv(cov_out[example])
-        before_mu, before_g = np.linalg.inv(t), np.linalg.inv(w)
-        precision = np.block([[before_mu + to_out + to_in, to_in], [to_in, before_g + to_in]])
-        right = np.concatenate(
-            [
-                before_mu @ m0 + to_out @ m_out[example] + to_in @ m_in[example],
-                before_g @ d[example] + to_in @ m_in[example],
-            ]
-        )
-        covariance = np.linalg.inv(precision)
-        mean = covariance @ right
+        around = np.block([[cov_in[example] / k, shared[example]], [shared[example].T, cov_out[example] / k]])
+        weight = seen_as.T @ np.linalg.inv(around)
+        covariance = np.linalg.inv(before + weight @ seen_as)
+        both_means = np.concatenate([m_in[example], m_out[example]])
+        mean = covariance @ (before @ np.concatenate([m0, d[example]]) + weight @ both_means)
         mu, held = mean[:count], mean[:count] + mean[count:]
         both = np.hstack([np.eye(count), np.eye(count)])
         v0, v1 = cov_out[example] + covariance[:count, :count], cov_in[example] + both @ covariance @ both.T
@@ -128,10 +147,12 @@ def test_several_networks_are_the_formulas_written_out(gaps: tuple[float, ...]) 
     shadows = np.delete(phi, 2, axis=1)
     serving = inside.any(axis=1) | outside.any(axis=1)
     learned = [learn_network(one, inside, outside) for one in shadows]
-    expected = written_out(
-        phi[:, 2], shadows[:, serving], inside[serving], outside[serving], [one.choice for one in learned]
-    )
-    found = joint_scores(phi[:, 2], learned, inside, outside)
+    pairs = inputs.whole_pairs
+    assert pairs is not None
+    choices = [one.choice for one in learned]
+    among = np.searchsorted(np.flatnonzero(serving), pairs)
+    expected = written_out(phi[:, 2], shadows[:, serving], inside[serving], outside[serving], choices, among)
+    found = joint_scores(phi[:, 2], learned, inside, outside, pairs)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -14,7 +14,7 @@ from attacks.inputs import AttackInputs
 from attacks.interface import AttackSettings
 from attacks.models import Models
 from attacks.registry import ATTACKS
-from attacks.trimming import partners, scored_examples, service, tied_models, trim
+from attacks.trimming import mutual_pairs, partners, scored_examples, service, tied_models, trim, whole_pairs
 
 EXAMPLES = 4000
 ATTACKED = ("lira_bayes", "lira", "rmia", "confidence", "loss")
@@ -269,3 +269,25 @@ def test_all_targets_at_once_are_the_targets_one_by_one(name: str) -> None:
             found = score(knowledge, inputs.target)[key]
             np.testing.assert_allclose(found.spread(), result.spread(), rtol=1e-9, atol=1e-9, err_msg=key)
             assert found.threshold == pytest.approx(result.threshold, rel=1e-9), key
+
+
+def test_pairs_are_whole_where_every_model_that_serves_has_its_partner() -> None:
+    coins = np.random.default_rng(0).random((3, 60)) < 0.5
+    membership = np.concatenate([coins, ~coins])  # model i and model i + 3
+    found, every = partners(membership), np.ones(6, dtype=bool)
+    assert found is not None
+    assert mutual_pairs(found).tolist() == [[0, 3], [1, 4], [2, 5]]
+    without = every.copy()
+    without[[1, 4]] = False
+    pairs = whole_pairs(found, without)
+    assert pairs is not None
+    assert pairs.tolist() == [[0, 3], [2, 5]]
+    without[0] = False
+    assert whole_pairs(found, without) is None
+    assert whole_pairs(None, every) is None
+    twice = np.concatenate([membership, coins[:1]])  # model 6 holds what model 0 does: model 3's partner is the first
+    again = partners(twice)
+    assert again is not None
+    assert again[6] == 3
+    assert mutual_pairs(again).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert whole_pairs(again, np.ones(7, dtype=bool)) is None
