@@ -53,11 +53,11 @@ def auc(scores: Float64Array, inside: BoolArray) -> float:
     return value
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("seed", "r"), [(0, -0.3), (1, -0.97)])
 @pytest.mark.parametrize("gap", [0.0, 1.0])
-def test_one_network_is_bayes_lira(gap: float, seed: int) -> None:
+def test_one_network_is_bayes_lira(gap: float, seed: int, r: float) -> None:
     membership = coins(8, 400, seed)
-    phi = networks(membership, (gap,), seed)
+    phi = networks(membership, (gap,), seed, r=r)
     labels = np.zeros(400, dtype=np.int64)
     for target in (0, 5):
         inputs = from_models(None, phi[0][:, :, None], membership, labels, target, 0)
@@ -93,15 +93,15 @@ def written_out(
     between = np.zeros((count, count))
     for i in range(count):
         for j in range(count):
-            products, sizes = 0.0, 0.0
+            total, sizes = 0.0, 0.0
             for example in range(n):
                 for pair in pairs:
                     a, b = pair if inside[pair[0], example] else pair[::-1]  # IN and OUT
-                    for one, other in ((i, j), (j, i)):
-                        held = values[one, a, example] - own[one].m_in[example]
-                        products += held * (values[other, b, example] - own[other].m_out[example]) / (k - 1)
+                    for p, q in ((i, j), (j, i)):
+                        held = values[p, a, example] - own[p].m_in[example]
+                        total += held * (values[q, b, example] - own[q].m_out[example]) / (k - 1)
                 sizes += s[0, example, i] * s[1, example, j] + s[0, example, j] * s[1, example, i]
-            between[i, j] = products / sizes
+            between[i, j] = total / sizes
     assert (between < -0.1).any()
     assert np.abs(np.linalg.eigvals(np.linalg.solve(correlation, between))).max() < 0.9
     shared = np.array([np.diag(one) @ between @ np.diag(other) for one, other in zip(s[0], s[1], strict=True)]) / k
