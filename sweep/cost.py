@@ -106,7 +106,8 @@ def cost_of(
     def work(config: ExperimentConfig, shared_epochs: int) -> float:
         return pictures(config, open_data(config), queries(config), machine, shared_epochs)
 
-    rates = finished_rates(everything, describe_machine(device), work)
+    here = {**describe_machine(device), "threads": threads}  # of the processes that train, not of this one
+    rates = finished_rates(everything, here, work)
     source = "from the runs that are finished"
     missing = {setting(one.config): one.config for one in wanted if setting(one.config) not in rates}
     if missing:

@@ -84,7 +84,7 @@ def test_finished_runs_say_how_fast_the_rest_will_be(
     planned: Callable[..., PlannedRun], data: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is measured then; the sum is shared by the processes, and no sweep is shorter than its longest run."""
-    monkeypatch.setattr(cost, "describe_machine", lambda device: HERE)
+    monkeypatch.setattr(cost, "describe_machine", lambda device: {**HERE, "threads": 16})
     monkeypatch.setattr(cost, "Probe", None)  # not to be called
     one = [planned(1, seconds=7.0), *(planned(index) for index in (2, 3, 5, 7))]
     found = known(one, data)
@@ -105,7 +105,7 @@ def test_what_the_dense_run_did_is_not_counted_twice(
 ) -> None:
     """Finished: a static run that took 3 of its 4 epochs over, in 5 of its 9 seconds. To train: one that can do so too
     (its dense run is planned) takes as long; alone it trains all four epochs."""
-    monkeypatch.setattr(cost, "describe_machine", lambda device: HERE)
+    monkeypatch.setattr(cost, "describe_machine", lambda device: {**HERE, "threads": 16})
     pruned = {"method": "static", "sparsity": 0.5, "prune_epoch": 3}
     finished = planned(1, seconds=9.0, shared=5.0, epochs=3, **pruned)
     dense, static = planned(3), planned(3, **pruned)
