@@ -6,7 +6,8 @@
 docs/signals.md describes the files. What the networks answered is taken from their caches; nothing is trained, and a
 network is asked again only where its cache lacks an answer. --logits keeps float16 logits, for the attacks that look at
 all classes, where the study then stays under 10 MB. --no-population leaves out the test pictures that RMIA asks about,
-which are more than the pool where that is small. The noise queries of SAMIA are not kept.
+which are more than the pool where that is small. --models keeps those models of every cell alone, so that a study in
+pairs is kept pair by pair while it trains. The noise queries of SAMIA are not kept.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cli.main import DONE, run_main
 from cli.parser import CHOICES, add_places, new_parser
 from configs.attacks import AttackOptions
+from configs.errors import UsageError
 from configs.knobs import add_flags, from_args
 from configs.machine import Machine, Places
 
@@ -35,6 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     kept.add_argument(
         "--no-population", action="store_true", help="ask about no population, without which rmia cannot be attacked"
     )
+    kept.add_argument(
+        "--models", nargs="+", type=int, default=[], metavar="M", help="keep these models alone, such as 0 1 2 3"
+    )
     add_places(parser, "runs_dir", "data_dir")
     add_flags(parser, Machine, "machine", CHOICES, only=("device",))
     return parser
@@ -48,7 +53,9 @@ def body(args: argparse.Namespace) -> int:
     cells = find_cells(Path(args.runs_dir))
     places: Places = from_args(Places, args)
     population = 0 if args.no_population else AttackOptions().rmia_population
-    total = record(cells, places, args.device, Path(args.output), population, args.logits)
+    if args.models and (0 not in args.models or min(args.models) < 0 or len({*args.models}) < len(args.models)):
+        raise UsageError("argument --models: needs 0, the target, and each of the others once")
+    total = record(cells, places, args.device, Path(args.output), population, args.logits, args.models)
     print(f"{len(cells)} cells, {total:,} bytes, in {args.output}")
     return DONE
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from artifacts.signals import QuerySettings
 from configs.errors import UsageError
 from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.machine import EngineOptions, Machine
-from data.registry import needs_download
+from configs.presets import PRESETS
+from configs.sweep import SweepOptions
+from data.registry import DATASETS, needs_download
 from sweep.forks import ForkPlan
-from sweep.plan import PlannedRun
+from sweep.plan import PlannedRun, plan_cells, plan_runs
+
+if TYPE_CHECKING:
+    from sweep.cost import Cost
 
 # Epochs times members of a plan that is trained without saying first how long it takes: some minutes of a CPU.
 SHORT_PLAN = 2_000_000
+# Seconds on CPUs from which on the study that is meant for them is named.
+LONG_ON_CPUS = 12 * 3600.0
 
 
 def cost_in_words(
@@ -36,6 +46,7 @@ def cost_in_words(
     from sweep.capacity import processes
     from sweep.cost import cost_of, to_train
     from sweep.space import in_words
+    from training.device import pick_device
 
     wanted = to_train(planned, args.overwrite)
     if not wanted:
@@ -49,23 +60,60 @@ def cost_in_words(
     try:
         devices = processes(machine, len(wanted), cores())
         threads = machine.num_threads or max(1, cores() // len(devices))
-        cost = cost_of(
-            planned,
-            everything,
-            forks,
-            machine,
-            args.data_dir,
-            lambda one: open_data(one, args.data_dir)[0],
-            queries,
-            devices,
-            threads,
-        )
+
+        def cost_here(chosen: Sequence[PlannedRun], plan: Sequence[PlannedRun], forks: ForkPlan) -> Cost | None:
+            data_dir: str = args.data_dir
+            return cost_of(
+                chosen,
+                plan,
+                forks,
+                machine,
+                data_dir,
+                lambda one: open_data(one, data_dir)[0],
+                queries,
+                devices,
+                threads,
+            )
+
+        cost = cost_here(planned, everything, forks)
         room = sum(folder_sizes(wanted, args, forks))
+        if cost is None:
+            return "how long training takes is not known: no step could be timed"
+        smaller = ""
+        if cost.seconds > LONG_ON_CPUS and pick_device(devices[0]).type == "cpu" and not DATASETS[args.dataset].table:
+            laptop = laptop_plan(args)
+            smaller = _of_laptop(args, cost, cost_here(laptop, laptop, ForkPlan(laptop, overwrite=False)))
     except UsageError as error:
         return f"how long training takes is not known: {error}"
-    if cost is None:
-        return "how long training takes is not known: no step could be timed"
-    return f"{cost}; at most {in_words(room)} on the disk; attacks are not in it"
+    return f"{cost}; at most {in_words(room)} on the disk; attacks are not in it{smaller}"
+
+
+def laptop_plan(args: argparse.Namespace) -> list[PlannedRun]:
+    """The runs of `--preset laptop` with the data set of the flags, in a folder of their own."""
+    from training.device import pick_device, pick_precision
+
+    preset = PRESETS["laptop"] | {"dataset": args.dataset, "image_size": args.image_size}
+
+    def fields(kind: type[ExperimentConfig | SweepOptions]) -> dict[str, Any]:
+        names = {field.name for field in dataclasses.fields(kind)} & set(preset)
+        return {name: tuple(preset[name]) if isinstance(preset[name], list) else preset[name] for name in names}
+
+    template = ExperimentConfig(**fields(ExperimentConfig), precision=pick_precision("auto", pick_device("cpu")))
+    cells = plan_cells(template, SweepOptions(**fields(SweepOptions)), args.data_dir)
+    return plan_runs(cells, Path(args.runs_dir) / "laptop")
+
+
+def _of_laptop(args: argparse.Namespace, cost: Cost, laptop: Cost | None) -> str:
+    """What the same data set takes with `--preset laptop`, where that is half of the time or less."""
+    from sweep.cost import duration
+
+    if laptop is None or laptop.seconds > cost.seconds / 2:
+        return ""
+    flags = ["--dataset", args.dataset, "--data-dir", args.data_dir]
+    if args.image_size is not None:
+        flags += ["--image-size", str(args.image_size)]
+    flags += ["--runs-dir", str(Path(args.runs_dir) / "laptop")]
+    return f"; --preset laptop {shlex.join(flags)}: {laptop.models} models, about {duration(laptop.seconds)}"
 
 
 def trained_pictures(chosen: Sequence[PlannedRun], data_dir: str) -> float:

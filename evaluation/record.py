@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -27,14 +28,23 @@ MAX_BYTES = 10_000_000  # of a study that keeps its logits
 MAX_HALF = float(np.finfo(np.float16).max)
 
 
-def record(cells: Sequence[Cell], places: Places, device: str, folder: Path, population: int, logits: bool) -> int:
+def record(
+    cells: Sequence[Cell],
+    places: Places,
+    device: str,
+    folder: Path,
+    population: int,
+    logits: bool,
+    models: Sequence[int] = (),
+) -> int:
     """Write `folder/<experiment>.npz` for every cell, all of them or none; returns their bytes.
 
     The same cells give the same bytes. population: test examples for RMIA, at most. logits: whether float16 logits are
-    kept. UsageError where a cell is not finished, or where the files with logits would take more than MAX_BYTES.
+    kept. models: indices of those that are kept of every cell, all for none. UsageError where one of them is not
+    finished, or where the files with logits would take more than MAX_BYTES.
     """
     packed = {}
-    for cell in cells:
+    for cell in [only(one, models) for one in cells] if models else cells:
         check_whole(cell)
         stream = io.BytesIO()
         queries = cell.queries(None, samia=False, population=population)
@@ -59,6 +69,18 @@ def check_whole(cell: Cell) -> None:
     if cell.reason or cell.problems or missing:
         why = cell.reason or "; ".join(cell.problems) or f"{missing} of its models are not finished"
         raise UsageError(f"argument --runs-dir: {cell.experiment} cannot be recorded: {why}")
+
+
+def only(cell: Cell, models: Sequence[int]) -> Cell:
+    """The cell as if these models, by index, were all that was planned. UsageError where one is not finished, or where
+    models would not be added to the cell but replaced."""
+    if not cell.config.grows:
+        raise UsageError(f"argument --models: the split of {cell.experiment} is not in pairs; leave the flag out")
+    missing = next((index for index in models if index not in cell.models), None)
+    if missing is not None and not cell.reason:
+        raise UsageError(f"argument --models: model {missing} of {cell.experiment} is not finished")
+    config = dataclasses.replace(cell.config, num_shadows=len(models) - 1, model_index=0)
+    return dataclasses.replace(cell, config=config, models={index: cell.models[index] for index in sorted(models)})
 
 
 def signals_of(

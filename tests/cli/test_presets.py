@@ -1,4 +1,4 @@
-"""What the zoo and chain presets plan, also where flags name other methods."""
+"""What the zoo, chain and laptop presets plan, also where flags name other methods."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import run_experiment
 import train
 from cli.parser import parse
+from configs.attacks import AttackOptions
 from configs.experiment import ExperimentConfig
 from configs.knobs import from_args
 from configs.presets import PRESETS
@@ -89,3 +90,26 @@ def test_a_chain_leaves_out_what_other_flags_have_no_use_for() -> None:
     assert list(chain("--replicates", "0").replicate_cells) == []
     alone = chain("--prune", "--prune-method", "static", script=run_experiment)
     assert (alone.pretrained, alone.prune_epoch) == (None, 0)
+
+
+def laptop(*flags: str, script: Any = train) -> Any:
+    return parse(script.build_parser(), ["--preset", "laptop", *flags])
+
+
+def test_a_laptop_s_study_has_its_null_and_its_controls() -> None:
+    """Dense, trained again and for fewer epochs; static and DPF at three sparsities; eight models, each a target."""
+    args = laptop()
+    template = from_args(ExperimentConfig, args, precision="float32")
+    cells = plan_cells(template, from_args(SweepOptions, args), "datasets")
+    named = [(one.method, one.sparsity, one.train_seed, one.epochs) for one in cells]
+    pruned = [(method, sparsity, 0, 24) for method in ("static", "dpf") for sparsity in (0.7, 0.9, 0.95)]
+    assert named == [("dense", 0.0, 0, 24), ("dense", 0.0, 1, 24), *[("dense", 0.0, 0, n) for n in (3, 6, 12)], *pruned]
+    assert {(one.num_models, one.pool_size, one.augment, one.split) for one in cells} == {(8, 20_000, "flip", "pairs")}
+    assert from_args(AttackOptions, args).targets_of(trains_network=False) >= 8
+
+
+def test_a_laptop_s_study_fits_other_flags() -> None:
+    assert laptop("--arch", "mlp").layers is None
+    assert list(laptop("--methods", "static").controls) == []
+    assert list(laptop("--replicates", "0").replicate_cells) == []
+    assert laptop("--prune", "--prune-method", "dpf", script=run_experiment).pool_size == 20_000

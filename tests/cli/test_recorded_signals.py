@@ -119,6 +119,28 @@ def test_a_population_can_be_left_out(home: Path, tmp_path: Path) -> None:
             assert np.array_equal(arrays["phi"], all_arrays["phi"])
 
 
+def test_pairs_are_kept_while_others_train(home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of a cell whose last models are missing, the first pair: the first rows of the whole file."""
+    whole = recorded(home / "runs", tmp_path / "whole")
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    for folder in [*(tmp_path / "runs").rglob("shadow_002")]:
+        shutil.rmtree(folder)
+    pair = recorded(tmp_path / "runs", tmp_path / "pair", "--models", "1", "0")
+    assert [Path(one).name for one in pair] == [Path(one).name for one in whole]
+    for few, every in zip(pair, whole, strict=True):
+        arrays, all_arrays = read_arrays(Path(few)), read_arrays(Path(every))
+        assert len(all_arrays["phi"]) > 2
+        for name in ("phi", "membership", "population_phi", "test_accuracy"):
+            assert np.array_equal(arrays[name], all_arrays[name][:2])
+        assert np.array_equal(arrays["index"], all_arrays["index"])
+    argv = ["--runs-dir", str(tmp_path / "runs"), "--output", str(tmp_path / "no"), "--device", "cpu", "--quiet"]
+    capfd.readouterr()
+    for models, said in ((["0", "3"], "model 3 of dense_synthetic is not finished"), (["1"], "needs 0, the target")):
+        assert record_signals.main([*argv, "--models", *models]) == 2
+        assert f"argument --models: {said}" in capfd.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 def test_what_cannot_be_recorded_is_one_line(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,3 +199,39 @@ def test_where_it_cannot_be_known(
     monkeypatch.setattr(cost, "timed_rates", lambda configs, *_: {})
     assert train.main([*SWEEP, "--dry-run"]) == 0
     assert "is not known: no step could be timed" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "rate", "said"),
+    [
+        ([], 0.001, True),
+        ([], 1000.0, False),  # nothing long is planned
+        (["--num-shadows", "0"], 0.001, False),  # less than laptop would take
+    ],
+)
+def test_a_long_plan_names_the_preset_for_laptops(
+    flags: list[str],
+    rate: float,
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """With the user's own data set, and a folder in which nothing of theirs is in its way."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "timed_rates", lambda configs, *_: {setting(one): rate for one in configs})
+    assert train.main(["--dataset", "synthetic", "--device", "cpu", "--runs-dir", "my runs", "--dry-run", *flags]) == 0
+    line = next(line for line in capfd.readouterr().out.splitlines() if "to train: about" in line)
+    assert (
+        "--preset laptop --dataset synthetic --data-dir datasets --runs-dir 'my runs/laptop': 88 models" in line
+    ) is said
+
+
+def test_a_table_is_nothing_for_the_preset_for_laptops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "timed_rates", lambda configs, *_: {setting(one): 0.001 for one in configs})
+    assert train.main(["--dataset", "digits_table", "--arch", "mlp", "--device", "cpu", "--dry-run"]) == 0
+    line = next(line for line in capfd.readouterr().out.splitlines() if "to train: about" in line)
+    assert line.endswith("attacks are not in it")
