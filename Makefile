@@ -70,16 +70,17 @@ $(VENV)/.installed: requirements.lock
 	@echo "== creating $(VENV) and installing the packages of requirements.lock (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@# Bytecode is written once here: imports would otherwise be slow where PYTHONDONTWRITEBYTECODE is set.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@# Bytecode is written once here, on all cores, where pip would write it on one: imports would otherwise be slow where
+	@# PYTHONDONTWRITEBYTECODE is set.
 	@# A package may ship files in a newer Python's syntax, which do not compile and are never imported.
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock requirements-ray.lock
 	@echo "== installing the development tools of requirements-dev.lock, and Ray"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.lock \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-ray.lock \
 	  || echo "Ray could not be installed here: its tests will be skipped"
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@

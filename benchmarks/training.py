@@ -61,7 +61,8 @@ from pruning.weights import prunable_weights
 from sweep.plan import resolve
 from training.device import own_share, pick_precision, to_device
 from training.graphs import recorder_for
-from training.loop import Trainer, new_model
+from training.loop import Trainer
+from training.networks import new_model
 
 BATCH, SPARSITY, MASK_EVERY = 128, 0.9, 16
 COST_BAR = 0.05  # of method_cost

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from attacks.registry import headline_of
-from reporting.figures import is_number, labels_of
+from reporting.figures import is_number
 from reporting.frames import to_frame
+from reporting.names import labels_of
 from reporting.tables import CELLS_COLUMNS, COMPARISON_COLUMNS, Record
 from reporting.verdicts import (
     CONTROLLED,

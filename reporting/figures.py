@@ -18,15 +18,14 @@ from reporting import charts, classes, fonts, grids, tradeoff
 from reporting.exposure import pictures_caption
 from reporting.frames import to_csv, to_short_csv
 from reporting.inputs import Inputs, headline_attack
-from reporting.labels import controls, named_pair, naming_knobs, replicates, told_apart
+from reporting.labels import controls, named_pair, naming_knobs, replicates
+from reporting.names import labels_of
 from reporting.style import (
     COLUMN,
     LABEL_SIZE,
     PAGE,
     TITLE_SIZE,
     attack_title,
-    cell_label,
-    method_title,
     save_figure,
 )
 
@@ -316,31 +315,6 @@ class Gallery:
         number = f"class {row['label']}"
         name = self._legible(str(row["class_name"] or number), number)
         return f"{fonts.fitted(name, CLASS, TITLE_SIZE, self.fonts)}\n#{row['index']}"
-
-
-def labels_of(cells: pd.DataFrame) -> dict[str, str]:
-    """By experiment, a short label; the experiment's own name where that would not tell cells apart."""
-    rows = cells.to_dict("records")
-    if not told_apart(rows):
-        return {name: name for name in cells["experiment"]}
-    return {row["experiment"]: cell_label(row) for row in rows}
-
-
-def setting_title(cells: pd.DataFrame) -> str:
-    """What the cells of one setting share, in words."""
-    first = cells.iloc[0]
-    if pd.isna(first["dataset"]) and pd.isna(first["arch"]):
-        return ", ".join(cells["experiment"])
-    depth = "" if pd.isna(first["layers"]) else f"-{int(first['layers'])}"
-    seed = "" if pd.isna(first["seed"]) else f", seed {int(first['seed'])}"
-    split = ", --split disjoint" if first["split"] == "disjoint" else ""
-    named = ", ".join(str(first[name]) for name in ("dataset", "arch") if not pd.isna(first[name]))
-    return f"{named}{depth}{seed}{split}"
-
-
-def methods_in(cells: pd.DataFrame) -> list[str]:
-    """Titles of the methods that occur."""
-    return [method_title(method) for method in dict.fromkeys(cells["method"].dropna())]
 
 
 def slug(text: str) -> str:

@@ -11,9 +11,10 @@ from data.duplicates import Duplicates
 from pruning.registry import BASELINE, prunes
 from reporting.controls import control_sentences, grouped
 from reporting.dissent import dissent
-from reporting.figures import RATES, is_number, labels_of
+from reporting.figures import RATES, is_number
 from reporting.inputs import Inputs, headline_attack
 from reporting.labels import controls
+from reporting.names import labels_of
 from reporting.style import attack_title
 from reporting.verdicts import comparison
 

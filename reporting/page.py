@@ -29,15 +29,13 @@ from reporting.figures import (
     STRICT,
     Figure,
     is_number,
-    labels_of,
-    methods_in,
-    setting_title,
     slug,
     unique_slugs,
 )
 from reporting.inputs import Inputs, headline_attack, read_inputs, settings_of
 from reporting.labels import named_pair
 from reporting.many import gallery
+from reporting.names import labels_of, methods_in, setting_title
 from reporting.releases import release_sentences, release_table
 from reporting.risk import risk_sentences, risk_table
 from reporting.settings import own_settings, shared_settings, shown, signatures

@@ -1,5 +1,6 @@
 // What a report does beyond being read: sort, filter and copy tables, choose what the figure shows, explain words.
 // The page is whole without it. It asks for nothing, and keeps nothing when the page is left.
+// One file, longer than others: the page holds its script whole, and this is that script.
 "use strict";
 (() => {
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];

@@ -10,7 +10,7 @@ from artifacts.signals import QuerySettings
 from configs.experiment import ExperimentConfig
 from data.base import DataSet
 from pruning.weights import prunable_weights
-from training.loop import blank_model
+from training.networks import blank_model
 
 NUMBER = 4  # bytes of a float32
 STATES = 3  # two checkpoints, and a third while it is written

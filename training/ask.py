@@ -27,7 +27,7 @@ from pruning.narrow import fitted
 from pruning.registry import narrows
 from pruning.weights import prunable_weights
 from training.device import pick_device, to_device
-from training.loop import blank_model
+from training.networks import blank_model
 from training.query import accuracy_and_loss, query, view_phi
 
 log = logging.getLogger(__name__)

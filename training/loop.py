@@ -12,46 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from artifacts.checkpoint import TrainedModel, check_like
 from artifacts.run_dir import one_line
 from configs.errors import BadNumbers, RunError
 from configs.experiment import ExperimentConfig
-from configs.streams import EPOCH_STREAM, INIT_STREAM, STEP_STREAM, stream_seed
+from configs.streams import EPOCH_STREAM, STEP_STREAM, stream_seed
 from data.augment import augmenter_for
 from data.base import DataSet
-from models.group_norm import group_normed
-from models.registry import OWN, build_model, build_own, entry_of
 from pruning.registry import build_pruner, is_private
 from training.graphs import Recorder, open_step
 from training.lr import learning_rate
+from training.networks import new_model
 from training.private import PrivateStep
 from training.query import accuracy_and_loss, predict_logits
 from training.step import Step
-
-
-def new_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
-    """An initialised float32 model; the global random state is left as it was.
-
-    RunError where it is of a file of the user's own that is not at hand.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(config, INIT_STREAM))
-        inputs = (entry_of(config.arch) or OWN).inputs_of(data.example_shape)
-        if config.arch_hash is not None:
-            return build_own(config.arch, config.arch_file or "", config.arch_hash, inputs, data.num_classes)
-        sizes = (config.layers, config.width_mult, inputs, data.num_classes, config.channels)
-        model = build_model(config.arch, *sizes)
-        return group_normed(model) if is_private(config.method) else model
-
-
-def blank_model(config: ExperimentConfig, data: DataSet) -> nn.Module:
-    """A model whose weights say nothing: without memory where the network is this project's, as others may not bear."""
-    if not config.built_in:
-        return new_model(config, data)
-    with torch.device("meta"):
-        return new_model(config, data)
 
 
 class Trainer:

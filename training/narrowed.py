@@ -8,7 +8,7 @@ from artifacts.checkpoint import TrainedModel
 from configs.experiment import ExperimentConfig
 from data.base import DataSet
 from pruning.narrow import channels_of, kept_channels, with_channels
-from training.loop import blank_model
+from training.networks import blank_model
 
 
 def narrowed(config: ExperimentConfig, data: DataSet, masked: TrainedModel) -> TrainedModel:

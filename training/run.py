@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import nn
 
 from artifacts import stopping
@@ -37,8 +35,10 @@ from training.ask import ask, load_for_query, member_figures
 from training.device import describe_machine, memory_errors, own_share, pick_device
 from training.forks import keep_state, take_state
 from training.graphs import recorder_for
-from training.loop import Trainer, blank_model
+from training.history import in_words, write_history
+from training.loop import Trainer
 from training.narrowed import narrowed
+from training.networks import blank_model
 from training.query import accuracy_and_loss, predict_logits
 from training.start import what_starts
 from training.tracking import Tracker
@@ -243,7 +243,7 @@ def _train(
                 row = trainer.row or trainer.run_epoch(after_step)
                 _test_epoch(trainer, row, every)
                 trainer.close_epoch()
-                log.debug("%s %s", run.path, _in_words(row, epochs))
+                log.debug("%s %s", run.path, in_words(row, epochs))
                 report(row)
                 if len(trainer.history) == epochs or due():
                     save()
@@ -270,14 +270,6 @@ def _test_epoch(trainer: Trainer, row: dict[str, Any], every: int) -> None:
         trainer.consider_best(row["test_accuracy"])
 
 
-def _in_words(row: dict[str, Any], epochs: int) -> str:
-    tested = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.4f}"
-    return (
-        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}{tested}, "
-        f"lr {row['lr']:.4g}, sparsity {row['sparsity']:.4f}, {row['seconds']:.1f} s"
-    )
-
-
 def _finish(
     trainer: Trainer,
     run: RunDir,
@@ -301,7 +293,7 @@ def _finish(
         left = sum(model_file.weights[name].numel() for name in learned)
         report = dataclasses.replace(report, sparsity_all_parameters=1.0 - left / report.parameters)
     weights_hash = save_model(run.model, model_file, config.fingerprint())
-    _write_history(run.history, trainer.history)
+    write_history(run.history, trainer.history)
     model = load_for_query(config, data, run, device, weights_hash)
     signals = ask(model, config, data, keys["data_hash"], split, queries, weights_hash, device)
     save_signals(run.signals, signals)
@@ -349,9 +341,3 @@ def _flops(
         return {"flops_dense": sum(dense.values()), "flops": sum(counts.values())}
     kept = sum(count * (1.0 - layer_sparsities.get(f"{name}.weight", 0.0)) for name, count in counts.items())
     return {"flops_dense": sum(counts.values()), "flops": round(kept)}
-
-
-def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    buffer = io.StringIO()
-    pd.DataFrame(rows).to_csv(buffer, index=False, lineterminator="\n")
-    write_text(path, buffer.getvalue())

@@ -14,7 +14,8 @@ from configs.errors import RunError, UsageError
 from configs.experiment import ExperimentConfig
 from data.base import DataSet
 from pruning.weights import prunable_weights
-from training.loop import Trainer, new_model
+from training.loop import Trainer
+from training.networks import new_model
 
 EXAMPLES = 8
 

@@ -1,4 +1,7 @@
-"""Rows of examples.csv and risk.csv: each figure from plain loops, and noise, of which nothing may be found."""
+"""Rows of examples.csv and risk.csv: each figure from plain loops, and noise, of which nothing may be found.
+
+One file, longer than others: a world that leaks is simulated once for most of it.
+"""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from pruning.weights import prunable_weights
 from sweep.plan import with_start
 from tests.pruning.one_layer import config_of
 from tests.training.interruptions import Make, train
-from training.loop import blank_model, new_model
 from training.narrowed import narrowed
+from training.networks import blank_model, new_model
 
 
 class Two(nn.Module):

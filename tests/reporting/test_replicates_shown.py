@@ -15,9 +15,10 @@ from matplotlib.lines import Line2D
 
 from attacks.arrays import Float64Array
 from reporting import charts, tradeoff
-from reporting.figures import Gallery, labels_of
+from reporting.figures import Gallery
 from reporting.inputs import read_inputs
 from reporting.labels import again, replicates, told_apart
+from reporting.names import labels_of
 from reporting.style import STYLE
 from reporting.tables import summary_text
 from tests.reporting.reporting_examples import GRID, cell, write_folder

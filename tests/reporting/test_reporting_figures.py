@@ -12,9 +12,10 @@ from PIL import Image
 
 from pruning.registry import METHODS, prunes
 from reporting import charts
-from reporting.figures import Figure, Gallery, labels_of, setting_title, unique_slugs
+from reporting.figures import Figure, Gallery, unique_slugs
 from reporting.frames import LONG
 from reporting.inputs import read_inputs, settings_of
+from reporting.names import labels_of, setting_title
 from reporting.style import COLUMN, DPI, cell_label, for_page, method_colour, method_line, method_marker, shades
 from tests.reporting.reporting_examples import GRID, cell, write_folder, write_results
 

@@ -18,8 +18,9 @@ from configs.experiment import ExperimentConfig
 from configs.machine import Machine, Places
 from configs.streams import EPOCH_STREAM, INIT_STREAM, MASK_STREAM, stream_seed
 from data.inputs import open_data, open_split
-from training import loop
-from training.loop import Trainer, new_model
+from training import loop, networks
+from training.loop import Trainer
+from training.networks import new_model
 from training.run import run_one
 
 Make = Callable[..., ExperimentConfig]
@@ -104,7 +105,8 @@ def test_the_streams_are_all_that_a_train_seed_changes(
     def of_the_replicate(config: ExperimentConfig, *stream: int) -> int:
         return stream_seed(dataclasses.replace(config, train_seed=1), *stream)
 
-    monkeypatch.setattr(loop, "stream_seed", of_the_replicate)
+    for module in (loop, networks):
+        monkeypatch.setattr(module, "stream_seed", of_the_replicate)
     assert same_weights(trained(config, tmp_path / "patched"), again)
 
 
