@@ -36,8 +36,9 @@ from reporting import tables
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KEPT = ("cells", "summary", "comparisons", "releases", "exposure", "risk", "transfer")
-# Studies whose cells meet their own shadow models alone, and have no transfer: all pairs of so many would take hours.
-OWN_SHADOWS = ("zoo", "chain")
+# Studies whose cells meet their own shadow models alone, and have no transfer: all pairs of so many cells, or of so
+# many examples, would take hours.
+OWN_SHADOWS = ("zoo", "chain", "study")
 CHEAP = tuple(name for name, attack in ATTACKS.items() if not attack.trains_network)
 CLOSE = 1e-9  # absolute and relative: other processors differ in last bits
 
@@ -88,8 +89,9 @@ def _study(folder: Path, files: Sequence[Path], check: bool) -> list[str]:
 
 
 def is_planned(row: Mapping[str, Any]) -> bool:
-    """Whether a row of comparisons.csv is of a planned kind and metric, by whatever attack."""
-    return row["kind"] in PLANNED and row["metric"] in PRIMARY_METRICS
+    """Whether a row of comparisons.csv is of a planned kind, or of a replicate, their null, and of a planned metric, by
+    whatever attack."""
+    return row["kind"] in (*PLANNED, "replicate") and row["metric"] in PRIMARY_METRICS
 
 
 def evaluated(files: Sequence[Path], own_shadows: bool = False) -> Evidence:

@@ -51,14 +51,16 @@ def body(args: argparse.Namespace) -> int:
 
 
 def tables_of(folder: Path) -> dict[str, list[str]]:
-    """Lines of Markdown by table: `networks`, `planned` comparisons, `at_its_accuracy`, and `by_attack`."""
-    cells, summary, comparisons = (pd.read_csv(folder / f"{name}.csv") for name in ("cells", "summary", "comparisons"))
+    """Lines of Markdown by table: `networks`, `planned` comparisons, `at_its_accuracy`, `by_attack`, and `together`."""
+    names = ("cells", "summary", "comparisons", "releases")
+    cells, summary, comparisons, releases = (pd.read_csv(folder / f"{name}.csv") for name in names)
     labels = labels_of(cells)
     return {
         "networks": _networks(cells, summary, labels),
         "planned": _planned(comparisons, labels),
         "at_its_accuracy": _at_its_accuracy(comparisons, labels),
         "by_attack": _by_attack(comparisons, labels),
+        "together": _together(releases, labels),
     }
 
 
@@ -117,6 +119,16 @@ def _by_attack(comparisons: pd.DataFrame, labels: dict[str, str]) -> list[str]:
             rows.setdefault(named_pair(auc, labels), []).append(words)
     head = ["a - b", *(f"{title} AUC [95 % CI]" for title in OTHERS.values())]
     return table(head, [[" - ".join(pair), *words] for pair, words in rows.items()])
+
+
+def _together(releases: pd.DataFrame, labels: dict[str, str]) -> list[str]:
+    """A row per set of networks of the same members: the AUC of Bayes LiRA of all, and its gain over the better one."""
+    rows = []
+    for _, row in releases[releases["metric"] == AUC].iterrows():
+        gain = {"difference": row["gain"], "ci_low": row["gain_low"], "ci_high": row["gain_high"]}
+        names = " + ".join(labels[name] for name in row["experiments"].split(" + "))
+        rows.append([names, f"{row['together']:.3f}", _difference(gain, 1, "+.3f"), _p(row)])
+    return table(["networks together", "Bayes LiRA AUC", "gain over the better one [95 % CI]", "p"], rows)
 
 
 def _pairs(comparisons: pd.DataFrame, attack: str, kinds: Sequence[str]) -> Iterator[tuple[Any, Any]]:

@@ -113,7 +113,7 @@ def _of_laptop(args: argparse.Namespace, cost: Cost, laptop: Cost | None) -> str
     if args.image_size is not None:
         flags += ["--image-size", str(args.image_size)]
     flags += ["--runs-dir", str(Path(args.runs_dir) / "laptop")]
-    return f"; --preset laptop {shlex.join(flags)}: {laptop.models} models, about {duration(laptop.seconds)}"
+    return f"; train.py --preset laptop {shlex.join(flags)}: {laptop.models} models, about {duration(laptop.seconds)}"
 
 
 def trained_pictures(chosen: Sequence[PlannedRun], data_dir: str) -> float:
