@@ -47,8 +47,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "replicates": 1,
         "replicate_cells": ["dense"],
     },
-    # A night on two CPU cores: pictures that half of a pool memorises at a respectable accuracy. With random crops as
-    # well a network of this size memorises next to nothing in so few epochs.
+    # A night on two CPU cores: a network that memorises some of its pictures at a respectable accuracy. With random
+    # crops as well the gap between members and others is a third of this one (docs/study.md).
     "laptop": {
         "dataset": "cifar10",
         "pool_size": 20_000,
